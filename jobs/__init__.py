@@ -1,0 +1,1 @@
+"""Jobs, files and people: the command, the run folder, the cluster and the report."""
