@@ -1,0 +1,46 @@
+"""How a stage runs its per-partition functions and tells what it is doing."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Tasks(Protocol):
+    """What a stage may ask of its surroundings."""
+
+    def map(
+        self,
+        label: str,
+        function: Callable[[T], R],
+        items: Sequence[T],
+        rows: Callable[[R], int] | None = None,
+    ) -> list[R]:
+        """Run ``function`` on every item, on the cluster; return results in order of the items.
+
+        Args:
+            label: what is done, for people, such as "ingest usage".
+            function: a picklable function of one item (module level, or a partial of one).
+            items: the items, small and picklable (paths and settings, never tables).
+            rows: rows that a result stands for, for the progress display.
+        """
+
+    def tell(self, label: str, **figures: Any) -> None:
+        """Show a step that is not a map, with its figures: ``tell("solve", gap=1e-3)``."""
+
+
+class SerialTasks:
+    """Tasks run one by one in this thread, in silence."""
+
+    def map(
+        self,
+        label: str,
+        function: Callable[[T], R],
+        items: Sequence[T],
+        rows: Callable[[R], int] | None = None,
+    ) -> list[R]:
+        return [function(item) for item in items]
+
+    def tell(self, label: str, **figures: Any) -> None:
+        pass
