@@ -39,6 +39,18 @@ def library(array: Any) -> Any:
     return np if isinstance(array, np.ndarray) else cupy
 
 
+def read_only(*arrays: Any) -> tuple[Any, ...]:
+    """Return views of NumPy arrays that cannot be written to.
+
+    Numba compiles a function anew for every mix of writable and read-only arguments; with all
+    inputs read-only there is one build.
+    """
+    views = tuple(array.view() for array in arrays)
+    for view in views:
+        view.flags.writeable = False
+    return views
+
+
 def twin(cpu: F, gpu: F, dtypes: tuple[str, ...]) -> F:
     """Pair a CPU function with its CUDA counterpart; the arrays passed in choose.
 
