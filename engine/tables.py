@@ -1,0 +1,208 @@
+"""Tables on either side: pandas on the CPU, cuDF on the GPU; the frames choose.
+
+The only file in the project that imports cuDF.
+
+Kinds of columns: ``number`` (whole numbers, floats, decimals), ``text`` (strings, categories),
+``boolean``, ``instant`` (dates, timestamps). A missing value is null; NaN in a number is null.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kernels.backend import to_gpu
+
+try:
+    import cudf as cudf
+except ImportError:  # a machine without cuDF is a CPU machine
+    cudf = None
+
+Kind = Literal["number", "text", "boolean", "instant"]
+Schema = Mapping[str, Kind]
+Backend = Literal["pandas", "cudf"]
+KINDS: tuple[Kind, ...] = ("number", "text", "boolean", "instant")
+
+INFERRED: dict[str, Kind] = {
+    "string": "text", "empty": "text", "boolean": "boolean", "integer": "number",
+    "floating": "number", "mixed-integer-float": "number", "decimal": "number",
+    "date": "instant", "datetime": "instant", "datetime64": "instant",
+}  # fmt: skip
+"""Kind of an object column of pandas, by what it holds; one without values counts as text."""
+
+
+def library(like: Any) -> Any:
+    """Return the table library (pandas or cuDF) that owns a frame or series."""
+    return pd if isinstance(like, pd.DataFrame | pd.Series) else cudf
+
+
+def read(path: Path, columns: Sequence[str] | None = None, backend: Backend = "pandas") -> Any:
+    """Read a Parquet file.
+
+    Args:
+        path: the file.
+        columns: columns to read, in this order; None: all of them.
+        backend: the library that shall own the frame.
+
+    Returns:
+        DataFrame with a plain index; booleans may be null, dates are timestamps.
+    """
+    names = None if columns is None else list(columns)
+    if backend == "cudf":
+        return cudf.read_parquet(path, columns=names)
+    with pq.ParquetFile(path) as file:
+        table = file.read(columns=names, use_threads=False)
+    booleans: dict[Any, Any] = {pa.bool_(): pd.BooleanDtype()}
+    frame = table.to_pandas(
+        types_mapper=booleans.get, date_as_object=False, ignore_metadata=True, use_threads=False
+    )
+    return frame if names is None else frame[names]
+
+
+def write(frame: Any, path: Path) -> None:
+    """Write a Parquet file that is either whole or not there: under a temporary name, then renamed.
+
+    Args:
+        frame: DataFrame; its index is not written.
+        path: the file; one that is there is replaced.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        frame.to_parquet(temporary, index=False)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def schema(frame: Any) -> dict[str, Kind]:
+    """Return the kind of every column that has one; others (lists, structs, bytes) are left out."""
+    kinds = {name: _kind(frame[name]) for name in frame.columns}
+    return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+def _kind(series: Any) -> Kind | None:
+    types = pd.api.types
+    dtype = series.dtype
+    if types.is_bool_dtype(dtype):
+        return "boolean"
+    if types.is_numeric_dtype(dtype):
+        return "number"
+    if types.is_datetime64_any_dtype(dtype):
+        return "instant"
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _kind(series.cat.categories.to_series())
+    if library(series) is not pd:
+        return "text" if types.is_string_dtype(dtype) else None
+    if types.is_object_dtype(dtype):
+        return INFERRED.get(types.infer_dtype(series, skipna=True))
+    return "text" if types.is_string_dtype(dtype) else None
+
+
+def frame(columns: Mapping[str, Any], like: Any) -> Any:
+    """Return a DataFrame of ``columns``, arrays or series of one length, on the side of ``like``."""
+    return library(like).DataFrame(dict(columns))
+
+
+def concat(frames: Sequence[Any]) -> Any:
+    """Return the frames (at least one, of one side) below each other, with a plain index."""
+    return library(frames[0]).concat(list(frames), ignore_index=True)
+
+
+def array(series: Any) -> Any:
+    """Return a column as a contiguous NumPy or CuPy array, on the side of the series.
+
+    Nulls in a number become NaN (so whole numbers with nulls become float64). Text is an array of
+    objects, on the CPU only. Do not write to the array: it may be the table's own memory.
+
+    Raises:
+        TypeError: a null in a column that has no value for it.
+    """
+    if library(series) is not pd:
+        if series.has_nulls and pd.api.types.is_numeric_dtype(series.dtype):
+            return series.to_cupy("float64", na_value=np.nan)
+        return series.to_cupy()
+    if isinstance(series.dtype, pd.api.extensions.ExtensionDtype) and series.isna().any():
+        if pd.api.types.is_bool_dtype(series.dtype):
+            raise TypeError(f"column {series.name}: a boolean column with nulls has no array")
+        if pd.api.types.is_numeric_dtype(series.dtype):
+            return np.ascontiguousarray(series.to_numpy("float64", na_value=np.nan))
+    return np.ascontiguousarray(series.to_numpy())
+
+
+def like(series: Any, pattern: str) -> Any:
+    """Return a boolean series: whether the whole text matches a SQL LIKE pattern (no escape)."""
+    if library(series) is not pd:
+        return series.str.like(pattern)
+    escaped = pattern.replace("\\", "\\\\")  # Arrow's own escape character
+    matches = pc.match_like(pa.array(series, pa.large_string(), from_pandas=True), escaped)
+    found = pc.coalesce(matches, pa.scalar(value=False))
+    return pd.Series(found.to_numpy(zero_copy_only=False), series.index)
+
+
+def _splitmix64(words: Any) -> Any:
+    """Scramble 64-bit words, one to one.
+
+    Source:
+        Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+    """
+    words = words + np.uint64(0x9E3779B97F4A7C15)
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
+
+
+def _words(keys: Any) -> Any:
+    """Return a scrambled 64-bit word for each key; text is hashed by ``pandas.util.hash_array``."""
+    if pd.api.types.is_integer_dtype(keys.dtype):
+        whole = array(keys) if hasattr(keys, "index") else keys
+        if whole.dtype.kind in "iu":
+            return _splitmix64(whole.astype("int64").view("uint64"))
+    texts = keys if library(keys) is pd or isinstance(keys, np.ndarray) else keys.to_pandas()
+    if not isinstance(keys, np.ndarray) and texts.isna().any():
+        raise TypeError("keys must not be null")
+    if pd.api.types.infer_dtype(texts, skipna=False) not in {"string", "empty"}:
+        raise TypeError(f"keys must be whole numbers or text, got {keys.dtype}")
+    hashed = pd.util.hash_array(np.asarray(texts, dtype=object))
+    on_host = isinstance(keys, np.ndarray) or library(keys) is pd
+    return _splitmix64(hashed if on_host else to_gpu(hashed))
+
+
+def bucket(keys: Any, partitions: int) -> Any:
+    """Return the partition of each key: ``splitmix64(key) mod partitions``.
+
+    It depends on the key alone: not on the machine, the process or other keys. Text keys are hashed
+    by ``pandas.util.hash_array`` first, which has a fixed key of its own.
+
+    Args:
+        keys: [S] series or array, whole numbers or text, no nulls.
+        partitions: number of partitions, >= 1.
+
+    Returns:
+        [S] int64 in [0, partitions), NumPy or CuPy, on the side of the keys.
+    """
+    return (_words(keys) % np.uint64(partitions)).astype("int64")
+
+
+def unit_hash(keys: Any, seed: int, *more: Any) -> Any:
+    """Return a number in [0, 1) for each key, as if drawn at random, the same wherever it is drawn.
+
+    Args:
+        keys: [S] series or array, whole numbers or text, no nulls.
+        seed: seed of the draw, taken modulo 2 ** 64.
+        more: further columns like ``keys``, for keys of several columns.
+
+    Returns:
+        [S] float64 in [0, 1), NumPy or CuPy, on the side of the keys: 53 bits of
+        ``splitmix64(splitmix64(key) xor splitmix64(seed))``, each further column mixed in likewise.
+    """
+    mixed = _splitmix64(np.array([seed % 2**64], "uint64"))[0]
+    words = _splitmix64(_words(keys) ^ mixed)
+    for column in more:
+        words = _splitmix64(words ^ _words(column))
+    return (words >> np.uint64(11)).astype("float64") * 2.0**-53
