@@ -1,1 +1,7 @@
 """Arrays in, arrays out: each operation for the CPU and for CUDA; the arrays choose."""
+
+from kernels.decay import decayed, trend
+from kernels.rhythm import rhythm
+from kernels.windows import events_until, windowed
+
+__all__ = ["decayed", "events_until", "rhythm", "trend", "windowed"]
