@@ -1,0 +1,294 @@
+"""The propensity model: gradient-boosted trees on past contacts, calibrated, and its quality.
+
+    margin = trees(features as of the contact, offer, category and channel as 0/1 columns)
+    p      = min(max_propensity, 1 / (1 + exp(-(slope * margin + intercept))))
+
+Contacts are ordered by time: the first share trains the trees, the next fits slope and intercept
+(Platt), the rest measures. Offers and channels that are not in the catalogue (any more) train too;
+their 0/1 columns are all zero.
+
+Source:
+    Chen and Guestrin, "XGBoost: A Scalable Tree Boosting System", KDD 2016.
+    Platt, "Probabilistic Outputs for Support Vector Machines", 1999.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine import tables
+from engine.actions import Action, actions
+from engine.errors import ConfigError, DataError
+from engine.quality import platt, quality
+from engine.settings import Job
+from engine.training import ROW, model_columns, settings
+from kernels import backend
+
+TRAINING_THREADS = 2  # a constant: sums over rows must not depend on the machine's processors
+LARGEST = float(np.finfo("float32").max)
+SHARES = ("train", "calibrate", "test")
+
+
+@dataclass(frozen=True)
+class Model:
+    """Trees with their calibration."""
+
+    booster: Any
+    columns: tuple[str, ...]  # [F] features, the first columns of the block
+    slope: float
+    intercept: float
+    cap: float  # calibrated propensities are never above this
+
+    def calibrated(self, margin: Any) -> Any:
+        """Return the propensities of margins, float64, capped."""
+        library = backend.library(margin)
+        score = margin.astype("float64") * self.slope + self.intercept
+        return library.minimum(1 / (1 + library.exp(-score)), self.cap)
+
+    def save(self, folder: Path) -> None:
+        """Write ``model.json`` (XGBoost's own format) and ``calibration.json``."""
+        self.booster.save_model(folder / "model.json")
+        rest = {"columns": self.columns, "slope": self.slope, "intercept": self.intercept}
+        (folder / "calibration.json").write_text(json.dumps({**rest, "cap": self.cap}, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Model":
+        """Read what :meth:`save` wrote; it predicts with one thread."""
+        booster = _xgboost().Booster({"nthread": 1}, model_file=folder / "model.json")
+        rest = json.loads((folder / "calibration.json").read_text())
+        return cls(booster, tuple(rest.pop("columns")), **rest)
+
+
+def _xgboost() -> Any:
+    try:
+        return import_module("xgboost")
+    except ImportError:
+        raise ConfigError(
+            "scores.kind: model needs XGBoost, which is not installed; "
+            "pip install 'walras[cpu]' or 'walras[gpu]'"
+        ) from None
+
+
+def problems(job: Job, schema: Mapping[str, Any]) -> list[str]:
+    """Return every problem of a job's model settings, given the kind of each column."""
+    found = []
+    try:
+        _xgboost()
+    except ConfigError as error:
+        found.append(str(error))
+    wanted, columns = settings(job), model_columns(job, schema)
+    if wanted.train_share + wanted.calibrate_share >= 1:
+        found.append(
+            "scores: train_share and calibrate_share should leave a share for the test, got "
+            f"{wanted.train_share} + {wanted.calibrate_share}; their sum must be below 1"
+        )
+    if not columns:
+        found.append("scores.features: no numeric feature to learn from; add one to features")
+    for index, name in enumerate(columns):
+        if name not in schema:
+            there = ", ".join(sorted(schema))
+            found.append(f"scores.features.{index}: unknown column {name}; there are {there}")
+        elif schema[name] not in {"number", "boolean"}:
+            found.append(
+                f"scores.features.{index}: should be a numeric or boolean column, "
+                f"got {name}, which is {schema[name]}"
+            )
+        elif columns.index(name) < index:
+            found.append(f"scores.features.{index}: {name} is named twice")
+    return found
+
+
+def one_hot(job: Job) -> list[str]:
+    """Return the 0/1 columns: ``offer=…``, ``category=…``, ``channel=…``, in catalogue order."""
+    offers = job.catalogue.offers
+    categories = dict.fromkeys(offer.category for offer in offers.values())
+    return [
+        *(f"offer={name}" for name in offers),
+        *(f"category={name}" for name in categories),
+        *(f"channel={name}" for name in job.catalogue.channels),
+    ]
+
+
+def _ones(job: Job, action: Action) -> list[str]:
+    """Return the 0/1 columns that are 1 for an action."""
+    category = job.catalogue.offers[action.offer].category
+    return [f"offer={action.offer}", f"category={category}", f"channel={action.channel}"]
+
+
+def block(frame: Any, columns: tuple[str, ...], hot: int) -> Any:
+    """Return features as [rows, F + hot] float32; missing is NaN, the 0/1 columns are 0.
+
+    Raises:
+        DataError: a value is infinite, or too large for float32.
+    """
+    arrays = [tables.array(frame[name].astype("float64")) for name in columns]
+    library = backend.library(arrays[0])
+    out = library.zeros((len(frame), len(columns) + hot), "float32")
+    for index, (name, values) in enumerate(zip(columns, arrays, strict=True)):
+        wrong = int((library.abs(values) > LARGEST).sum())
+        if wrong:
+            raise DataError(
+                f"feature {name}: is infinite or beyond 3.4e38 for {wrong} rows; "
+                "the model needs finite numbers (or missing ones)"
+            )
+        out[:, index] = values
+    return out
+
+
+def _training_block(job: Job, rows: Any, columns: tuple[str, ...]) -> Any:
+    names = one_hot(job)
+    out = block(rows, columns, len(names))
+    for place, name in enumerate(names, len(columns)):
+        column, _, value = name.partition("=")
+        if column == "category":
+            members = [o for o, s in job.catalogue.offers.items() if s.category == value]
+            is_one = rows["offer"].isin(members)
+        else:
+            is_one = rows[column] == value
+        out[:, place] = tables.array(is_one.astype("float32"))
+    return out
+
+
+def propensities(job: Job, model: Model, features: Any) -> Any:
+    """Score every action for the subscribers of a partition.
+
+    The feature block is built once; from action to action only the 0/1 columns change.
+
+    Args:
+        job: a job whose scores are a model.
+        model: the trained model.
+        features: subscriber columns and features, sorted by subscriber (pandas or cuDF).
+
+    Returns:
+        Frame with ``subscriber`` and, per action, a float32 column in [0, 1] of its name.
+    """
+    names = one_hot(job)
+    place = {name: len(model.columns) + index for index, name in enumerate(names)}
+    inputs = block(features, model.columns, len(names))
+    if backend.library(inputs) is not np:
+        model.booster.set_param({"device": "cuda"})
+    out = {"subscriber": features["subscriber"]}
+    for action in actions(job.catalogue):
+        ones = [place[name] for name in _ones(job, action)]
+        inputs[:, ones] = 1
+        out[action.name] = _predict(model, inputs).astype("float32")
+        inputs[:, ones] = 0
+    return tables.frame(out, features)
+
+
+def _predict(model: Model, inputs: Any) -> Any:
+    if not len(inputs):
+        return inputs[:, 0]
+    return model.calibrated(model.booster.inplace_predict(inputs, predict_type="margin"))
+
+
+def fit(job: Job, rows: Any, columns: list[str]) -> tuple[Model, dict[str, Any]]:
+    """Train, calibrate and measure a model.
+
+    Args:
+        job: a job whose scores are a model.
+        rows: training rows of all partitions, in any order (see ``engine/training.py``).
+        columns: the columns the model sees.
+
+    Returns:
+        model: the trained model.
+        quality: contacts and accepts by share, AUC, Brier score, calibration table, importance.
+
+    Raises:
+        DataError: too few contacts or accepts, with their counts.
+    """
+    xgboost, wanted = _xgboost(), settings(job)
+    rows = rows.sort_values(ROW).reset_index(drop=True)
+    label = backend.to_cpu(tables.array(rows["accepted"].astype("int64")))
+    train, calibrate, test = parts = split(job, backend.to_cpu(tables.array(rows["time"])))
+    counts = {
+        "contacts": {name: int(part.sum()) for name, part in zip(SHARES, parts, strict=True)},
+        "accepts": {name: int(label[part].sum()) for name, part in zip(SHARES, parts, strict=True)},
+    }
+    _enough(job, **counts)
+
+    inputs = _training_block(job, rows, tuple(columns))
+    on_gpu = backend.library(inputs) is not np
+    options = {
+        "objective": "binary:logistic",
+        "tree_method": "hist",
+        "device": "cuda" if on_gpu else "cpu",
+        "max_depth": wanted.depth,
+        "learning_rate": wanted.learning_rate,
+        "seed": job.seed % 2**31,
+        "nthread": TRAINING_THREADS,
+    }
+    place = backend.to_gpu if on_gpu else np.asarray
+    matrix = xgboost.QuantileDMatrix(
+        inputs[place(train)],
+        label=label[train],
+        feature_names=[*columns, *one_hot(job)],
+        nthread=TRAINING_THREADS,
+    )
+    booster = xgboost.train(options, matrix, wanted.trees)
+    margin = backend.to_cpu(booster.inplace_predict(inputs, predict_type="margin"))
+    slope, intercept = platt(margin[calibrate], label[calibrate])
+    model = Model(booster, tuple(columns), slope, intercept, _cap(wanted.max_propensity))
+    base = float(label[~test].mean())
+    measured = quality(model.calibrated(margin[test]), label[test], base)
+    return model, counts | measured | {"importance": _importance(booster)}
+
+
+def split(job: Job, time: Any) -> tuple[Any, Any, Any]:
+    """Split contacts by time into the shares that train, calibrate and test.
+
+    Args:
+        job: a job whose scores are a model.
+        time: [n] int64, instants of the contacts in canonical order, which breaks ties.
+
+    Returns:
+        Three [n] bool masks.
+    """
+    wanted, n = settings(job), len(time)
+    rank = np.empty(n, np.int64)
+    rank[np.argsort(time, kind="stable")] = np.arange(n)
+    first = int(n * wanted.train_share)
+    second = int(n * (wanted.train_share + wanted.calibrate_share))
+    return rank < first, (rank >= first) & (rank < second), rank >= second
+
+
+def _enough(job: Job, contacts: dict[str, int], accepts: dict[str, int]) -> None:
+    """Refuse shares that a model cannot be trained, calibrated or measured on."""
+    fewest = settings(job).min_accepts
+    found = []
+    if accepts["train"] < fewest or accepts["train"] == contacts["train"]:
+        found.append(
+            f"scores: the training share has {accepts['train']} accepted of "
+            f"{contacts['train']} contacts; it needs at least {fewest} accepted "
+            "(scores.min_accepts) and one that is not"
+        )
+    if not 0 < accepts["calibrate"] < contacts["calibrate"]:
+        found.append(
+            f"scores: the calibration share has {accepts['calibrate']} accepted of "
+            f"{contacts['calibrate']} contacts; it needs one that is and one that is not"
+        )
+    if not contacts["test"]:
+        found.append("scores: the test share has no contacts; it needs at least one")
+    if found:
+        raise DataError.of(
+            [*found, "more past contacts, a longer scores.horizon or other shares would help"]
+        )
+
+
+def _cap(highest: float) -> float:
+    """Return the largest float32 that is not above ``highest``."""
+    nearest = np.float32(highest)
+    return float(nearest if nearest <= highest else np.nextafter(nearest, np.float32(0)))
+
+
+def _importance(booster: Any) -> list[dict[str, Any]]:
+    """Return each column's share of the trees' total gain, largest first."""
+    gain = booster.get_score(importance_type="total_gain")
+    whole = sum(gain[name] for name in sorted(gain)) or 1.0
+    ranked = sorted(gain, key=lambda name: (-gain[name], name))
+    return [{"feature": name, "gain": gain[name] / whole} for name in ranked]

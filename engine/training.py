@@ -1,0 +1,130 @@
+"""Training rows of the propensity model: past contacts, what followed, and what was known then.
+
+    accepted = an outcome of the same subscriber, offer and channel is in (time, time + horizon]
+
+Only contacts at or before ``as_of - horizon`` train: later ones have no full outcome window.
+Features are as of each contact and see strictly earlier events only, so no row sees its future.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from engine import tables
+from engine.profile import columns as feature_columns
+from engine.profile import features_at
+from engine.settings import Job
+from engine.settings.base import seconds
+from engine.settings.scores import ModelScores
+from kernels import backend
+
+KEYS = ["subscriber", "offer", "channel"]
+ROW = ["subscriber", "time", "offer", "channel"]  # canonical order of training rows
+EVERYTHING = 2.0  # a limit above every draw
+
+
+def settings(job: Job) -> ModelScores:
+    """Return the model's settings of a job whose scores are a model."""
+    assert isinstance(job.scores, ModelScores)
+    return job.scores
+
+
+def model_columns(job: Job, schema: Mapping[str, Any]) -> list[str]:
+    """Return the columns the model sees: those listed, or else every numeric feature.
+
+    Args:
+        job: a job whose scores are a model.
+        schema: kind by column, subscriber columns and features.
+    """
+    listed = settings(job).features
+    return listed or [name for name in feature_columns(job) if schema.get(name) == "number"]
+
+
+def usable(job: Job, contacts: Any) -> Any:
+    """Return the contacts whose outcome window ends by the as-of instant, in canonical order."""
+    latest = int(job.as_of.timestamp()) - seconds(settings(job).horizon)
+    kept = contacts.loc[contacts["time"] <= latest, ROW]
+    return kept.sort_values(ROW).reset_index(drop=True)
+
+
+def accepted(contacts: Any, outcomes: Any, horizon_s: int) -> Any:
+    """Say which contacts were accepted.
+
+    Args:
+        contacts: frame with subscriber, time, offer, channel.
+        outcomes: frame with the same columns, in any order.
+        horizon_s: length of the outcome window, seconds.
+
+    Returns:
+        [contacts] bool: an outcome of the same subscriber, offer and channel lies in
+        ``(time, time + horizon_s]``.
+    """
+    both = tables.concat([contacts[ROW], outcomes[ROW]])
+    group = tables.array(both.groupby(KEYS, sort=False).ngroup().astype("int64"))
+    time = tables.array(both["time"])
+    library = backend.library(time)
+    if not len(outcomes) or not len(contacts):
+        return library.zeros(len(contacts), bool)
+    start = int(time.min())
+    span = int(time.max()) - start + horizon_s + 1  # no window reaches into the next group
+    place = group * span + (time - start)
+    at, known = place[: len(contacts)], library.sort(place[len(contacts) :])
+    after = library.searchsorted(known, at, side="right")  # the first outcome strictly later
+    found = known[library.minimum(after, len(known) - 1)]
+    return (after < len(known)) & (found <= at + horizon_s)
+
+
+def draws(job: Job, contacts: Any) -> Any:
+    """Return a number in [0, 1) per contact, from its subscriber and time alone."""
+    return tables.unit_hash(contacts["subscriber"], job.seed, contacts["time"])
+
+
+def sample_limit(job: Job, drawn: Iterable[Any]) -> float:
+    """Return the limit below which ``max_contacts`` draws lie, or fewer where draws are equal."""
+    most = settings(job).max_contacts
+    merged = np.concatenate([np.empty(0), *drawn])
+    return float(np.partition(merged, most)[most]) if len(merged) > most else EVERYTHING
+
+
+def smallest_draws(job: Job, contacts: Any) -> tuple[Any, int, int]:
+    """Return what a partition adds to the sample's limit.
+
+    Returns:
+        draws: [n] float64, the smallest draws of the usable contacts, enough for the limit.
+        usable: number of usable contacts.
+        too_late: number of contacts without a full outcome window.
+    """
+    kept, most = usable(job, contacts), settings(job).max_contacts
+    drawn = backend.to_cpu(draws(job, kept))
+    enough = np.partition(drawn, most)[: most + 1] if len(drawn) > most + 1 else drawn
+    return enough, len(kept), len(contacts) - len(kept)
+
+
+def training_rows(
+    job: Job, subscribers: Any, events: Mapping[str, Any], *, limit: float = EVERYTHING
+) -> Any:
+    """Return the training rows of a partition.
+
+    Args:
+        job: a job whose scores are a model.
+        subscribers: subscriber columns of the partition, sorted by subscriber.
+        events: event tables of the partition by name, ``contacts`` and ``outcomes`` included.
+        limit: only contacts that draw less, see :func:`sample_limit`.
+
+    Returns:
+        Frame in canonical order: subscriber, time, offer, channel, ``accepted`` (bool), the
+        subscriber columns the model sees, then every feature column, as of ``time``.
+    """
+    contacts = usable(job, events["contacts"])
+    drawn = draws(job, contacts)
+    label = accepted(contacts, events["outcomes"], seconds(settings(job).horizon))
+    kept = contacts[drawn < limit].reset_index(drop=True)
+    features = features_at(job, subscribers, dict(events), kept[["subscriber", "time"]])
+    rows = {name: kept[name] for name in ROW} | {"accepted": label[drawn < limit]}
+    fixed = [name for name in settings(job).features if name not in features.columns]
+    at = subscribers["subscriber"].searchsorted(kept["subscriber"])
+    for name in fixed:  # a subscriber column: a snapshot, the same at every instant
+        rows[name] = subscribers[name].take(at).reset_index(drop=True)
+    rows |= {name: features[name].reset_index(drop=True) for name in features.columns}
+    return tables.frame(rows, kept)

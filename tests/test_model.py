@@ -1,0 +1,363 @@
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine import model, tables, training
+from engine import score as scores
+from engine.actions import actions
+from engine.errors import ConfigError, DataError
+from engine.profile import profile_partition
+from engine.quality import platt, quality
+from engine.settings import Job
+from jobs.score import score
+from jobs.tasks import SerialTasks
+
+DAY = 86_400
+AS_OF = int(pd.Timestamp("2026-10-01", tz="UTC").timestamp())
+COLUMNS = ["usage_n_7d", "usage_n_30d", "mb_30d", "quiet_days"]
+
+
+def job_of(**changes):
+    """Two offers on two channels, features of one usage table."""
+    categories = {"categories": ["offer", "channel"]}
+    return Job.model_validate(
+        {
+            "name": "tiny",
+            "as_of": "2026-10-01",
+            "inputs": {
+                "folder": "in",
+                "subscribers": {"path": "s.parquet"},
+                "events": {"usage": {"path": "u.parquet", "values": {"mb": {"unit": "MB"}}}},
+                "contacts": {"path": "c.parquet", **categories},
+                "outcomes": {"path": "o.parquet", **categories},
+            },
+            "features": [
+                {"op": "count", "name": "usage_n", "of": "usage", "windows": ["7d", "30d"]},
+                {"op": "sum", "name": "mb", "of": "usage.mb", "windows": ["30d"]},
+                {"op": "recency", "name": "quiet_days", "of": "usage"},
+            ],
+            "scores": {"kind": "model", "trees": 20, "depth": 3, "max_contacts": 5_000} | changes,
+            "catalogue": {
+                "currency": "EUR",
+                "channels": {"sms": {}, "push": {}},
+                "offers": {
+                    "data": {"category": "data", "value": 5, "channels": ["push", "sms"]},
+                    "voice": {"category": "voice", "value": 3, "channels": ["sms"]},
+                },
+            },
+        }
+    )
+
+
+def frame(rows, columns):
+    return pd.DataFrame({name: [row[i] for row in rows] for i, name in enumerate(columns)}).astype(
+        {name: "int64" for name in columns if name in {"subscriber", "time"}}
+        | {name: "str" for name in columns if name in {"offer", "channel"}}
+        | {name: "float64" for name in columns if name == "mb"}
+    )
+
+
+def world(subscribers=500, seed=5):
+    """Subscribers whose acceptance follows their use in the seven days before a contact."""
+    rng = np.random.default_rng(seed)
+    keys = np.arange(subscribers) * 3
+    contacts, outcomes, usage = [], [], []
+    for key in keys:
+        times = AS_OF - rng.integers(0, 60 * DAY, rng.integers(0, 25))
+        usage += [(key, t, float(rng.gamma(2.0, 10.0))) for t in times]
+        for t in AS_OF - rng.integers(0, 50 * DAY, 3):
+            offer, channel = rng.choice(["data", "voice", "retired"]), rng.choice(["sms", "push"])
+            recent = ((times < t) & (times > t - 7 * DAY)).sum()
+            chance = 1 / (1 + np.exp(2.5 - 0.9 * recent - (channel == "push")))
+            contacts.append((key, t, offer, channel))
+            if rng.random() < chance:
+                outcomes.append((key, t + rng.integers(1, 6 * DAY), offer, channel))
+    events = {
+        "usage": frame(usage, ["subscriber", "time", "mb"]),
+        "contacts": frame(contacts, training.ROW),
+        "outcomes": frame([o for o in outcomes if o[1] <= AS_OF], training.ROW),
+    }
+    return pd.DataFrame({"subscriber": keys}), {n: sort(e) for n, e in events.items()}
+
+
+def sort(events):
+    return events.sort_values(list(events)).reset_index(drop=True)
+
+
+def rows_of(job, subscribers, events):
+    return training.training_rows(job, subscribers, events)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    job, (subscribers, events) = job_of(), world()
+    rows = rows_of(job, subscribers, events)
+    fitted, measured = model.fit(job, rows, COLUMNS)
+    features = profile_partition(job, subscribers, events)
+    return job, subscribers, events, rows, fitted, measured, features
+
+
+contact = st.tuples(
+    st.integers(1, 2), st.integers(0, 6), st.sampled_from(["data", "voice"]), st.just("sms")
+)
+
+
+@given(st.lists(contact, max_size=6), st.lists(contact, max_size=6), st.integers(1, 3))
+def test_accepted_matches_its_definition(contacts, outcomes, horizon):
+    expected = [
+        any((s, o, c) == (s2, o2, c2) and t < t2 <= t + horizon for s2, t2, o2, c2 in outcomes)
+        for s, t, o, c in contacts
+    ]
+    found = training.accepted(frame(contacts, training.ROW), frame(outcomes, training.ROW), horizon)
+    assert found.tolist() == expected
+
+
+def test_a_contact_without_a_full_outcome_window_does_not_train():
+    job = job_of(horizon="7d")
+    edge = AS_OF - 7 * DAY
+    contacts = frame([(1, edge + 1, "data", "sms"), (1, edge, "data", "sms")], training.ROW)
+    assert training.usable(job, contacts)["time"].tolist() == [edge]
+    draws, usable, late = training.smallest_draws(job, contacts)
+    assert (len(draws), usable, late) == (1, 1, 1)
+
+
+def test_events_at_or_after_a_contact_change_none_of_its_features():
+    job = job_of()
+    subscribers, events = world(60)
+    before = rows_of(job, subscribers, events)
+    first = events["contacts"].groupby("subscriber")["time"].min()
+    time = subscribers["subscriber"].map(first)
+    known = time.notna()
+    future = pd.DataFrame(
+        {"subscriber": subscribers["subscriber"][known], "time": time[known].astype("int64")}
+    )
+    planted = pd.concat([future.assign(mb=1e6), future.assign(time=AS_OF, mb=1e6)])
+    changed = events | {"usage": sort(pd.concat([events["usage"], planted]))}
+    after = rows_of(job, subscribers, changed)
+    is_first = before["time"] == before["subscriber"].map(first)
+    pd.testing.assert_frame_equal(before[is_first], after[is_first], check_exact=True)
+    # the planted events do matter, to the contacts that come after them
+    assert (after["mb_30d"] > 1e6 - 1).sum() > 20
+
+    earlier = pd.concat([events["usage"], future.assign(time=future["time"] - 1, mb=1e6)])
+    seen = rows_of(job, subscribers, events | {"usage": sort(earlier)})
+    assert (seen.loc[is_first, "mb_30d"] >= 1e6).all()
+
+
+def test_outcomes_are_no_feature_of_their_own_contact():
+    job = job_of()
+    subscribers, events = world(60)
+    nothing = events | {"outcomes": events["outcomes"].iloc[:0]}
+    known, unknown = rows_of(job, subscribers, events), rows_of(job, subscribers, nothing)
+    assert known["accepted"].any() and not unknown["accepted"].any()
+    pd.testing.assert_frame_equal(known[COLUMNS], unknown[COLUMNS], check_exact=True)
+
+
+def test_the_sample_is_the_same_for_any_order_and_partitioning():
+    job = job_of(max_contacts=100)
+    subscribers, events = world(200)
+    contacts = events["contacts"]
+    whole = training.sample_limit(job, [training.smallest_draws(job, contacts)[0]])
+    parts = [contacts[contacts["subscriber"] % 5 == k] for k in range(5)]
+    split = [training.smallest_draws(job, part.iloc[::-1])[0] for part in parts]
+    assert training.sample_limit(job, split) == whole
+    rows = training.training_rows(job, subscribers, events, limit=whole)
+    assert (
+        95 <= len(rows) <= 100
+    )  # equal draws (a subscriber contacted twice at once) may cost some
+    assert training.sample_limit(job, [split[0][:100]]) == training.EVERYTHING
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 100])
+def test_the_split_is_by_time(n):
+    job = job_of(train_share=0.5, calibrate_share=0.3)
+    time = np.random.default_rng(n).integers(0, 20, n)
+    train, calibrate, test = model.split(job, time)
+    assert [m.sum() for m in (train, calibrate, test)] == [
+        n // 2,
+        int(n * 0.8) - n // 2,
+        n - int(n * 0.8),
+    ]
+    assert (train + 0 + calibrate + test == 1).all()
+    for early, late in ((train, calibrate), (calibrate, test)):
+        assert not early.any() or not late.any() or time[early].max() <= time[late].min()
+
+
+def test_the_model_learns_what_drives_acceptance(tiny):
+    *_, rows, fitted, measured, _ = tiny
+    assert measured["auc"] > 0.7
+    assert measured["brier"] < measured["brier_base"]
+    assert sum(measured["contacts"].values()) == len(rows)
+    assert sum(measured["accepts"].values()) == rows["accepted"].sum()
+    assert sum(b["contacts"] for b in measured["calibration"]) == measured["contacts"]["test"]
+    assert len(measured["calibration"]) == 10
+    assert measured["importance"][0]["feature"] == "usage_n_7d"
+    assert sum(i["gain"] for i in measured["importance"]) == pytest.approx(1)
+    assert fitted.slope > 0
+    json.dumps(measured, allow_nan=False)
+
+
+def test_row_order_does_not_change_a_bit(tiny):
+    job, *_, rows, fitted, measured, _ = tiny
+    again, same = model.fit(job, rows.sample(frac=1, random_state=3), COLUMNS)
+    assert same == measured
+    assert again.booster.save_raw() == fitted.booster.save_raw()
+    assert (again.slope, again.intercept) == (fitted.slope, fitted.intercept)
+
+
+def test_propensities_match_a_prediction_row_by_row(tiny):
+    job, *_, fitted, _, features = tiny
+    result = model.propensities(job, fitted, features)
+    assert list(result) == ["subscriber", *(a.name for a in actions(job.catalogue))]
+    names = [*COLUMNS, *model.one_hot(job)]
+    xgboost = pytest.importorskip("xgboost")
+    for action in actions(job.catalogue):
+        rows = features[COLUMNS].assign(**dict.fromkeys(model.one_hot(job), 0.0))
+        category = job.catalogue.offers[action.offer].category
+        for one in (f"offer={action.offer}", f"channel={action.channel}", f"category={category}"):
+            rows[one] = 1.0
+        matrix = xgboost.DMatrix(rows[names].to_numpy("float32"), feature_names=names)
+        margin = fitted.booster.predict(matrix, output_margin=True).astype("float64")
+        expected = 1 / (1 + np.exp(-(fitted.slope * margin + fitted.intercept)))
+        assert result[action.name].tolist() == expected.astype("float32").tolist()
+    values = result.drop(columns="subscriber").to_numpy()
+    assert values.dtype == np.float32 and (values > 0).all() and (values < 1).all()
+    assert (result["data@push"] > result["data@sms"]).mean() > 0.9  # the world likes push
+    assert len(model.propensities(job, fitted, features.iloc[:0])) == 0
+
+
+def test_a_saved_model_scores_the_same_bits(tiny, tmp_path):
+    job, *_, fitted, _, features = tiny
+    fitted.save(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["calibration.json", "model.json"]
+    loaded = model.propensities(job, model.Model.load(tmp_path), features)
+    pd.testing.assert_frame_equal(
+        model.propensities(job, fitted, features), loaded, check_exact=True
+    )
+
+
+def test_max_propensity_caps(tiny):
+    *_, rows, _, _, features = tiny
+    job = job_of(max_propensity=0.2)
+    fitted, measured = model.fit(job, rows, COLUMNS)
+    result = model.propensities(job, fitted, features).drop(columns="subscriber")
+    assert 0.2 - 1e-7 < result.max().max() <= 0.2  # one float32 step below at most
+    assert max(b["predicted"] for b in measured["calibration"]) == pytest.approx(0.2)
+
+
+def test_too_few_accepts_are_told_with_their_counts(tiny):
+    *_, rows, _, _, _ = tiny
+    job = job_of(min_accepts=1_000)
+    with pytest.raises(
+        DataError, match=r"training share has \d+ accepted of \d+ contacts; it needs"
+    ):
+        model.fit(job, rows, COLUMNS)
+    refused = rows.assign(accepted=False)
+    with pytest.raises(DataError) as error:
+        model.fit(job_of(), refused, COLUMNS)
+    assert "training share has 0 accepted of" in str(error.value)
+    assert "calibration share has 0 accepted of" in str(error.value)
+    with pytest.raises(DataError, match="test share has no contacts"):
+        model.fit(job_of(), rows.iloc[:0], COLUMNS)
+
+
+def test_an_infinite_feature_is_named(tiny):
+    job, *_, rows, _, _, _ = tiny
+    with pytest.raises(DataError, match="feature mb_30d: is infinite or beyond 3.4e38 for 2 rows"):
+        model.fit(job, rows.assign(mb_30d=rows["mb_30d"].where(rows.index > 1, 1e300)), COLUMNS)
+
+
+def test_a_test_share_of_one_class_has_no_auc():
+    measured = quality(np.array([0.1, 0.2, 0.4]), np.array([0, 0, 0]), 0.1)
+    assert measured["auc"] is None
+    assert measured["auc_note"] == "all contacts of the test share were refused"
+    assert measured["brier"] == pytest.approx((0.01 + 0.04 + 0.16) / 3)
+    assert measured["brier_base"] == pytest.approx(0.01)
+    assert [b["contacts"] for b in measured["calibration"]] == [1, 1, 1]
+
+
+def test_platt_finds_the_odds():
+    rng = np.random.default_rng(2)
+    margin = rng.normal(size=20_000)
+    label = (rng.random(20_000) < 1 / (1 + np.exp(-(0.6 * margin - 1.5)))).astype(int)
+    # standard errors of both are about 0.02 at this size
+    assert platt(margin, label) == pytest.approx((0.6, -1.5), abs=0.06)
+    slope, intercept = platt(np.array([-1.0, 1.0]), np.array([0, 1]))  # separable, yet finite
+    assert np.isfinite([slope, intercept]).all() and slope > 1
+
+
+def test_all_problems_of_a_model_are_told_at_once():
+    schema = dict.fromkeys(COLUMNS, "number") | {"segment": "text"}
+    job = job_of(features=["mb_30d", "nope", "segment", "mb_30d"], train_share=0.9)
+    assert scores.problems(job, schema) == [
+        "scores: train_share and calibrate_share should leave a share for the test, got 0.9 + 0.2; "
+        "their sum must be below 1",
+        "scores.features.1: unknown column nope; there are mb_30d, quiet_days, segment, "
+        "usage_n_30d, usage_n_7d",
+        "scores.features.2: should be a numeric or boolean column, got segment, which is text",
+        "scores.features.3: mb_30d is named twice",
+    ]
+    assert scores.problems(job_of(), schema) == []
+    (nothing,) = scores.problems(job_of(), {"segment": "text"})
+    assert "no numeric feature to learn from" in nothing
+
+
+def test_a_missing_xgboost_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    (found,) = scores.problems(job_of(), dict.fromkeys(COLUMNS, "number"))
+    assert found.endswith("not installed; pip install 'walras[cpu]' or 'walras[gpu]'")
+    with pytest.raises(ConfigError, match="needs XGBoost"):
+        model.fit(job_of(), None, COLUMNS)
+
+
+def run_stage(folder, job, parts):
+    """Write ingest and profile parts as their stages do, score them; return summary and rows."""
+    for name in ("profile/features", "ingest/subscribers", "score"):
+        (folder / name).mkdir(parents=True)
+    for index, (subscribers, events) in enumerate(parts):
+        part = f"part-{index:05}.parquet"
+        tables.write(subscribers, folder / "ingest" / "subscribers" / part)
+        tables.write(
+            profile_partition(job, subscribers, events), folder / "profile" / "features" / part
+        )
+        for name, table in events.items():
+            (folder / "ingest" / "events" / name).mkdir(parents=True, exist_ok=True)
+            tables.write(table, folder / "ingest" / "events" / name / part)
+    stages = {name: folder / name for name in ("ingest", "profile")}
+    summary = score(job, stages, folder / "score", SerialTasks())
+    files = sorted((folder / "score" / "propensity").iterdir())
+    rows = pd.concat(map(pd.read_parquet, files)).sort_values("subscriber", ignore_index=True)
+    return summary, rows
+
+
+def test_the_stage_gives_the_same_bits_for_1_and_3_partitions(tmp_path):
+    job = job_of(max_contacts=900)
+    subscribers, events = world()
+    parts = [
+        (
+            subscribers[subscribers["subscriber"] % 7 % 3 == k].reset_index(drop=True),
+            {n: e[e["subscriber"] % 7 % 3 == k].reset_index(drop=True) for n, e in events.items()},
+        )
+        for k in range(3)
+    ]
+    empty = (subscribers.iloc[:0], {n: e.iloc[:0] for n, e in events.items()})
+    one, rows = run_stage(tmp_path / "one", job, [(subscribers, events)])
+    three, split = run_stage(tmp_path / "three", job, [*parts, empty])
+    assert one == three
+    pd.testing.assert_frame_equal(rows, split, check_exact=True)
+    assert one["kind"] == "model" and one["columns"] == COLUMNS
+    late = (events["contacts"]["time"] > AS_OF - 7 * DAY).sum()
+    assert one["excluded"]["without a full outcome window"] == late
+    assert sum(one["contacts"].values()) + sum(one["excluded"].values()) == len(events["contacts"])
+    assert one["excluded"]["not sampled"] > 0
+    assert [a["mean"] for a in one["actions"]] == pytest.approx(
+        rows.drop(columns="subscriber").mean().tolist(), rel=1e-6
+    )
+    json.dumps(one, allow_nan=False)
+    left = sorted(p.name for p in (tmp_path / "one" / "score").iterdir())
+    assert left == ["calibration.json", "model.json", "propensity"]
