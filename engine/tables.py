@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kernels.backend import to_gpu
+from kernels import backend as side
 
 try:
     import cudf as cudf
@@ -104,8 +104,13 @@ def _kind(series: Any) -> Kind | None:
     return "text" if types.is_string_dtype(dtype) else None
 
 
+def array_library(like: Any) -> Any:
+    """Return the array library (NumPy or CuPy) of a frame's or series' side."""
+    return np if library(like) is pd else side.cupy
+
+
 def frame(columns: Mapping[str, Any], like: Any) -> Any:
-    """Return a DataFrame of ``columns``, arrays or series of one length, on the side of ``like``."""
+    """Return a DataFrame of arrays or series of one length, on the side of ``like``."""
     return library(like).DataFrame(dict(columns))
 
 
@@ -141,8 +146,88 @@ def like(series: Any, pattern: str) -> Any:
         return series.str.like(pattern)
     escaped = pattern.replace("\\", "\\\\")  # Arrow's own escape character
     matches = pc.match_like(pa.array(series, pa.large_string(), from_pandas=True), escaped)
-    found = pc.coalesce(matches, pa.scalar(value=False))
+    found: Any = pc.coalesce(matches, pa.scalar(value=False))
     return pd.Series(found.to_numpy(zero_copy_only=False), series.index)
+
+
+def is_void(series: Any) -> bool:
+    """Return whether a column of objects holds no value, so that its kind cannot be told."""
+    if library(series) is not pd or not pd.api.types.is_object_dtype(series.dtype):
+        return False
+    return bool(pd.api.types.infer_dtype(series, skipna=True) == "empty")
+
+
+def values(series: Any) -> tuple[Kind | None, Any]:
+    """Return a column's kind and its values as arrays that know null.
+
+    Returns:
+        kind: the column's kind; None for one that is void.
+        values: number: float64, null is NaN; instant: float64 microseconds since 1970, UTC, null
+            is NaN; boolean: int8, 0 false, 1 null, 2 true; text: a series with a plain index;
+            void: None.
+
+    Raises:
+        TypeError: the column has no kind.
+    """
+    if is_void(series):
+        return None, None
+    kind = _kind(series)
+    series = series.reset_index(drop=True)
+    if kind == "number":
+        return kind, numbers(series)
+    if kind == "text":
+        return kind, series.astype("str")
+    if kind == "boolean":
+        if library(series) is pd:
+            codes = series.astype("boolean").astype("Int8") * 2
+            return kind, codes.to_numpy("int8", na_value=1)
+        return kind, (series.astype("int8") * 2).fillna(1).to_cupy()
+    if kind == "instant":
+        return kind, _microseconds(series)
+    raise TypeError(f"column {series.name}: no number, text, boolean or instant: {series.dtype}")
+
+
+def numbers(series: Any) -> Any:
+    """Return a column of numbers as a float64 array; null is NaN."""
+    if library(series) is pd:
+        return series.to_numpy("float64", na_value=np.nan)
+    return series.astype("float64").to_cupy(na_value=np.nan)
+
+
+def _microseconds(series: Any) -> Any:
+    if library(series) is not pd:
+        if isinstance(series.dtype, pd.DatetimeTZDtype):
+            series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+        return numbers(series.astype("datetime64[us]").astype("int64"))
+    instants = pd.to_datetime(series, utc=True).dt.tz_localize(None).to_numpy("datetime64[us]")
+    return np.where(np.isnat(instants), np.nan, instants.view("int64"))
+
+
+def column(values: Any, kind: Kind, like: Any) -> Any:
+    """Return values as :func:`values` gives them as a series with the index of ``like``.
+
+    Booleans may be a boolean array too, then the series has no nulls.
+    """
+    tables = library(like)
+    if kind == "text":
+        return values.set_axis(like.index)
+    if kind == "number":
+        return tables.Series(values, index=like.index)
+    if kind == "boolean" and values.dtype == "bool":
+        return tables.Series(values, index=like.index)
+    null = values == 1 if kind == "boolean" else values != values
+    if kind == "boolean":
+        series = tables.Series(values == 2, index=like.index)
+        series = series.astype("boolean") if tables is pd else series
+    else:
+        whole = array_library(like).where(null, 0, values).astype("int64")
+        series = tables.Series(whole, index=like.index).astype("datetime64[us]")
+    return series.mask(tables.Series(null, index=like.index))
+
+
+def repeat(text: str | None, like: Any) -> Any:
+    """Return a text series of one value, or of nulls, as long as ``like``, with a plain index."""
+    return library(like).Series([text], dtype="str").repeat(len(like)).reset_index(drop=True)
 
 
 def _splitmix64(words: Any) -> Any:
@@ -170,7 +255,7 @@ def _words(keys: Any) -> Any:
         raise TypeError(f"keys must be whole numbers or text, got {keys.dtype}")
     hashed = pd.util.hash_array(np.asarray(texts, dtype=object))
     on_host = isinstance(keys, np.ndarray) or library(keys) is pd
-    return _splitmix64(hashed if on_host else to_gpu(hashed))
+    return _splitmix64(hashed if on_host else side.to_gpu(hashed))
 
 
 def bucket(keys: Any, partitions: int) -> Any:
