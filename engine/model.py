@@ -29,7 +29,7 @@ from engine.settings import Job
 from engine.training import ROW, model_columns, settings
 from kernels import backend
 
-TRAINING_THREADS = 2  # a constant: sums over rows must not depend on the machine's processors
+THREADS = 1  # a constant, so that no sum over rows depends on the machine; tasks run side by side
 LARGEST = float(np.finfo("float32").max)
 SHARES = ("train", "calibrate", "test")
 
@@ -58,8 +58,8 @@ class Model:
 
     @classmethod
     def load(cls, folder: Path) -> "Model":
-        """Read what :meth:`save` wrote; it predicts with one thread."""
-        booster = _xgboost().Booster({"nthread": 1}, model_file=folder / "model.json")
+        """Read what :meth:`save` wrote; it scores on the CPU until told otherwise."""
+        booster = _xgboost().Booster({"nthread": THREADS}, model_file=folder / "model.json")
         rest = json.loads((folder / "calibration.json").read_text())
         return cls(booster, tuple(rest.pop("columns")), **rest)
 
@@ -221,14 +221,14 @@ def fit(job: Job, rows: Any, columns: list[str]) -> tuple[Model, dict[str, Any]]
         "max_depth": wanted.depth,
         "learning_rate": wanted.learning_rate,
         "seed": job.seed % 2**31,
-        "nthread": TRAINING_THREADS,
+        "nthread": THREADS,
     }
     place = backend.to_gpu if on_gpu else np.asarray
     matrix = xgboost.QuantileDMatrix(
         inputs[place(train)],
         label=label[train],
         feature_names=[*columns, *one_hot(job)],
-        nthread=TRAINING_THREADS,
+        nthread=THREADS,
     )
     booster = xgboost.train(options, matrix, wanted.trees)
     margin = backend.to_cpu(booster.inplace_predict(inputs, predict_type="margin"))
