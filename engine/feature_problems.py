@@ -1,0 +1,176 @@
+"""What is wrong with the features of a job, found before any data is read."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+
+from engine import expressions
+from engine.errors import ConfigError
+from engine.features import DAY_S, names_of
+from engine.settings import Job
+from engine.settings.base import seconds
+from engine.settings.features import (
+    DecayFeature,
+    EventFeature,
+    ExpressionFeature,
+    Feature,
+    LifecycleFeature,
+    ResponseFeature,
+    RunOutFeature,
+    ScoreFeature,
+    TenureFeature,
+    TrendFeature,
+    WindowFeature,
+)
+from engine.settings.inputs import EventTable
+from engine.tables import Kind, Schema
+
+EVENTS_ONLY, VALUE_NEEDED, EITHER = "table", "table.column", "table or table.column"
+
+
+def problems(job: Job, schema: Schema) -> list[str]:
+    """Check the features of a job against its tables and the subscriber columns that exist.
+
+    Args:
+        job: the job.
+        schema: kind by column of the subscriber table.
+
+    Returns:
+        Every problem, a line each, ``features.<position> (<name>).<setting>: ...``; empty when
+        there is none.
+    """
+    found = _twice(job, schema)
+    known: dict[str, Kind] = dict(schema)
+    doubtful: set[str] = set()  # columns whose kind is unknown because their feature is wrong
+    for i, feature in enumerate(job.features):
+        where = f"features.{i} ({feature.name})"
+        names = names_of(feature, job)
+        if isinstance(feature, ExpressionFeature):
+            kind, wrong = _expression(feature, where, known, doubtful)
+        else:
+            kind = "text" if isinstance(feature, LifecycleFeature) else "number"
+            wrong = list(_wrong(feature, where, job, schema))
+        found += wrong
+        if kind is None:
+            doubtful.update(names)
+        known.update(dict.fromkeys(names, kind or "number"))
+    return found
+
+
+def event_schema(table: EventTable) -> dict[str, Kind]:
+    """Return the kind of each column that a condition over an event table may name."""
+    kinds: dict[str, Kind] = dict.fromkeys(table.categories, "text")
+    return kinds | dict.fromkeys(table.values, "number")
+
+
+def _twice(job: Job, schema: Schema) -> list[str]:
+    names = [name for feature in job.features for name in names_of(feature, job)]
+    return [
+        f"features: the column {name} is made {times} times; names and windows must differ"
+        for name, times in Counter(names).items()
+        if times > 1
+    ] + [
+        f"features: the column {name} is also a subscriber column; give the feature another name"
+        for name in dict.fromkeys(names)
+        if name in schema or name == "subscriber"
+    ]
+
+
+def _expression(
+    feature: ExpressionFeature, where: str, known: Mapping[str, Kind], doubtful: set[str]
+) -> tuple[Kind | None, list[str]]:
+    """Return the kind of an expression (None when unknown) and its problems."""
+    try:
+        expression = expressions.parse(feature.sql, f"{where}.sql")
+        if expression.columns & doubtful:  # its own problems can only be told once those are gone
+            return None, []
+        return expression.check(known), []
+    except ConfigError as error:
+        return None, str(error).splitlines()
+
+
+def _wrong(feature: Feature, where: str, job: Job, schema: Schema) -> Iterator[str]:
+    match feature:
+        case WindowFeature():
+            form = EVENTS_ONLY if feature.op == "count" else VALUE_NEEDED
+            yield from _of(feature.of, where, job, form)
+        case EventFeature() | LifecycleFeature():
+            yield from _of(feature.of, where, job, EVENTS_ONLY)
+        case DecayFeature() | ScoreFeature() | TrendFeature():
+            yield from _of(feature.of, where, job, EITHER)
+        case RunOutFeature():
+            yield from _of(feature.of, where, job, VALUE_NEEDED)
+            yield from _subscriber(feature.balance, f"{where}.balance", "number", schema)
+        case ResponseFeature():
+            needed = ["contacts"] + ["outcomes"] * (feature.op == "response_rate")
+            for table in needed:
+                if getattr(job.inputs, table) is None:
+                    yield f"{where}.op: {feature.op} needs inputs.{table}, which is not set"
+    if isinstance(feature, ScoreFeature):
+        yield from _never_negative(feature, where, job)
+    if isinstance(feature, TrendFeature):
+        length = seconds(feature.window)
+        if length % DAY_S or length < 2 * DAY_S:
+            yield f"{where}.window: should be whole days, at least 2d, got {feature.window}"
+    if isinstance(feature, TenureFeature | LifecycleFeature):
+        yield from _subscriber(feature.since, f"{where}.since", "instant", schema)
+    if isinstance(feature, LifecycleFeature) and not (
+        seconds(feature.quiet) < seconds(feature.dormant) < seconds(feature.lost)
+    ):
+        limits = f"{feature.quiet}, {feature.dormant}, {feature.lost}"
+        yield f"{where}: should have quiet < dormant < lost, got {limits}"
+    if getattr(feature, "where", None) is not None:
+        yield from _where(feature, where, job)
+
+
+def _of(of: str, where: str, job: Job, form: str) -> Iterator[str]:
+    """Check what ``of`` names: a table, or a table and one of its value columns."""
+    tables = job.inputs.tables()
+    table, _, column = of.partition(".")
+    if table not in tables:
+        yield f"{where}.of: unknown event table, got {of}; {_there_are(table, list(tables))}"
+        return
+    values = list(tables[table].values)
+    if column and form == EVENTS_ONLY:
+        yield f"{where}.of: takes a table without a column, got {of}; write {table}"
+    elif not column and form == VALUE_NEEDED:
+        yield f"{where}.of: needs a column (table.column), got {of}; {_there_are('', values)}"
+    elif column and column not in values:
+        yield f"{where}.of: unknown value column, got {of}; {_there_are(column, values)}"
+
+
+def _there_are(name: str, names: list[str]) -> str:
+    close = get_close_matches(name, names, 1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{hint}there are {', '.join(sorted(names))}" if names else "there are none"
+
+
+def _subscriber(column: str, where: str, kind: Kind, schema: Schema) -> Iterator[str]:
+    if column not in schema:
+        yield f"{where}: unknown subscriber column, got {column}; {_there_are(column, [*schema])}"
+    elif schema[column] != kind:
+        named = {"number": "a number", "instant": "a date or timestamp"}[kind]
+        yield f"{where}: should be {named}, got {column}, which is {schema[column]}"
+
+
+def _never_negative(feature: ScoreFeature, where: str, job: Job) -> Iterator[str]:
+    table, _, column = feature.of.partition(".")
+    tables = job.inputs.tables()
+    value = tables[table].values.get(column) if table in tables else None
+    if value is not None and (value.minimum is None or value.minimum < 0):
+        yield (
+            f"{where}.of: a score needs values that are never negative, got {feature.of} with "
+            f"minimum {value.minimum}; set the column's minimum to 0 or more"
+        )
+
+
+def _where(feature: Feature, where: str, job: Job) -> Iterator[str]:
+    """Check the condition over an event table, if the table is known."""
+    table = job.inputs.tables().get(getattr(feature, "of", "").partition(".")[0])
+    if table is None:
+        return
+    sql = getattr(feature, "where", "")
+    try:
+        expressions.parse(sql, f"{where}.where").check(event_schema(table), "boolean")
+    except ConfigError as error:
+        yield from str(error).splitlines()

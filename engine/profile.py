@@ -1,0 +1,202 @@
+"""Features of subscribers: all of a partition as of the job's instant, or rows at their own.
+
+A row is a subscriber at an instant t. Its events are those at or before t (as of the job), or
+strictly before t (a past contact, which must not see itself or its future).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from engine import expressions, feature_passes, tables
+from engine.errors import DataError
+from engine.feature_passes import Rows
+from engine.feature_problems import problems
+from engine.features import DAY_S, Column, Snapshot, columns_of
+from engine.settings import Job
+from engine.tables import Kind, Schema
+from kernels import backend
+
+__all__ = [
+    "columns", "describe", "event_columns", "features_at", "kinds", "passes", "problems",
+    "profile_partition", "subscriber_columns",
+]  # fmt: skip
+
+
+def columns(job: Job) -> list[str]:
+    """Return the name of every feature column of a job, in order."""
+    return [column.name for column in _columns(job)]
+
+
+def kinds(job: Job, schema: Schema) -> dict[str, Kind]:
+    """Return the kind of every subscriber and feature column.
+
+    Args:
+        job: a job whose features have no problems.
+        schema: kind by column of the subscriber table.
+    """
+    known: dict[str, Kind] = dict(schema)
+    for column in _columns(job):
+        if column.sql is None:
+            known[column.name] = "text" if column.labels else "number"
+        else:
+            known[column.name] = _expression(column).check(known)
+    return known
+
+
+def describe(job: Job) -> list[dict[str, Any]]:
+    """Describe every feature column: name, formula, unit and source, in order.
+
+    ``snapshot`` says that the column uses a subscriber column as the table has it now, also when
+    a feature is asked for as of an earlier instant; start dates do not count as such.
+    """
+    rows: list[dict[str, Any]] = []
+    snapshots: dict[str, bool] = {}
+    for column in _columns(job):
+        source, snapshot = column.source, column.snapshot
+        if column.sql is not None:
+            used = sorted(_expression(column).columns)
+            source = ", ".join(used)
+            snapshot = any(snapshots.get(name, True) for name in used)
+        snapshots[column.name] = snapshot
+        rows.append(
+            {
+                "name": column.name,
+                "feature": column.feature,
+                "formula": column.formula,
+                "unit": column.unit,
+                "source": source,
+                "snapshot": snapshot,
+            }
+        )
+    return rows
+
+
+def passes(job: Job) -> dict[str, int]:
+    """Return how many sources are read and how often each kernel runs on a partition."""
+    return feature_passes.counted(feature_passes.grouped(_columns(job)))
+
+
+def event_columns(job: Job) -> dict[str, list[str]]:
+    """Return the columns of each event table that the features need, key and time first."""
+    return feature_passes.needed(feature_passes.grouped(_columns(job)))
+
+
+def subscriber_columns(job: Job, present: Iterable[str]) -> list[str]:
+    """Return the columns, of those present in the subscriber table, that features need."""
+    needed = set()
+    for column in _columns(job):
+        needed |= {i.column for i in column.inputs if isinstance(i, Snapshot)}
+        if column.sql is not None:
+            needed |= _expression(column).columns
+    return [name for name in present if name in needed]
+
+
+def profile_partition(job: Job, subscribers: Any, events: Mapping[str, Any]) -> Any:
+    """Compute the features of a partition as of the job's instant.
+
+    Args:
+        job: a job whose features have no problems.
+        subscribers: subscriber columns, sorted by ``subscriber`` (pandas or cuDF).
+        events: event tables by name, each sorted by subscriber and time, with int64 ``time``.
+
+    Returns:
+        DataFrame: ``subscriber``, the subscriber columns, then the feature columns.
+    """
+    subscribers = subscribers.reset_index(drop=True)
+    library = np if isinstance(subscribers, pd.DataFrame) else backend.cupy
+    instants = library.full(len(subscribers), int(job.as_of.timestamp()), np.int64)
+    rows = Rows(library.arange(len(subscribers), dtype=np.int64), instants, instants)
+    features = _features(job, subscribers, events, rows)
+    return tables.frame({n: subscribers[n] for n in subscribers.columns} | features, subscribers)
+
+
+def features_at(job: Job, subscribers: Any, events: Mapping[str, Any], rows: Any) -> Any:
+    """Compute the features of rows, each as of its own instant and from earlier events only.
+
+    Args:
+        job: a job whose features have no problems.
+        subscribers: subscriber columns, sorted by ``subscriber`` (pandas or cuDF).
+        events: event tables by name, each sorted by subscriber and time, with int64 ``time``.
+        rows: columns ``subscriber`` and ``time`` (int64 s), in any order.
+
+    Returns:
+        DataFrame of the feature columns, a row for each of ``rows``, in their order.
+
+    Raises:
+        DataError: a row names an unknown subscriber.
+    """
+    subscribers = subscribers.reset_index(drop=True)
+    keys, wanted = subscribers["subscriber"], rows["subscriber"].reset_index(drop=True)
+    position = feature_passes.searched(keys, wanted, "left")
+    unknown = position == feature_passes.searched(keys, wanted, "right")
+    if unknown.any():
+        first = wanted.iloc[int(unknown.argmax())]
+        raise DataError(f"features: a row names an unknown subscriber, got {first}")
+    at = tables.array(rows["time"]).astype("int64", copy=False)
+    return tables.frame(
+        _features(job, subscribers, events, Rows(position, at, at - 1)), subscribers
+    )
+
+
+def _columns(job: Job) -> list[Column]:
+    return [column for feature in job.features for column in columns_of(feature, job)]
+
+
+def _expression(column: Column) -> expressions.Expression:
+    assert column.sql is not None
+    return expressions.parse(column.sql, f"feature {column.name}")
+
+
+def _features(job: Job, subscribers: Any, events: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
+    """Return the feature columns of the rows by name."""
+    wanted = _columns(job)
+    groups = feature_passes.grouped(wanted)
+    found: dict[Any, Any] = {
+        **feature_passes.quantities(groups, events, subscribers["subscriber"], rows)
+    }
+    for one in dict.fromkeys(i for c in wanted for i in c.inputs if isinstance(i, Snapshot)):
+        found[one] = _snapshot(one, subscribers, rows)
+    made: dict[str, Any] = {}
+    for column in wanted:
+        if column.sql is None:
+            made[column.name] = _computed(column, found, subscribers)
+        else:
+            made[column.name] = _evaluated(_expression(column), subscribers, made, rows)
+    return made
+
+
+def _computed(column: Column, found: Mapping[Any, Any], like: Any) -> Any:
+    assert column.compute is not None
+    array = column.compute(*(found[i] for i in column.inputs))
+    if not column.labels:
+        return array
+    positions = tables.frame({column.name: array}, like)[column.name]
+    return positions.map(dict(enumerate(column.labels))).astype("str")
+
+
+def _evaluated(
+    expression: expressions.Expression, subscribers: Any, made: Mapping[str, Any], rows: Rows
+) -> Any:
+    """Evaluate an expression over features made before it and subscriber columns."""
+    known = {"": rows.position}  # gives the frame its length when the expression reads no column
+    for name in sorted(expression.columns):
+        if name in made:
+            known[name] = made[name]
+        else:
+            known[name] = subscribers[name].take(rows.position).reset_index(drop=True)
+    return expression.evaluate(tables.frame(known, subscribers))
+
+
+def _snapshot(snapshot: Snapshot, subscribers: Any, rows: Rows) -> Any:
+    """Return a subscriber column of the rows as float64: its number, or days since its instant."""
+    series = subscribers[snapshot.column]
+    if not snapshot.days_since:
+        return tables.array(series)[rows.position].astype("float64", copy=False)
+    if isinstance(series.dtype, pd.DatetimeTZDtype):
+        series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+    missing = tables.array(series.isna())[rows.position]
+    since = tables.array(series.astype("datetime64[s]")).astype("int64")[rows.position]
+    return backend.library(missing).where(missing, np.nan, (rows.at - since) / DAY_S)

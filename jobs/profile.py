@@ -1,0 +1,68 @@
+"""Stage ``profile``: ingested partitions in, feature partitions out, one task a partition."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine import profile as engine_profile
+from engine import tables
+from engine.errors import ConfigError
+from engine.settings import Job
+from jobs.tasks import Tasks
+
+
+@dataclass(frozen=True)
+class Part:
+    """One partition to profile."""
+
+    job: Job
+    backend: tables.Backend
+    ingested: Path
+    folder: Path
+    name: str  # of its file in every table's folder
+
+
+def profile(job: Job, ingested: Path, folder: Path, tasks: Tasks) -> dict[str, Any]:
+    """Compute the features of every subscriber as of the job's instant.
+
+    Args:
+        job: the job.
+        ingested: folder of the ingest stage.
+        folder: an empty folder, which receives ``features/part-*.parquet``.
+        tasks: where the partitions run.
+
+    Returns:
+        Number of subscribers and of feature columns, the columns' names and descriptions, and
+        how many sources and kernel passes a partition takes.
+
+    Raises:
+        ConfigError: every problem of the features.
+    """
+    (folder / "features").mkdir()
+    names = sorted(path.name for path in (ingested / "subscribers").glob("part-*.parquet"))
+    schema = tables.schema(tables.read(ingested / "subscribers" / names[0]))
+    if problems := engine_profile.problems(job, schema):
+        raise ConfigError.of(problems)
+    side: tables.Backend = "cudf" if job.cluster.kind == "local-cuda" else "pandas"
+    parts = [Part(job, side, ingested, folder, name) for name in names]
+    subscribers = tasks.map("profile", profile_part, parts, rows=int)
+    columns = engine_profile.columns(job)
+    return {
+        "subscribers": sum(subscribers),
+        "features": len(columns),
+        "passes": engine_profile.passes(job),
+        "columns": columns,
+        "described": engine_profile.describe(job),
+    }
+
+
+def profile_part(part: Part) -> int:
+    """Profile one partition; return its number of subscribers."""
+    subscribers = tables.read(part.ingested / "subscribers" / part.name, backend=part.backend)
+    events = {
+        table: tables.read(part.ingested / "events" / table / part.name, columns, part.backend)
+        for table, columns in engine_profile.event_columns(part.job).items()
+    }
+    features = engine_profile.profile_partition(part.job, subscribers, events)
+    tables.write(features, part.folder / "features" / part.name)
+    return len(features)

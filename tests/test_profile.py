@@ -1,0 +1,521 @@
+"""Features against plain definitions, point in time, and independent of how rows are split."""
+
+import math
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine import profile, tables
+from engine.errors import ConfigError, DataError
+from engine.settings import Job
+from engine.settings.base import seconds
+from jobs.profile import profile as profile_stage
+from jobs.tasks import SerialTasks
+
+AS_OF = 1_790_000_000
+DAY_S = 86_400
+SCHEMA = {
+    "subscriber": "number", "since": "instant", "balance": "number", "plan": "text",
+    "app": "boolean",
+}  # fmt: skip
+FEATURES = [
+    {"op": "count", "name": "n", "of": "usage", "windows": ["1d", "7d"]},
+    {"op": "sum", "name": "spent", "of": "usage.charge", "windows": ["1d", "7d", "30d"]},
+    {"op": "mean", "name": "mean_spent", "of": "usage.charge", "windows": ["7d"]},
+    {"op": "max", "name": "most_mb", "of": "usage.mb", "windows": ["30d", "1d"]},
+    {"op": "sum", "name": "data_mb", "of": "usage.mb", "windows": ["7d"], "where": "kind = 'data'"},
+    {"op": "recency", "name": "quiet_days", "of": "usage"},
+    {"op": "gap_mean", "name": "gap", "of": "usage"},
+    {"op": "gap_std", "name": "gap_off", "of": "usage", "where": "kind = 'voice'"},
+    {"op": "decayed_sum", "name": "recent", "of": "usage.charge", "half_life": "7d"},
+    {"op": "decayed_sum", "name": "recent_n", "of": "usage", "half_life": "7d"},
+    {"op": "decayed_score", "name": "heat", "of": "usage.mb", "half_life": "1d", "scale": 2},
+    {"op": "trend", "name": "slope", "of": "usage.charge", "window": "4d"},
+    {"op": "run_out", "name": "left_h", "of": "usage.charge", "balance": "balance"},
+    {"op": "response_rate", "name": "rate", "window": "30d", "prior": 0.1, "strength": 2},
+    {"op": "last_contact", "name": "contacted", "window": "7d"},
+    {"op": "tenure", "name": "tenure", "since": "since"},
+    {"op": "lifecycle", "name": "stage", "of": "usage", "since": "since"},
+    {"op": "expression", "name": "per_day", "sql": "spent_7d / 7"},
+    {"op": "expression", "name": "rich", "sql": "per_day > 0 AND plan = 'pre'"},
+    {"op": "expression", "name": "label", "sql": "CASE WHEN rich THEN stage ELSE plan END"},
+]
+
+
+def job_of(features, **changes):
+    """Return a job over one event table, contacts and outcomes, with these features."""
+    history = {"path": "h", "categories": ["offer", "channel"]}
+    usage = {
+        "path": "u",
+        "values": {"charge": {"unit": "money", "minimum": 0}, "mb": {"unit": "MB", "minimum": 0}},
+        "categories": ["kind"],
+    }
+    content = {
+        "name": "tiny",
+        "as_of": datetime.fromtimestamp(AS_OF, UTC),
+        "inputs": {
+            "folder": "nowhere",
+            "subscribers": {"path": "s"},
+            "events": {"usage": usage},
+            "contacts": history,
+            "outcomes": history,
+        },
+        "features": features,
+        "scores": {"kind": "columns", "columns": {"boost": "p"}},
+        "catalogue": {
+            "currency": "EUR",
+            "channels": {"sms": {}, "push": {}},
+            "offers": {"boost": {"category": "data", "value": 1, "channels": ["sms"]}},
+        },
+    }
+    return Job.model_validate(content | changes)
+
+
+JOB = job_of(FEATURES)
+
+
+@st.composite
+def partitions(draw, text_keys=None):
+    """A partition: few subscribers, events at and around the edges of windows, ties, gaps."""
+    ids = sorted(draw(st.sets(st.integers(1, 30), max_size=4)))
+    text_keys = draw(st.booleans()) if text_keys is None else text_keys
+    keys = sorted(f"k{i}" for i in ids) if text_keys else ids
+    day = st.sampled_from([0, 1, 2, 4, 7, 30, 31])
+    times = st.builds(lambda d, off: AS_OF - d * DAY_S - off, day, st.sampled_from([-1, 0, 1]))
+    number = st.sampled_from([0.0, 0.1, 2.5, 1e4])
+
+    def events(**columns):
+        size = draw(st.integers(0, 9)) if keys else 0
+        kinds = {"subscriber": st.sampled_from(keys or [0]), "time": times, **columns}
+        table = {n: draw(st.lists(k, min_size=size, max_size=size)) for n, k in kinds.items()}
+        types = dict.fromkeys(("charge", "mb"), "float64") | {"time": "int64"}
+        types |= dict.fromkeys(("kind", "offer", "channel"), "str")
+        types["subscriber"] = "str" if text_keys else "int64"
+        frame = pd.DataFrame({n: pd.Series(v, dtype=types[n]) for n, v in table.items()})
+        return frame.sort_values(list(frame.columns), ignore_index=True)
+
+    def column(values, dtype):
+        drawn = draw(st.lists(values, min_size=len(keys), max_size=len(keys)))
+        return pd.Series(drawn, dtype=dtype)
+
+    dates = [None, *pd.to_datetime(["2026-01-01", "2026-09-20"])]
+    subscribers = pd.DataFrame(
+        {
+            "subscriber": pd.Series(keys, dtype="str" if text_keys else "int64"),
+            "since": column(st.sampled_from(dates), "datetime64[us]"),
+            "balance": column(st.sampled_from([None, -1.0, 0.0, 3.0, 1e9]), "float64"),
+            "plan": column(st.sampled_from(["pre", "post"]), "str"),
+            "app": column(st.booleans(), "bool"),
+        }
+    )
+    history = {"offer": st.just("boost"), "channel": st.sampled_from(["sms", "push"])}
+    return subscribers, {
+        "usage": events(charge=number, mb=number, kind=st.sampled_from(["data", "voice"])),
+        "contacts": events(**history),
+        "outcomes": events(**history),
+    }
+
+
+def definition(job, person, events, at, *, strictly):
+    """Compute the features of one row in plain Python; missing is None."""
+    mine = {}
+    for name, frame in events.items():
+        rows = frame[frame["subscriber"] == person.subscriber].itertuples()
+        mine[name] = [e for e in rows if e.time < at or (e.time == at and not strictly)]
+    tenure = None if pd.isna(person.since) else (at - person.since.timestamp()) / DAY_S
+    row = {}
+    for f in job.features:
+        table, _, column = getattr(f, "of", "").partition(".")
+        seen = mine.get(table, [])
+        if getattr(f, "where", None):
+            seen = [e for e in seen if e.kind == f.where.split("'")[1]]
+        values = [getattr(e, column) if column else 1.0 for e in seen]
+        times = [e.time for e in seen]
+        for window in getattr(f, "windows", []):
+            inside = [
+                v for v, t in zip(values, times, strict=True) if at - seconds(window) < t <= at
+            ]
+            row[f"{f.name}_{window}"] = {
+                "count": lambda x: len(x),
+                "sum": lambda x: math.fsum(x),
+                "mean": lambda x: math.fsum(x) / len(x) if x else None,
+                "max": lambda x: max(x, default=None),
+            }[f.op](inside)
+        gaps = np.diff(times) / DAY_S
+        decayed = math.fsum(
+            v * 2.0 ** (-(at - t) / seconds(f.half_life))
+            for v, t in zip(values, times, strict=True)
+        ) if hasattr(f, "half_life") else 0.0  # fmt: skip
+        match f.op:
+            case "recency":
+                row[f.name] = (at - times[-1]) / DAY_S if times else None
+            case "gap_mean":
+                row[f.name] = gaps.mean() if len(gaps) else None
+            case "gap_std":
+                row[f.name] = gaps.std() if len(gaps) else None
+            case "decayed_sum":
+                row[f.name] = decayed
+            case "decayed_score":
+                row[f.name] = 1 - 2 ** (-decayed / f.scale)
+            case "trend":
+                days = seconds(f.window) // DAY_S
+                daily = np.zeros(days)
+                for v, t in zip(values, times, strict=True):
+                    if (at - t) // DAY_S < days:
+                        daily[-1 - (at - t) // DAY_S] += v
+                row[f.name] = np.polyfit(np.arange(days), daily, 1)[0]
+            case "run_out":
+                row[f.name] = run_out(person.balance, decayed, f)
+            case "response_rate" | "last_contact":
+                row |= responses(f, mine, at)
+            case "tenure":
+                row[f.name] = tenure
+            case "lifecycle":
+                row[f.name] = stage(f, tenure, (at - times[-1]) / DAY_S if times else math.inf)
+    row["per_day"] = row["spent_7d"] / 7
+    row["rich"] = row["per_day"] > 0 and person.plan == "pre"
+    row["label"] = row["stage"] if row["rich"] else person.plan
+    return row
+
+
+def run_out(balance, decayed, feature):
+    if math.isnan(balance):
+        return None
+    if balance <= 0:
+        return 0.0
+    horizon = seconds(feature.horizon) / 3_600
+    per_hour = decayed * math.log(2) / (seconds(feature.half_life) / 3_600)
+    return min(balance / per_hour, horizon) if per_hour > 0 else horizon
+
+
+def responses(feature, mine, at):
+    row = {}
+    for channel in ("sms", "push"):
+        contacts, outcomes = (
+            [
+                e.time
+                for e in mine[table]
+                if e.channel == channel and e.time > at - seconds(feature.window)
+            ]
+            for table in ("contacts", "outcomes")
+        )
+        rate = (len(outcomes) + feature.prior * feature.strength) / (
+            len(contacts) + feature.strength
+        )
+        last = (at - contacts[-1]) / DAY_S if contacts else None
+        row[f"{feature.name}_{channel}"] = rate if feature.op == "response_rate" else last
+    return row
+
+
+def stage(feature, tenure, recency):
+    if tenure is not None and tenure < seconds(feature.new) / DAY_S:
+        return "new"
+    for name in ("lost", "dormant", "quiet"):
+        if recency >= seconds(getattr(feature, name)) / DAY_S:
+            return name
+    return "active"
+
+
+def agree(found, expected):
+    """Compare a row with its definition.
+
+    Up to 9 values of at most 1e4 are summed, in an order of its own on either side, with
+    rounding of 2**-53 each; least squares and the square root lose a few units more.
+    """
+    assert list(found) == list(expected) or sorted(found) == sorted(expected)
+    for name, value in expected.items():
+        if isinstance(value, str | bool | np.bool):
+            assert found[name] == value, name
+        elif value is None:
+            assert math.isnan(found[name]), name
+        else:
+            assert found[name] == pytest.approx(value, rel=1e-12, abs=1e-10), name
+
+
+@settings(max_examples=60)
+@given(partition=partitions())
+def test_a_partition_matches_the_definition(partition):
+    subscribers, events = partition
+    found = profile.profile_partition(JOB, subscribers, events)
+    assert list(found.columns) == [*subscribers.columns, *profile.columns(JOB)]
+    pd.testing.assert_frame_equal(found[list(subscribers.columns)], subscribers)
+    for person, row in zip(subscribers.itertuples(), found.to_dict("records"), strict=True):
+        expected = definition(JOB, person, events, AS_OF, strictly=False)
+        agree({n: row[n] for n in profile.columns(JOB)}, expected)
+
+
+@settings(max_examples=60)
+@given(partition=partitions(), data=st.data())
+def test_rows_at_their_own_instants_match_the_definition(partition, data):
+    subscribers, events = partition
+    people = st.sampled_from(list(range(len(subscribers))) or [0])
+    instants = st.sampled_from([AS_OF - d * DAY_S - off for d in (0, 2, 7, 30) for off in (-1, 0)])
+    picked = data.draw(st.lists(st.tuples(people, instants), max_size=5))
+    picked = picked if len(subscribers) else []
+    rows = pd.DataFrame(
+        {
+            "subscriber": subscribers["subscriber"].iloc[[p for p, _ in picked]].array,
+            "time": np.array([t for _, t in picked], np.int64),
+        }
+    )
+    found = profile.features_at(JOB, subscribers, events, rows)
+    assert list(found.columns) == profile.columns(JOB)
+    persons = list(subscribers.itertuples())
+    for (p, at), row in zip(picked, found.to_dict("records"), strict=True):
+        agree(row, definition(JOB, persons[p], events, at, strictly=True))
+
+
+@settings(max_examples=30)
+@given(partition=partitions())
+def test_events_at_or_after_an_instant_do_not_change_its_features(partition):
+    subscribers, events = partition
+    at = AS_OF - 2 * DAY_S
+    rows = pd.DataFrame({"subscriber": subscribers["subscriber"], "time": at})
+    past = {name: frame[frame["time"] < at] for name, frame in events.items()}
+    with_future = profile.features_at(JOB, subscribers, events, rows)
+    without = profile.features_at(JOB, subscribers, past, rows)
+    pd.testing.assert_frame_equal(with_future, without, check_exact=True)
+
+
+@settings(max_examples=30)
+@given(partition=partitions())
+def test_features_do_not_depend_on_how_subscribers_are_split(partition):
+    subscribers, events = partition
+    whole = profile.profile_partition(JOB, subscribers, events)
+    for i, key in enumerate(subscribers["subscriber"]):
+        one = {name: frame[frame["subscriber"] == key] for name, frame in events.items()}
+        part = profile.profile_partition(JOB, subscribers.iloc[i : i + 1], one)
+        expected = whole.iloc[i : i + 1].reset_index(drop=True)
+        pd.testing.assert_frame_equal(part, expected, check_exact=True)
+
+
+@settings(max_examples=10)
+@given(partition=partitions())
+def test_kinds_are_those_of_the_frame(partition):
+    subscribers, events = partition
+    found = profile.profile_partition(JOB, subscribers, events)
+    schema = SCHEMA | {"subscriber": tables.schema(subscribers)["subscriber"]}
+    assert profile.kinds(JOB, schema) == tables.schema(found)
+    numbers = [n for n, kind in profile.kinds(JOB, schema).items() if kind == "number"]
+    made = [n for n in numbers if n in profile.columns(JOB)]
+    assert {str(found[n].dtype) for n in made} == {"float64"}
+
+
+def test_a_row_of_an_unknown_subscriber_is_refused():
+    subscribers = pd.DataFrame({"subscriber": [1, 3]})
+    rows = pd.DataFrame({"subscriber": [3, 2], "time": [0, 0]})
+    with pytest.raises(DataError, match="unknown subscriber, got 2"):
+        profile.features_at(job_of([]), subscribers, {}, rows)
+
+
+def test_every_column_is_described_with_unit_formula_and_source():
+    rows = {row["name"]: row for row in profile.describe(JOB)}
+    assert list(rows) == profile.columns(JOB)
+    assert all(row["formula"] for row in rows.values())
+    assert rows["data_mb_7d"] == {
+        "name": "data_mb_7d",
+        "feature": "data_mb",
+        "formula": "sum over (t - 7d, t], 0 without events",
+        "unit": "MB",
+        "source": "usage.mb where kind = 'data'",
+        "snapshot": False,
+    }
+    assert rows["rate_sms"]["source"] == (
+        "outcomes where channel = 'sms', contacts where channel = 'sms'"
+    )
+    assert rows["left_h"]["unit"] == "hours"
+    assert [name for name, row in rows.items() if row["snapshot"]] == ["left_h", "rich", "label"]
+
+
+def test_windows_of_a_source_share_one_pass():
+    assert profile.passes(job_of(FEATURES[:4])) == {
+        "sources": 2, "windowed": 2, "rhythm": 0, "decayed": 0, "trend": 0,
+    }  # fmt: skip
+    shared = [*FEATURES[8:9], {**FEATURES[12], "half_life": "7d"}]
+    assert profile.passes(job_of(shared))["decayed"] == 1  # run-out uses the same smoothed spend
+
+
+def test_only_the_columns_that_features_need_are_read():
+    assert profile.event_columns(job_of(FEATURES[:2])) == {
+        "usage": ["subscriber", "time", "charge"]
+    }
+    assert profile.event_columns(job_of(FEATURES[4:5]))["usage"][2:] == ["kind", "mb"]
+    assert profile.event_columns(job_of(FEATURES[14:15])) == {
+        "contacts": ["subscriber", "time", "channel"]
+    }
+    needed = profile.subscriber_columns(JOB, SCHEMA)
+    assert needed == ["since", "balance", "plan"]
+
+
+def test_a_sound_job_has_no_problems():
+    assert profile.problems(JOB, SCHEMA) == []
+
+
+@pytest.mark.parametrize(
+    ("feature", "problem"),
+    [
+        (
+            {"op": "count", "name": "x", "of": "usag"},
+            "features.0 (x).of: unknown event table, got usag; did you mean usage? there are "
+            "contacts, outcomes, usage",
+        ),
+        (
+            {"op": "sum", "name": "x", "of": "usage.charg"},
+            "features.0 (x).of: unknown value column, got usage.charg; did you mean charge? there "
+            "are charge, mb",
+        ),
+        (
+            {"op": "mean", "name": "x", "of": "usage"},
+            "features.0 (x).of: needs a column (table.column), got usage; there are charge, mb",
+        ),
+        (
+            {"op": "count", "name": "x", "of": "usage.mb"},
+            "features.0 (x).of: takes a table without a column, got usage.mb; write usage",
+        ),
+        (
+            {"op": "trend", "name": "x", "of": "usage", "window": "36h"},
+            "features.0 (x).window: should be whole days, at least 2d, got 36h",
+        ),
+        (
+            {"op": "trend", "name": "x", "of": "usage", "window": "1d"},
+            "features.0 (x).window: should be whole days, at least 2d, got 1d",
+        ),
+        (
+            {"op": "tenure", "name": "x", "since": "sinc"},
+            "features.0 (x).since: unknown subscriber column, got sinc; did you mean since? there "
+            "are app, balance, plan, since, subscriber",
+        ),
+        (
+            {"op": "tenure", "name": "x", "since": "plan"},
+            "features.0 (x).since: should be a date or timestamp, got plan, which is text",
+        ),
+        (
+            {"op": "run_out", "name": "x", "of": "usage.mb", "balance": "plan"},
+            "features.0 (x).balance: should be a number, got plan, which is text",
+        ),
+        (
+            {"op": "lifecycle", "name": "x", "of": "usage", "since": "since", "quiet": "40d"},
+            "features.0 (x): should have quiet < dormant < lost, got 40d, 30d, 90d",
+        ),
+        (
+            {"op": "tenure", "name": "balance", "since": "since"},
+            "features: the column balance is also a subscriber column; give the feature another "
+            "name",
+        ),
+        (
+            {"op": "count", "name": "x", "of": "usage", "windows": ["7d", "7d"]},
+            "features: the column x_7d is made 2 times; names and windows must differ",
+        ),
+    ],
+)
+def test_a_wrong_feature_is_named_with_what_is_allowed(feature, problem):
+    assert profile.problems(job_of([feature]), SCHEMA) == [problem]
+
+
+def test_all_problems_are_told_at_once_and_none_twice():
+    wrong = [
+        {"op": "count", "name": "a", "of": "usage", "where": "knd = 'data'"},
+        {"op": "count", "name": "b", "of": "usage", "where": "kind"},
+        {"op": "expression", "name": "c", "sql": "nothing + 1"},
+        {"op": "expression", "name": "d", "sql": "c > 1"},  # fine once c is
+        {"op": "expression", "name": "e", "sql": "plan + 1"},
+        {"op": "expression", "name": "f", "sql": "later"},
+        {"op": "recency", "name": "later", "of": "usage"},
+    ]
+    found = profile.problems(job_of(wrong), SCHEMA)
+    starts = ("features.0 (a).where", "features.1 (b).where", "features.2 (c).sql",
+              "features.4 (e).sql", "features.5 (f).sql")  # fmt: skip
+    assert {next(s for s in starts if p.startswith(s)) for p in found} == set(starts)
+
+
+def test_scores_and_responses_say_what_they_miss():
+    inputs = JOB.inputs.model_dump() | {"contacts": None, "outcomes": None}
+    inputs["events"]["usage"]["values"]["mb"]["minimum"] = None
+    job = job_of([FEATURES[10], *FEATURES[13:15]], inputs=inputs)
+    assert profile.problems(job, SCHEMA) == [
+        "features.0 (heat).of: a score needs values that are never negative, got usage.mb with "
+        "minimum None; set the column's minimum to 0 or more",
+        "features.1 (rate).op: response_rate needs inputs.contacts, which is not set",
+        "features.1 (rate).op: response_rate needs inputs.outcomes, which is not set",
+        "features.2 (contacted).op: last_contact needs inputs.contacts, which is not set",
+    ]
+
+
+def ingested(folder, subscribers, events, parts):
+    """Write an ingest folder: subscribers dealt to parts by position."""
+    for part in range(parts):
+        mine = subscribers.iloc[part::parts]
+        (folder / "subscribers").mkdir(parents=True, exist_ok=True)
+        tables.write(mine, folder / "subscribers" / f"part-{part:05}.parquet")
+        for name, frame in events.items():
+            (folder / "events" / name).mkdir(parents=True, exist_ok=True)
+            own = frame[frame["subscriber"].isin(mine["subscriber"])]
+            tables.write(own, folder / "events" / name / f"part-{part:05}.parquet")
+    return folder
+
+
+def big_partition(subscribers=50, events=4_000, seed=3):
+    rng = np.random.default_rng(seed)
+    days = pd.to_timedelta(rng.integers(0, 250, subscribers), "D")
+    people = pd.DataFrame(
+        {
+            "subscriber": np.arange(subscribers) * 7,
+            "since": pd.to_datetime("2026-01-01") + days,
+            "balance": rng.gamma(1.0, 10.0, subscribers),
+            "plan": rng.choice(["pre", "post"], subscribers),
+            "app": rng.random(subscribers) < 0.5,
+        }
+    )
+
+    def table(**columns):
+        who = rng.choice(people["subscriber"], events)
+        times = AS_OF - rng.integers(0, 60 * DAY_S, events)
+        frame = pd.DataFrame({"subscriber": who, "time": times, **columns})
+        return frame.sort_values(list(frame.columns), ignore_index=True)
+
+    def numbers():
+        return rng.gamma(1.0, 5.0, events)
+
+    def texts(*allowed):
+        return rng.choice(allowed, events)
+
+    usage = table(charge=numbers(), mb=numbers(), kind=texts("data", "voice"))
+    history = [table(offer="boost", channel=texts("sms", "push")) for _ in range(2)]
+    return people, {"usage": usage, "contacts": history[0], "outcomes": history[1]}
+
+
+@pytest.mark.parametrize("parts", [3, 8])
+def test_the_stage_writes_the_same_features_for_any_number_of_partitions(tmp_path, parts):
+    subscribers, events = big_partition()
+    frames = []
+    for name, count in (("one", 1), ("many", parts)):
+        source = ingested(tmp_path / name / "in", subscribers, events, count)
+        folder = tmp_path / name / "out"
+        folder.mkdir()
+        summary = profile_stage(JOB, source, folder, SerialTasks())
+        assert summary["subscribers"] == len(subscribers)
+        assert summary["columns"] == profile.columns(JOB)
+        assert summary["features"] == len(profile.columns(JOB)) == len(summary["described"])
+        assert summary["passes"] == profile.passes(JOB)
+        files = sorted((folder / "features").iterdir())
+        assert [f.name for f in files] == [f"part-{i:05}.parquet" for i in range(count)]
+        whole = tables.concat([tables.read(f) for f in files])
+        frames.append(whole.sort_values("subscriber", ignore_index=True))
+    pd.testing.assert_frame_equal(*frames, check_exact=True)
+
+
+def test_the_stage_stops_on_every_problem_of_the_features(tmp_path):
+    subscribers, events = big_partition(3, 10)
+    source = ingested(tmp_path / "in", subscribers, events, 1)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    wrong = [{"op": "count", "name": n, "of": "nothing"} for n in ("a", "b")]
+    with pytest.raises(ConfigError) as error:
+        profile_stage(job_of(wrong), source, folder, SerialTasks())
+    assert [line.split(":")[0] for line in str(error.value).splitlines()] == [
+        "features.0 (a).of", "features.1 (b).of",
+    ]  # fmt: skip
