@@ -1,0 +1,195 @@
+"""Every problem of a job and its inputs at once, with nothing run.
+
+Only schemas are read. What a synthetic or packaged source has not written yet is written small, to
+a temporary folder, for its schemas.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pandas as pd
+import pyarrow as pa
+
+from engine import expressions, profile, score, tables
+from engine.actions import actions
+from engine.errors import ConfigError, DataError, EngineError
+from engine.settings import Job
+from engine.settings.inputs import SyntheticSource
+from jobs import sources
+from jobs.borders import inspect
+from jobs.tasks import SerialTasks
+
+SAMPLE_SUBSCRIBERS, SAMPLE_DAYS = 50, 10
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check found: problems, a line each, and what the job is."""
+
+    problems: list[str]
+    facts: dict[str, str]
+
+
+def check(job: Job) -> Check:
+    """Check a job against its inputs.
+
+    Args:
+        job: the job, its settings valid by themselves.
+
+    Returns:
+        Every problem, and what the job is.
+    """
+    problems: list[str] = []
+    with _inputs_of(job, problems) as sampled:
+        schema = None if sampled is None else _subscribers(sampled, problems)
+    if schema is not None:
+        problems += profile.problems(job, schema)
+        features = _kinds(job, schema)
+        if features is not None:
+            problems += score.problems(job, features)
+            problems += _catalogue_problems(job, features)
+    return Check(list(dict.fromkeys(problems)), _facts(job, schema))
+
+
+@contextmanager
+def _inputs_of(job: Job, problems: list[str]) -> Iterator[Job | None]:
+    """Give the job with a folder that holds its tables, or None when there can be none."""
+    source, folder = job.inputs.source, job.inputs.folder
+    filled = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if source.kind == "files" or filled:
+        yield job if _prepared(job, problems) else None
+        return
+    with TemporaryDirectory() as temporary:
+        if isinstance(source, SyntheticSource):
+            small = {
+                "subscribers": min(source.subscribers, SAMPLE_SUBSCRIBERS),
+                "days": min(source.days, SAMPLE_DAYS),
+            }
+            source = source.model_copy(update=small)
+        inputs = {"folder": Path(temporary) / "inputs", "source": source}
+        sample = job.model_copy(update={"inputs": job.inputs.model_copy(update=inputs)})
+        yield sample if _prepared(sample, problems) else None
+
+
+def _prepared(job: Job, problems: list[str]) -> bool:
+    try:
+        sources.prepare(job, SerialTasks())
+    except EngineError as error:
+        problems += str(error).splitlines()
+        return False
+    return True
+
+
+def _subscribers(job: Job, problems: list[str]) -> dict[str, tables.Kind] | None:
+    """Check every input file; return the kinds of the subscriber columns if they are known."""
+    try:
+        return _column_kinds(inspect(job).subscriber_schema)
+    except DataError as error:
+        problems += str(error).splitlines()
+    # An event table is wrong perhaps, and the subscriber table is not: then the rest is checked.
+    alone = job.inputs.model_copy(update={"events": {}, "contacts": None, "outcomes": None})
+    try:
+        return _column_kinds(inspect(job.model_copy(update={"inputs": alone})).subscriber_schema)
+    except DataError:
+        return None
+
+
+def _column_kinds(schema: pa.Schema) -> dict[str, tables.Kind]:
+    """Return the kind of each column, as a table without rows would be read."""
+    decimal = pa.types.is_decimal
+    fields = [
+        pa.field(field.name, pa.float64() if decimal(field.type) else field.type)
+        for field in schema
+        if not pa.types.is_nested(field.type)
+    ]
+    frame = (
+        pa.schema(fields)
+        .empty_table()
+        .to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get, date_as_object=False)
+    )
+    return tables.schema(frame)
+
+
+def _kinds(job: Job, schema: Mapping[str, tables.Kind]) -> Mapping[str, tables.Kind] | None:
+    """Return the kinds of subscriber and feature columns; None when a feature is wrong."""
+    try:
+        return profile.kinds(job, schema)
+    except ConfigError:  # listed by profile.problems
+        return None
+
+
+def _catalogue_problems(job: Job, schema: Mapping[str, tables.Kind]) -> list[str]:
+    """Check the expressions and columns of catalogue and constraints."""
+    catalogue = job.catalogue
+    conditions = {
+        f"catalogue.offers.{name}.eligible": offer.eligible
+        for name, offer in catalogue.offers.items()
+    }
+    conditions |= {f"constraints.{c.name}.where": c.where for c in job.constraints}
+    problems: list[str] = []
+    for where, sql in conditions.items():
+        problems += _expression_problems(sql, where, "boolean", schema)
+    problems += _expression_problems(catalogue.weight, "catalogue.weight", "number", schema)
+    for name, channel in catalogue.channels.items():
+        for setting, column in (("consent", channel.consent), ("device", channel.device)):
+            if column is not None:
+                where = f"catalogue.channels.{name}.{setting}"
+                problems += _boolean_problems(column, where, schema)
+    return problems
+
+
+def _expression_problems(
+    sql: str | None, where: str, expected: str, schema: Mapping[str, tables.Kind]
+) -> list[str]:
+    if sql is None:
+        return []
+    try:
+        kind = expressions.parse(sql, where).check(schema)
+    except ConfigError as error:
+        return str(error).splitlines()
+    if kind == expected:
+        return []
+    return [f"{where}: should be a {expected} expression, got a {kind}: {sql}"]
+
+
+def _boolean_problems(column: str, where: str, schema: Mapping[str, tables.Kind]) -> list[str]:
+    booleans = ", ".join(sorted(name for name, kind in schema.items() if kind == "boolean"))
+    allowed = f"the boolean columns are {booleans or 'none'}"
+    if column not in schema:
+        return [f"{where}: there is no such column, got {column}; {allowed}"]
+    if schema[column] != "boolean":
+        return [f"{where}: should be a boolean column, got {column}, a {schema[column]}; {allowed}"]
+    return []
+
+
+def _facts(job: Job, schema: Mapping[str, tables.Kind] | None) -> dict[str, str]:
+    """Say what the job is."""
+    catalogue = job.catalogue
+
+    def listed(names: Mapping[str, object] | list[str]) -> str:
+        return f"{len(names)} ({', '.join(names)})" if names else "0"
+
+    capacities = sum(channel.capacity is not None for channel in catalogue.channels.values())
+    quotas = sum(offer.quota is not None for offer in catalogue.offers.values())
+    minimums = sum(offer.minimum is not None for offer in catalogue.offers.values())
+    constraints = len(job.constraints) + capacities + quotas + minimums
+    columns = profile.columns(job) if schema is not None else []
+    return {
+        "job": f"{job.name}, as of {job.as_of:%Y-%m-%d %H:%M} UTC",
+        "inputs": f"{job.inputs.folder} ({job.inputs.source.kind})",
+        "subscriber columns": str(len(schema or {})),
+        "event tables": listed(job.inputs.tables()),
+        "features": f"{len(job.features)} in {len(columns)} columns",
+        "scores": job.scores.kind,
+        "offers": listed(catalogue.offers),
+        "channels": listed(catalogue.channels),
+        "actions": str(len(actions(catalogue))),
+        "policies": listed([policy.name for policy in job.policies]),
+        "constraints": f"{constraints} ({len(job.constraints)} stated, "
+        f"{capacities} capacities, {quotas} quotas, {minimums} minimums)",
+        "hold-out": f"{job.holdout_share:.1%}",
+        "cluster": job.cluster.kind,
+    }

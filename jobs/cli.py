@@ -1,0 +1,249 @@
+"""The command ``walras``."""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from engine.errors import ConfigError
+from engine.settings import Job
+from engine.settings.job import LocalCluster
+from jobs import outcome
+from jobs.check import check as check_job
+from jobs.manifest import version
+from jobs.run_folder import Run, opened, run_job
+from jobs.session import Chosen, Manner, Result, finish, on_job, prepared, refuse, session
+from jobs.stages import committed, fingerprints, run_stages, sweep
+
+app = typer.Typer(
+    help="Profile telecom subscribers by the million and allocate offers to them, certified.",
+    epilog="Exit codes: 0 done, 1 a failure of walras itself, 2 wrong job file, input or folder, "
+    "3 infeasible, 130 interrupted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="The job file, YAML.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Output folder, over the job's own.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="A setting over the file's; may be given often."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where walras itself failed.")]
+
+
+class YesNo(StrEnum):
+    """An answer."""
+
+    YES = "yes"
+    NO = "no"
+
+
+@app.command()
+def run(
+    job: JobFile,
+    *,
+    out: Out = None,
+    set_: Changes = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run a whole job: ingest, profile, score, allocate, report. Finished stages are reused."""
+    manner = Manner(as_json, quiet, debug)
+
+    def work(settings: Job) -> Result:
+        refuse(settings)
+        with session(settings.cluster, manner) as here:
+            say, peak = here.tasks.note, here.workers.peak_bytes
+            inputs = prepared(settings, here)
+            made = run_job(settings, inputs, here.tasks, say=say, peak_bytes=peak)
+        return _show(made, manner)
+
+    on_job(Chosen(job, out, tuple(set_ or ())), manner, work)
+
+
+def _show(made: Run, manner: Manner) -> Result:
+    """Print a run for people; return its exit code and it as JSON."""
+    failed = made.summary["status"] == "INFEASIBLE"
+    if not manner.as_json:
+        from jobs import report  # draws with Bokeh, which takes a while to import
+
+        console = Console()
+        console.print(*report.table(made.folder), sep="\n")
+        for line in (f"run folder: {made.folder}", f"report: {made.folder / 'report.html'}"):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+    if failed:
+        typer.echo("\n".join(outcome.infeasible(made.summary)), err=True)
+    return outcome.INFEASIBLE if failed else outcome.DONE, {
+        "status": made.summary["status"],
+        "run": str(made.folder),
+        "already_done": made.reused,
+        "seconds": made.manifest["seconds"],
+        "peak_memory_bytes": made.manifest["peak_memory_bytes"],
+        "summary": made.summary,
+    }
+
+
+def _stage_command(name: str, text: str) -> None:
+    """Add the command of one stage."""
+
+    @app.command(name=name, help=text)
+    def command(
+        job: JobFile,
+        *,
+        out: Out = None,
+        set_: Changes = None,
+        as_json: AsJson = False,
+        quiet: Quiet = False,
+        debug: Debug = False,
+    ) -> None:
+        manner = Manner(as_json, quiet, debug)
+        chosen = Chosen(job, out, tuple(set_ or ()))
+        on_job(chosen, manner, lambda settings: _run_stage(name, settings, manner))
+
+
+def _run_stage(name: str, job: Job, manner: Manner) -> Result:
+    refuse(job)
+    with session(job.cluster, manner) as here:
+        prints = fingerprints(job, prepared(job, here))
+        stage = run_stages(job, name, prints, here.tasks, say=here.tasks.note)[name]
+    if not manner.as_json:
+        Console().print_json(data=stage.summary)
+        typer.echo(f"{name}: {stage.folder}")
+    failed = stage.summary.get("status") == "INFEASIBLE"
+    if failed:
+        typer.echo("\n".join(outcome.infeasible(stage.summary)), err=True)
+    return outcome.INFEASIBLE if failed else outcome.DONE, {
+        "stage": name,
+        "folder": str(stage.folder),
+        "already_done": stage.reused,
+        "seconds": stage.seconds,
+        "summary": stage.summary,
+    }
+
+
+_stage_command("ingest", "Order the event tables by subscriber and time, and set bad rows aside.")
+_stage_command("profile", "Compute the features of every subscriber, after ingest.")
+_stage_command("score", "Compute the propensity of every offer on every channel, after profile.")
+_stage_command("allocate", "Choose offers under policies and constraints, certified, after score.")
+
+
+@app.command()
+def check(
+    job: JobFile,
+    *,
+    out: Out = None,
+    set_: Changes = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say every problem of a job file and its inputs at once; run nothing."""
+    manner = Manner(as_json, debug=debug)
+
+    def work(settings: Job) -> Result:
+        found = check_job(settings)
+        if found.problems:
+            raise ConfigError.of(found.problems)
+        if not as_json:
+            typer.echo("\n".join(f"{name}: {text}" for name, text in found.facts.items()))
+        return outcome.DONE, {"status": "OK", "facts": found.facts}
+
+    on_job(Chosen(job, out, tuple(set_ or ())), manner, work)
+
+
+@app.command()
+def generate(
+    *,
+    subscribers: Annotated[int, typer.Option(min=1, help="Number of subscribers.")] = 200_000,
+    days: Annotated[int, typer.Option(min=1, max=3_650, help="Days of events.")] = 90,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the generator.")] = 7,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new or empty folder.")],
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Generate the tables of a synthetic operator as Parquet, in bounded memory."""
+    manner = Manner(as_json, quiet, debug)
+    folder = out.absolute()
+
+    def work() -> Result:
+        from jobs import synthetic
+
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"--out: is there and is not empty, got {out}; give a new folder")
+        sweep(folder.parent)
+        with (
+            session(LocalCluster(), manner) as here,
+            committed(folder, folder.parent) as temporary,
+        ):
+            made = synthetic.generate(temporary, subscribers, days, seed, here.tasks)
+        if not as_json:
+            typer.echo(f"generated: {folder}")
+        return outcome.DONE, {"status": "OK", "folder": str(folder), "made": made}
+
+    finish(work, folder.parent, manner)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    *,
+    open_: Annotated[YesNo, typer.Option("--open", help="Open the page in a browser.")] = YesNo.NO,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show the summary of a run again; its page is beside it."""
+    manner = Manner(as_json, debug=debug)
+
+    def work() -> Result:
+        result = _show(opened(run), manner)
+        if open_ is YesNo.YES:
+            typer.launch((run / "report.html").absolute().as_uri())
+        return result
+
+    finish(work, run.parent, manner)
+
+
+@app.command()
+def settings(*, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show every setting of a job file: type, unit, range, default."""
+
+    def work() -> Result:
+        from jobs import reference
+
+        if not as_json:
+            Console().print(reference.table())
+        return outcome.DONE, {"settings": reference.settings_reference()}
+
+    finish(work, Path("runs"), Manner(as_json, debug=debug))
+
+
+@app.command(name="version")
+def show_version() -> None:
+    """Show the version, with a hash of its sources."""
+    typer.echo(version())
+
+
+def main() -> None:
+    """Run the command, and leave at once after Ctrl-C: threads at work cannot be stopped."""
+    try:
+        app(prog_name="walras")
+    except SystemExit as end:
+        if end.code == outcome.INTERRUPTED:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(outcome.INTERRUPTED)
+        raise

@@ -1,0 +1,227 @@
+"""Where tasks run: threads or processes of this machine, its GPUs, or an existing scheduler.
+
+Results never depend on the kind of cluster, nor on its number of workers: a task is a function
+of one item, and results come back in the order of the items.
+"""
+
+import logging
+import os
+import resource
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property, partial
+from importlib.util import find_spec
+from typing import Any, TypeVar
+
+import dask
+import distributed
+import pyarrow as pa
+from threadpoolctl import threadpool_limits
+
+from engine.errors import ConfigError
+from engine.settings.job import AddressCluster, Cluster, LocalCluster, LocalCudaCluster
+from kernels import backend
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+CONNECT_S = 10
+CLOSE_S = 3
+# Arrow's pool, OpenMP and BLAS read these when a worker process starts; Numba's kernels are serial.
+# No dashboard: only a port of this machine's own, any free one, as several runs may be under way.
+QUIET = {
+    "dashboard_address": "127.0.0.1:0",
+    "scheduler_kwargs": {"dashboard": False},
+    "silence_logs": logging.CRITICAL,
+}
+POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def local_options(settings: LocalCluster) -> dict[str, Any]:
+    """Return what ``distributed.LocalCluster`` is called with.
+
+    Threads: one worker of N threads in this process, without a memory limit, as its memory is
+    this process's. Processes: N workers of one thread.
+    """
+    workers = settings.workers or len(os.sched_getaffinity(0))
+    shape = {"n_workers": workers, "threads_per_worker": 1, "env": dict.fromkeys(POOLS, "1")}
+    if not settings.processes:
+        shape = {"n_workers": 1, "threads_per_worker": workers, "memory_limit": 0}
+    return {
+        **shape,
+        "processes": settings.processes,
+        **QUIET,
+    }
+
+
+def cuda_options(settings: LocalCudaCluster) -> dict[str, Any]:
+    """Return what ``dask_cuda.LocalCUDACluster`` is called with: one worker per device."""
+    return {
+        "rmm_pool_size": settings.rmm_pool_share,
+        "rmm_allocator_external_lib_list": "cupy",
+        "enable_cudf_spill": settings.spill,
+        "threads_per_worker": 1,
+        **QUIET,
+    }
+
+
+def frames(settings: Cluster) -> str:
+    """Return Dask's dataframe backend on this kind of cluster."""
+    return "cudf" if settings.kind == "local-cuda" else "pandas"
+
+
+class Workers:
+    """A Dask cluster that starts when it gets its first task."""
+
+    def __init__(self, settings: Cluster, stack: ExitStack) -> None:
+        self._settings = settings
+        self._stack = stack
+
+    @cached_property
+    def client(self) -> Any:
+        client = _start(self._settings, self._stack)
+        if self._settings.kind != "local" or self._settings.processes:
+            client.run(_adopt, frames(self._settings))
+        return client
+
+    def run(
+        self, function: Callable[[T], R], items: Sequence[T], seen: Callable[[R], None]
+    ) -> list[R]:
+        """Run ``function`` on every item; call ``seen`` with each result as it comes.
+
+        Raises:
+            Exception: the first that a task raised, as it was; the other tasks are cancelled.
+            ConfigError: when a worker died or the scheduler was lost.
+        """
+        # A task is one opaque call, so that no item is taken for a Dask key.
+        calls = [partial(function, item) for item in items]
+        futures = self.client.map(_call, calls, pure=False, retries=0)
+        place = {future.key: index for index, future in enumerate(futures)}
+        results: dict[int, R] = {}
+        try:
+            for future in distributed.as_completed(futures, loop=self.client.loop):
+                index = place[future.key]
+                results[index] = future.result()
+                seen(results[index])
+        except (distributed.scheduler.KilledWorker, CancelledError) as error:
+            raise ConfigError(
+                f"cluster: a worker or the scheduler was lost ({type(error).__name__}), most often "
+                "for want of memory; use fewer cluster.workers or more inputs.partitions"
+            ) from error
+        finally:
+            if len(results) < len(futures):
+                with suppress(Exception):
+                    self.client.cancel(futures, force=True)
+        return [results[index] for index in range(len(futures))]
+
+    def peak_bytes(self) -> int:
+        """Return the peak memory of this process, and of its worker processes if it has any."""
+        here = peak_bytes()
+        started = "client" in self.__dict__
+        if not started or (self._settings.kind == "local" and not self._settings.processes):
+            return here
+        workers: dict[str, int] = self.client.run(peak_bytes)
+        return here + sum(workers.values())
+
+
+@contextmanager
+def cluster(settings: Cluster) -> Iterator[Workers]:
+    """Give workers of the kind that ``settings`` names, and take them down at the end.
+
+    Raises:
+        ConfigError: when this machine cannot give such a cluster, naming what is missing.
+    """
+    level = logging.getLogger("distributed").level
+    cpus = pa.cpu_count()
+    if isinstance(settings, LocalCudaCluster):
+        _require_cuda()
+    with (
+        ExitStack() as stack,
+        dask.config.set({"dataframe.backend": frames(settings)}),
+        # One BLAS thread: its sums do not depend on the number of processors then.
+        threadpool_limits(1, user_api="blas"),
+    ):
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        stack.callback(logging.getLogger("distributed").setLevel, level)
+        if isinstance(settings, LocalCluster) and settings.workers:
+            pa.set_cpu_count(settings.workers)
+            stack.callback(pa.set_cpu_count, cpus)
+        yield Workers(settings, stack)
+
+
+def peak_bytes() -> int:
+    """Return the most memory this process has held (Linux: ``ru_maxrss`` is in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _call(task: Callable[[], R]) -> R:
+    return task()
+
+
+def _adopt(backend_name: str) -> None:
+    """Make a worker process like the caller's: its dataframe backend, one thread in pools."""
+    dask.config.set({"dataframe.backend": backend_name})
+    pa.set_cpu_count(1)
+
+
+def _start(settings: Cluster, stack: ExitStack) -> Any:
+    if isinstance(settings, AddressCluster):
+        return _connect(settings, stack)
+    if isinstance(settings, LocalCudaCluster):
+        from dask_cuda import LocalCUDACluster
+
+        workers = LocalCUDACluster(**cuda_options(settings))
+    else:
+        workers = distributed.LocalCluster(**local_options(settings))
+    stack.push(partial(_close, workers))
+    client = distributed.Client(workers, set_as_default=False)
+    stack.push(partial(_close, client))
+    return client
+
+
+def _connect(settings: AddressCluster, stack: ExitStack) -> Any:
+    try:
+        client = distributed.Client(settings.address, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise ConfigError(
+            f"cluster.address: no Dask scheduler answers within {CONNECT_S} s "
+            f"({' '.join(str(error).split()) or type(error).__name__}), got {settings.address!r}; "
+            "give the address that the scheduler prints, such as tcp://scheduler:8786"
+        ) from None
+    stack.push(partial(_close, client))
+    if not client.scheduler_info()["workers"]:
+        raise ConfigError(
+            f"cluster.address: the scheduler has no workers, got {settings.address!r}; "
+            "start `dask worker` with the same walras installed"
+        )
+    return client
+
+
+def _close(resource_: Any, kind: type[BaseException] | None, *_: Any) -> None:
+    """Close a client or cluster: patiently after a result, at once after an interruption."""
+    if kind is None or issubclass(kind, Exception):
+        resource_.close()
+        return
+    with suppress(Exception):  # running threads cannot be stopped, and shall not be waited for
+        resource_.close(timeout=CLOSE_S)
+
+
+def _require_cuda() -> None:
+    missing = _missing(
+        {name: find_spec(name) is not None for name in ("cudf", "dask_cuda", "cupy")},
+        has_gpu=backend.HAS_GPU,
+    )
+    if missing:
+        raise ConfigError(
+            f"cluster.kind: local-cuda cannot run here, {missing}; "
+            "install walras[gpu] on a machine with an NVIDIA GPU, or use kind: local"
+        )
+
+
+def _missing(packages: Mapping[str, bool], *, has_gpu: bool) -> str:
+    """Say what a CUDA cluster lacks; empty when nothing."""
+    absent = [name for name, present in packages.items() if not present]
+    if absent:
+        return f"missing packages: {', '.join(absent)}"
+    return "" if has_gpu else "missing driver or device: CuPy sees no NVIDIA GPU"

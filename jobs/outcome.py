@@ -1,0 +1,71 @@
+"""How a command ends: its exit code, and what it says of an error.
+
+0 done, 1 a failure of walras itself, 2 wrong job file, input or place, 3 infeasible, 130 Ctrl-C.
+"""
+
+import errno
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from engine.errors import AllocationError, EngineError
+
+DONE, OURS, WRONG, INFEASIBLE, INTERRUPTED = 0, 1, 2, 3, 130
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def explain(error: BaseException, output: Path, *, debug: bool) -> tuple[int, list[str]]:
+    """Return the exit code of an error and its message, one problem a line.
+
+    A failure of walras itself leaves its traceback in a file in ``output``; with ``debug`` it is
+    part of the message.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, [
+            "interrupted: no run was written; the stages that were finished are kept and are reused"
+        ]
+    if isinstance(error, AllocationError):
+        return INFEASIBLE, [f"infeasible: {error}"]
+    if isinstance(error, EngineError):
+        return WRONG, [f"error: {error}"]
+    if isinstance(error, MemoryError):
+        return WRONG, [
+            "error: memory: there is too little for this job; raise inputs.partitions or lower "
+            "cluster.workers"
+        ]
+    if isinstance(error, OSError) and error.errno in FULL | CLOSED:
+        what = "is full" if error.errno in FULL else "cannot be written or read"
+        return WRONG, [
+            f"error: {error.filename or output}: the disk or folder {what} ({error.strerror}); "
+            "make room or give another folder with --out; no half-written run is left"
+        ]
+    return OURS, _ours(error, output, debug=debug)
+
+
+def _ours(error: BaseException, output: Path, *, debug: bool) -> list[str]:
+    text = "".join(traceback.format_exception(error))
+    head = f"failure: walras itself failed ({type(error).__name__}: {str(error):.200})"
+    if debug:
+        return [text.rstrip(), head]
+    path = output / f"failure-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.txt"
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    except OSError:
+        return [f"{head}; --debug shows where"]
+    return [f"{head}; where is in {path}"]
+
+
+def infeasible(summary: Mapping[str, Any]) -> list[str]:
+    """Return which constraints conflict and how far each would have to give, a line each."""
+    lines = ["infeasible: no allocation keeps every constraint; these conflict:"]
+    for item in summary.get("conflict", []):
+        lines.append(
+            f"  {item['constraint']}: limit {item['limit']:,.10g}; relaxing it alone takes "
+            f"{item['smallest_relaxation']:,.10g}; {item['text']}"
+        )
+    return [*lines, f"  {summary['remedy']}"]

@@ -1,0 +1,231 @@
+"""Tasks give the same results, in order and with their own errors, on every kind of cluster."""
+
+import logging
+import os
+import threading
+import time
+from io import StringIO
+
+import dask
+import distributed
+import pytest
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+from engine.errors import ConfigError, DataError
+from engine.settings.job import AddressCluster, LocalCluster, LocalCudaCluster
+from jobs import cluster as clusters
+from jobs import progress
+from jobs.cluster import cluster, cuda_options, local_options
+from jobs.progress import Lines, Live, ShownTasks, Silent, display
+
+THREADS = LocalCluster(workers=2)
+PROCESSES = LocalCluster(workers=2, processes=True)
+
+
+def slow_square(number):
+    time.sleep(0.02 * (3 - number % 4))  # later items end first
+    return number * number
+
+
+def refuse_two(number):
+    if number == 2:
+        raise DataError("table: row 2 is wrong, got 2")
+    return number
+
+
+def environment(_):
+    return os.getpid(), os.environ["OMP_NUM_THREADS"], dask.config.get("dataframe.backend")
+
+
+BOTH = threading.Barrier(2, timeout=10)
+RUNNING, RELEASE = threading.Event(), threading.Event()
+
+
+def meet(_):
+    """Pass only when two tasks run at once."""
+    BOTH.wait()
+    return os.getpid()
+
+
+def wait(seconds):
+    if seconds:
+        RUNNING.set()
+        RELEASE.wait(seconds)
+
+
+@pytest.mark.parametrize("settings", [THREADS, PROCESSES], ids=["threads", "processes"])
+def test_results_come_in_order_and_errors_as_they_are(settings):
+    with cluster(settings) as workers:
+        tasks = ShownTasks(workers, Silent())
+        for size in (0, 1, 2, 9):
+            assert tasks.map("square", slow_square, range(size)) == [n * n for n in range(size)]
+        with pytest.raises(DataError, match=r"^table: row 2 is wrong, got 2$"):
+            tasks.map("refuse", refuse_two, range(50))
+        assert tasks.map("again", slow_square, [3]) == [9]
+        assert workers.peak_bytes() > 10_000_000
+        if settings.processes:
+            pids, threads, backends = zip(*tasks.map("env", environment, range(8)), strict=True)
+            assert os.getpid() not in pids
+            assert set(threads) == {"1"} and set(backends) == {"pandas"}
+            assert workers.peak_bytes() > clusters.peak_bytes()
+
+
+def test_items_are_never_taken_for_anything_else():
+    odd = ["square-1", ("square", 1), (str, 5), {"a": [1]}, None, b"x"]
+    with cluster(THREADS) as workers:
+        first = workers.run(repr, odd, lambda result: None)
+        assert first == [repr(item) for item in odd]
+
+
+def test_threads_are_as_many_as_asked_and_in_this_process():
+    with cluster(THREADS) as workers:
+        assert set(workers.run(meet, range(4), lambda result: None)) == {os.getpid()}
+
+
+def test_a_cluster_starts_with_its_first_task_and_leaves_nothing(monkeypatch):
+    level = logging.getLogger("distributed").level
+    before = set(threading.enumerate())
+    with cluster(THREADS) as workers:
+        assert "client" not in vars(workers)
+        assert dask.config.get("dataframe.backend") == "pandas"
+    assert logging.getLogger("distributed").level == level
+    assert set(threading.enumerate()) == before
+
+
+def test_after_an_interruption_running_tasks_are_not_waited_for():
+
+    def interrupt(_):
+        assert RUNNING.wait(10)
+        raise KeyboardInterrupt
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), cluster(THREADS) as workers:
+        workers.run(wait, [0, 60], interrupt)
+    assert time.monotonic() - began < 20
+    RELEASE.set()
+
+
+def test_a_dead_worker_is_a_clear_error():
+    with (
+        cluster(LocalCluster(workers=1, processes=True)) as workers,
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        pytest.raises(ConfigError, match=r"^cluster: a worker or the scheduler was lost"),
+    ):
+        workers.run(os._exit, [1], lambda result: None)
+
+
+def test_an_existing_scheduler_is_used_and_kept():
+    with distributed.LocalCluster(**local_options(THREADS), scheduler_port=0) as running:
+        address = running.scheduler_address
+        # An address of another process would be tcp://; the scheduler is the same.
+        with cluster(AddressCluster(kind="address", address=address)) as workers:
+            assert workers.run(slow_square, [2, 3], lambda result: None) == [4, 9]
+        assert running.scheduler.status.name == "running"
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x", "tcp://127.0.0.1:port"])
+def test_a_scheduler_that_does_not_answer_is_a_clear_error(monkeypatch, address):
+    monkeypatch.setattr(clusters, "CONNECT_S", 0.5)
+    with (
+        pytest.raises(ConfigError, match=r"^cluster.address: no Dask scheduler answers") as error,
+        cluster(AddressCluster(kind="address", address=address)) as workers,
+    ):
+        workers.run(slow_square, [1], lambda result: None)
+    assert f"got {address!r}" in str(error.value)
+
+
+def test_options_of_local_clusters():
+    threads, processes = local_options(THREADS), local_options(PROCESSES)
+    assert (threads["n_workers"], threads["threads_per_worker"]) == (1, 2)
+    assert (processes["n_workers"], processes["threads_per_worker"]) == (2, 1)
+    assert processes["env"]["NUMBA_NUM_THREADS"] == "1"
+    assert threads["dashboard_address"] == "127.0.0.1:0"
+    assert local_options(LocalCluster())["threads_per_worker"] == len(os.sched_getaffinity(0))
+
+
+def test_options_of_a_cuda_cluster():
+    options = cuda_options(LocalCudaCluster(kind="local-cuda", rmm_pool_share=0.7, spill=False))
+    assert options["rmm_pool_size"] == 0.7
+    assert options["enable_cudf_spill"] is False
+    assert options["rmm_allocator_external_lib_list"] == "cupy"
+    assert clusters.frames(LocalCudaCluster(kind="local-cuda")) == "cudf"
+
+
+@pytest.mark.parametrize(
+    ("present", "has_gpu", "said"),
+    [
+        ((), True, "missing packages: cudf, dask_cuda, cupy"),
+        (("cudf", "cupy"), True, "missing packages: dask_cuda"),
+        (("cudf", "dask_cuda", "cupy"), False, "missing driver or device: CuPy sees no NVIDIA GPU"),
+    ],
+)
+def test_what_a_cuda_cluster_lacks_is_named(monkeypatch, present, has_gpu, said):
+    monkeypatch.setattr(clusters, "find_spec", lambda name: name in present or None)
+    monkeypatch.setattr(clusters.backend, "HAS_GPU", has_gpu)
+    with (
+        pytest.raises(ConfigError) as error,
+        cluster(LocalCudaCluster(kind="local-cuda")),
+    ):
+        pass
+    assert f"cluster.kind: local-cuda cannot run here, {said}; install walras[gpu]" in str(
+        error.value
+    )
+
+
+@pytest.mark.gpu
+def test_a_cuda_cluster_runs_tasks_on_its_devices():
+    with cluster(LocalCudaCluster(kind="local-cuda", rmm_pool_share=0.2)) as workers:
+        found = workers.run(environment, [1, 2], lambda result: None)
+    assert {backend for _, _, backend in found} == {"cudf"}
+
+
+def test_plain_lines_are_one_per_finished_step_and_rare_in_between(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress, "monotonic", lambda: now[0])
+    text = StringIO()
+
+    class Steps:
+        def run(self, function, items, seen):
+            for item in items:
+                now[0] += 0.5
+                seen(item)
+            return list(items)
+
+    tasks = ShownTasks(Steps(), Lines(Console(file=text)))
+    tasks.map("ingest usage", None, range(8), lambda result: 1_000)
+    tasks.map("ingest nothing", None, [])
+    for step in range(7):
+        now[0] += 0.5
+        tasks.tell("solve", gap=10.0**-step, active=1_000 * step)
+    tasks.note("allocate: done in 3.5 s")
+    lines = [line.split(" ", 1)[1] for line in text.getvalue().splitlines()]
+    assert lines == [
+        "ingest usage: 4 of 8 · 4,000 rows · 2,000 rows/s",
+        "ingest usage: 8 of 8 · 8,000 rows · 2,000 rows/s",
+        "solve: gap 0.001 · active 3,000",
+        "solve: gap 1e-06 · active 6,000",
+        "allocate: done in 3.5 s",
+    ]
+
+
+def test_the_live_display_shows_the_running_step_and_keeps_finished_ones():
+    text = StringIO()
+    console = Console(file=text, force_terminal=True, width=120)
+    bar = Progress(TextColumn("{task.description}"), TextColumn("{task.fields[text]}"),
+                   console=console)  # fmt: skip
+    shown = ShownTasks(None, Live(bar))
+    with bar:
+        shown.tell("solve", gap=0.25, value=12_345.5)
+        assert [task.fields["text"] for task in bar.tasks] == ["gap 0.25 · value 12,345.50"]
+        shown.note("allocate: done in 1.0 s")
+        assert bar.tasks == []
+    assert "  solve: gap 0.25 · value 12,345.50, 0.0 s" in text.getvalue()
+
+
+def test_quiet_shows_nothing_and_no_terminal_shows_lines(capsys):
+    for quiet, expected in ((True, ""), (False, "ingest: reused")):
+        with display(quiet=quiet) as shown:
+            shown.note("ingest: reused")
+        captured = capsys.readouterr()
+        assert captured.out == "" and captured.err.strip().endswith(expected)
