@@ -45,6 +45,9 @@ def check(job: Job) -> Check:
     problems: list[str] = []
     with _inputs_of(job, problems) as sampled:
         schema = None if sampled is None else _subscribers(sampled, problems)
+        if sampled is not None:  # people know the folder that the job names
+            at, named = str(sampled.inputs.folder), str(job.inputs.folder)
+            problems = [problem.replace(at, named) for problem in problems]
     if schema is not None:
         problems += profile.problems(job, schema)
         features = _kinds(job, schema)
