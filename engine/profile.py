@@ -14,8 +14,9 @@ from engine import expressions, feature_passes, tables
 from engine.errors import DataError
 from engine.feature_passes import Rows
 from engine.feature_problems import problems
-from engine.features import DAY_S, Column, Snapshot, columns_of
+from engine.features import DAY_S, Column, Snapshot, columns_of, names_of
 from engine.settings import Job
+from engine.settings.features import ExpressionFeature, LifecycleFeature
 from engine.tables import Kind, Schema
 from kernels import backend
 
@@ -26,23 +27,26 @@ __all__ = [
 
 
 def columns(job: Job) -> list[str]:
-    """Return the name of every feature column of a job, in order."""
-    return [column.name for column in _columns(job)]
+    """Return the name of every feature column of a job, in order; features may have problems."""
+    return [name for feature in job.features for name in names_of(feature, job)]
 
 
 def kinds(job: Job, schema: Schema) -> dict[str, Kind]:
     """Return the kind of every subscriber and feature column.
 
     Args:
-        job: a job whose features have no problems.
+        job: the job; problems of features other than expressions do not matter here.
         schema: kind by column of the subscriber table.
+
+    Raises:
+        ConfigError: an expression has problems.
     """
     known: dict[str, Kind] = dict(schema)
-    for column in _columns(job):
-        if column.sql is None:
-            known[column.name] = "text" if column.labels else "number"
-        else:
-            known[column.name] = _expression(column).check(known)
+    for feature in job.features:
+        kind: Kind = "text" if isinstance(feature, LifecycleFeature) else "number"
+        if isinstance(feature, ExpressionFeature):
+            kind = expressions.parse(feature.sql, f"feature {feature.name}").check(known)
+        known.update(dict.fromkeys(names_of(feature, job), kind))
     return known
 
 

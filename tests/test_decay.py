@@ -14,15 +14,17 @@ from tests.test_windows import rows_of_events
 DAY_S = 86_400
 
 
-def decay_definition(time, value, start, stop, at, half_life):
+def decay_definition(rows, half_life):
     """Yield the decayed sum of each row and the sum of the absolute terms."""
+    time, value, start, stop, at = rows
     for a, b, t in zip(start, stop, at, strict=True):
         terms = [value[e] * 2.0 ** (-(int(t) - int(time[e])) / half_life) for e in range(a, b)]
         yield math.fsum(terms), math.fsum(map(abs, terms))
 
 
-def trend_definition(time, value, start, stop, at, window_days):
+def trend_definition(rows, window_days):
     """Yield the exact slope of each row, by least squares over its daily sums, as a fraction."""
+    time, value, start, stop, at = rows
     for a, b, t in zip(start, stop, at, strict=True):
         daily = [Fraction(0)] * window_days
         for e in range(a, b):
@@ -38,7 +40,7 @@ def trend_definition(time, value, start, stop, at, window_days):
 @given(rows=rows_of_events(step=3_600), half_life=st.sampled_from([1.0, 1_800.0, 3_600.0, 1e7]))
 def test_decayed_matches_its_definition(on_each_backend, rows, half_life):
     found = on_each_backend("decayed", *rows[:5], half_life)
-    expected = list(decay_definition(*rows[:5], half_life))
+    expected = list(decay_definition(rows[:5], half_life))
     assert len(found) == len(expected)
     for x, (total, absolute) in zip(found, expected, strict=True):
         # exp2 is within 2 units in the last place (2**-52) on every side, and so is the one here;
@@ -54,9 +56,9 @@ def test_an_event_one_half_life_old_weighs_half(on_each_backend):
 
 @given(rows=rows_of_events(step=DAY_S), window_days=st.integers(2, 6))
 def test_trend_matches_its_definition(on_each_backend, rows, window_days):
-    time, value, start, stop, at, _ = rows
+    _, value, start, stop, _, _ = rows
     found = on_each_backend("trend", *rows[:5], window_days)
-    expected = list(trend_definition(time, value, start, stop, at, window_days))
+    expected = list(trend_definition(rows[:5], window_days))
     assert len(found) == len(expected)
     squares = window_days * (window_days**2 - 1) / 12
     for x, slope, a, b in zip(found, expected, start, stop, strict=True):

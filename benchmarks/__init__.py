@@ -1,0 +1,1 @@
+"""Timings of the kernels, each checked against its definition or twin before it is timed."""
