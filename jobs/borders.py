@@ -215,6 +215,7 @@ def _subscriber_schema(files: Sequence[RawFile], key: str, problems: list[str]) 
             f"{first.path}: has a column {KEY} beside the key {key}; "
             f"the key becomes {KEY}, so rename one of them"
         )
+        del fields[KEY]
     problems += [
         f"{first.path}: the column name {name} is taken; rename the column"
         for name in (ROW, FILE)

@@ -143,7 +143,7 @@ def read(chunk: Chunk, schema: pa.Schema) -> Iterator[pa.Table]:
 
 
 def _parquet_batches(chunk: Chunk, schema: pa.Schema) -> Iterator[Any]:
-    with pq.ParquetFile(chunk.file.path) as file:
+    with pq.ParquetFile(chunk.file.path, page_checksum_verification=True) as file:
         options = {"row_groups": chunk.groups, "columns": schema.names, "use_threads": False}
         for batch in file.iter_batches(ROWS, **options):
             yield pa.Table.from_batches([batch]).select(schema.names).cast(schema)

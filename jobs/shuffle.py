@@ -5,13 +5,13 @@ chunk or one partition of one table, whatever the size of the inputs.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine import ingest as rows_of
@@ -70,19 +70,15 @@ def scatter_events(item: Scatter) -> Counts:
     """Check the event rows of a chunk and write its fragment."""
     assert item.table is not None
     counts, rejects = Counts(), []
-
-    def checked() -> Iterator[pa.Table]:
-        nonlocal counts
-        for raw in read(item.chunk, item.schema):
-            result = rows_of.check_events(raw, item.table, item.key[1], item.as_of)
-            reasons = Counter(result.rejects["reason"].to_pylist())
-            counts += Counts(rows=len(raw), future=result.future, rejected=reasons)
-            if len(result.rejects):
-                rejects.append(result.rejects)
-            yield result.kept
-
     schema = rows_of.event_schema(item.table, item.key[1]).append(pa.field(ROW, pa.int64()))
-    _write_fragment(item, schema, checked())
+    with pa.ipc.new_file(str(item.fragment), schema) as fragment:
+        for raw in read(item.chunk, item.schema):
+            found = rows_of.check_events(raw, item.table, item.key[1], item.as_of)
+            reasons = Counter(found.rejects["reason"].to_pylist())
+            counts += Counts(rows=len(raw), future=found.future, rejected=reasons)
+            if len(found.rejects):
+                rejects.append(found.rejects)
+            _write_batches(fragment, found.kept, item.partitions)
     if rejects:
         write(pa.concat_tables(rejects), item.fragment.with_suffix(".rejects"))
     return counts
@@ -91,48 +87,36 @@ def scatter_events(item: Scatter) -> Counts:
 def scatter_subscribers(item: Scatter) -> Counts:
     """Check the keys of a chunk of the subscriber table and write its fragment."""
     name, kind = item.key
-    counts, missing, odd = Counts(), [], []
-
-    def keyed() -> Iterator[pa.Table]:
-        nonlocal counts
+    others = [(field.name, field.type) for field in item.schema if field.name != name]
+    schema = pa.schema([(KEY, kind), *others])
+    rows, null, odd = 0, [], []
+    with pa.ipc.new_file(str(item.fragment), schema) as fragment:
         for raw in read(item.chunk, item.schema):
             keys = rows_of.whole_or_text(raw[name], kind)
-            counts += Counts(rows=len(raw))
-            missing.extend(raw.filter(raw[name].is_null())[ROW].to_pylist())
-            bad = raw.filter(keys.is_null()).filter(raw[name].filter(keys.is_null()).is_valid())
-            odd.extend(
-                zip(bad[ROW].to_pylist(), bad[name].cast(pa.string()).to_pylist(), strict=True)
-            )
-            place = raw.column_names.index(name)
-            fine = raw.set_column(place, KEY, keys).drop_columns([ROW, FILE])
-            yield fine.select([KEY, *(n for n in fine.column_names if n != KEY)]).filter(
-                keys.is_valid()
-            )
-
-    others = [
-        (n, t) for n, t in zip(item.schema.names, item.schema.types, strict=True) if n != name
-    ]
-    _write_fragment(item, pa.schema([(KEY, kind), *others]), keyed())
+            keyed = pa.table([keys, *(raw[n] for n, _ in others)], schema=schema)
+            _write_batches(fragment, keyed.filter(keys.is_valid()), item.partitions)
+            rows += len(raw)
+            bad = raw.filter(keys.is_null())
+            null += bad.filter(bad[name].is_null())[ROW].to_pylist()
+            odd += bad.filter(bad[name].is_valid())[ROW].to_pylist()
     where = f"{item.chunk.file.path}: column {name}"
     problems = []
-    if missing:
+    if null:
         problems.append(
-            f"{where}: {len(missing)} keys are null, the first in row {missing[0]}; "
+            f"{where}: {len(null)} keys are null, the first in row {null[0]}; "
             f"a subscriber key should never be null"
         )
     if odd:
         problems.append(
             f"{where}: {len(odd)} keys are not whole numbers of 64 bits, the first in row "
-            f"{odd[0][0]}, got {odd[0][1]!r}; keys are whole numbers, or all of them text"
+            f"{odd[0]}; keys are whole numbers, or text in all files"
         )
-    return counts + Counts(problems=tuple(problems))
+    return Counts(rows=rows, problems=tuple(problems))
 
 
-def _write_fragment(item: Scatter, schema: pa.Schema, found: Iterator[pa.Table]) -> None:
-    with pa.ipc.new_file(item.fragment, schema) as fragment:
-        for rows in found:
-            for batch in rows_of.split(rows, item.partitions):
-                fragment.write_batch(batch)
+def _write_batches(fragment: Any, rows: pa.Table, partitions: int) -> None:
+    for batch in rows_of.split(rows, partitions):
+        fragment.write_batch(batch)
 
 
 def _read_fragments(item: Gather) -> pa.Table:

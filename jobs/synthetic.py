@@ -99,7 +99,7 @@ def _write(chunk: Chunk, table: str, rows: pa.Table) -> int:
     path = chunk.folder / table / f"part-{chunk.index:05}.parquet"
     texts = [f.name for f in rows.schema if pa.types.is_dictionary(f.type)]
     pq.write_table(rows, path, compression="lz4", use_dictionary=texts, store_schema=False)
-    return rows.num_rows
+    return len(rows.columns[0])
 
 
 def _when(people: People, who: Any, rng: np.random.Generator) -> Any:
