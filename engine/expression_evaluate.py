@@ -179,7 +179,8 @@ class _Rows:
         if not values or value.kind is None:
             return self.like(Value(None, None), "boolean")
         if value.kind == "text":
-            found = tables.array(self.text(value).isin(values))
+            among = self.text(value).isin(values)
+            found = tables.array(among.fillna(False))  # noqa: FBT003 (a value, not a switch)
         else:
             listed = [TRUE if v else FALSE for v in values] if kind == "boolean" else values
             found = self.xp.isin(value.data, self.xp.asarray(listed, dtype=value.data.dtype))

@@ -124,8 +124,7 @@ def _common(
             hint = HINTS.get(frozenset({kind, *takes[:1]}), "") if len(takes) == 1 else ""
             report(
                 argument.span,
-                f"{node.name} takes {' or '.join(takes)}, not {kind}"
-                + (f"; {hint}" if hint else ""),
+                f"{node.name} takes {', '.join(takes)}, not {kind}" + (f"; {hint}" if hint else ""),
             )
         elif first is None:
             first = kind

@@ -1,6 +1,6 @@
 """The tree of an expression: literals, columns and calls; nothing else can be in one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from engine.tables import Kind
@@ -10,10 +10,10 @@ MAX_SHOWN = 120
 
 @dataclass(frozen=True)
 class Span:
-    """Characters ``start`` to ``stop`` (exclusive) of an expression's text."""
+    """Characters ``start`` to ``stop`` (exclusive) of an expression's text; none: the whole."""
 
-    start: int
-    stop: int
+    start: int = 0
+    stop: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,15 @@ def walk(node: Node) -> Iterator[Node]:
             yield from walk(argument)
 
 
+def joined(spans: Iterable[Span]) -> Span:
+    """Return the shortest span around those that are somewhere."""
+    known = [span for span in spans if span.stop]
+    return Span(min(s.start for s in known), max(s.stop for s in known)) if known else Span()
+
+
 def place(sql: str, span: Span) -> str:
     """Return where a span is, for people: line, column, and the fragment itself."""
+    span = span if span.stop else Span(0, len(sql))
     before = sql[: span.start]
     line, column = before.count("\n") + 1, span.start - (before.rfind("\n") + 1) + 1
     fragment = " ".join(sql[span.start : span.stop].split())

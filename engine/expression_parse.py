@@ -10,7 +10,7 @@ from sqlglot.errors import ParseError, TokenError
 
 from engine.errors import ConfigError
 from engine.expression_kinds import FUNCTIONS, unknown
-from engine.expression_nodes import Call, Column, Literal, Node, Span, problem
+from engine.expression_nodes import Call, Column, Literal, Node, Span, joined, problem
 from engine.expression_tokens import ALLOWED, MAX_DEPTH, TOO_DEEP, Report, check_tokens
 
 MAX_LENGTH = 20_000
@@ -60,29 +60,28 @@ def tree(sql: str, where: str) -> Node:
         if line not in problems:
             problems.append(line)
 
-    whole = Span(0, len(sql))
     try:
-        check_tokens(sqlglot.tokenize(sql, dialect=DIALECT), whole, report)
+        check_tokens(sqlglot.tokenize(sql, dialect=DIALECT), report)
         if not problems:
             parsed = sqlglot.parse_one(sql, into=exp.Condition, dialect=DIALECT)
-            node = _Converter(whole, report).node(parsed, 0)
+            node = _Converter(report).node(parsed, 0)
     except TokenError:
-        report(whole, "text or name that does not end; close every quote")
+        report(Span(), "text or name that does not end; close every quote")
     except ParseError as error:
-        report(*_unparsable(sql, whole, error))
+        report(*_unparsable(sql, error))
     except RecursionError:
-        report(whole, TOO_DEEP)
+        report(Span(), TOO_DEEP)
     if problems:
         raise ConfigError("\n".join(problems))
     return node
 
 
-def _unparsable(sql: str, whole: Span, error: ParseError) -> tuple[Span, str]:
+def _unparsable(sql: str, error: ParseError) -> tuple[Span, str]:
     """Return the place and text of sqlglot's first complaint, in our words."""
     cause = error.errors[0] if error.errors else {}
     before, found = cause.get("start_context") or "", cause.get("highlight") or ""
     start = sql.rfind(before + found) + len(before) if found else -1
-    span = Span(start, start + len(found)) if start >= len(before) else whole
+    span = Span(start, start + len(found)) if start >= len(before) else Span()
     return span, f"not a SQL expression: {_reason(cause.get('description') or '')}; {ALLOWED}"
 
 
@@ -95,15 +94,14 @@ def _reason(description: str) -> str:
 class _Converter:
     """Turns sqlglot's tree into ours, reporting every part that is not allowed."""
 
-    def __init__(self, whole: Span, report: Report) -> None:
-        self.whole = whole
+    def __init__(self, report: Report) -> None:
         self.report = report
 
     def node(self, source: Any, depth: int) -> Node:
         kind = type(source)
         if depth > 4 * MAX_DEPTH:
             self.report(self.span(source), "expression too long; use parentheses or fewer terms")
-            return Literal(None, None, self.whole)
+            return Literal(None, None, Span())
         if kind is exp.Paren:
             return self.node(source.this, depth)
         if kind in CHAINS:
@@ -118,10 +116,7 @@ class _Converter:
 
     def span(self, source: Any) -> Span:
         """Return the characters of a part: from its first word that knows its place to its last."""
-        places = [n.meta for n in source.walk() if "start" in n.meta]
-        if not places:
-            return self.whole
-        return Span(min(p["start"] for p in places), max(p["end"] for p in places) + 1)
+        return joined(map(_own_span, source.walk()))
 
     def refuse(self, source: Any, message: str = "") -> Node:
         what = message or f"{source.key.upper()} is not allowed; {ALLOWED}"
@@ -130,7 +125,7 @@ class _Converter:
 
     def call(self, name: str, parts: list[Any], source: Any, depth: int) -> Call:
         arguments = tuple(self.node(part, depth + 1) for part in parts)
-        return Call(name, arguments, self.span(source))
+        return Call(name, arguments, joined([_own_span(source), *(a.span for a in arguments)]))
 
     def operation(self, source: Any, depth: int) -> Node:
         """Convert an operator or function whose arguments are plain expressions."""
@@ -166,7 +161,7 @@ class _Converter:
     def _column(self, source: Any, depth: int) -> Node:
         if type(source.this) is not exp.Identifier or _elsewhere(source, {"this"}):
             return self.refuse(source)
-        return Column(str(source.this.this), self.span(source))
+        return Column(str(source.this.this), _own_span(source.this))
 
     def _literal(self, source: Any, depth: int) -> Node:
         span = self.span(source)
@@ -256,6 +251,11 @@ def _elsewhere(source: Any, places: set[str]) -> bool:
         for place, value in source.args.items()
         if place not in places
     )
+
+
+def _own_span(source: Any) -> Span:
+    meta = source.meta
+    return Span(meta["start"], meta["end"] + 1) if "start" in meta else Span()
 
 
 def _negated(made: Call, source: Any) -> Call:

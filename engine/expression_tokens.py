@@ -30,13 +30,13 @@ SYNONYMS = {"==": "=", "ISNULL": "IS NULL", "NOTNULL": "IS NOT NULL"}
 PREFIXES = {TokenType.NOT, TokenType.DASH, TokenType.PLUS}
 
 
-def check_tokens(tokens: list[Token], whole: Span, report: Report) -> None:
+def check_tokens(tokens: list[Token], report: Report) -> None:
     """Report comments, symbols and functions that are not allowed, wrong numbers of arguments.
 
     Nesting deeper than ``MAX_DEPTH`` is reported too, so that the parser's recursion is bounded.
     """
     if not tokens:
-        report(whole, f"no expression; {ALLOWED}")
+        report(Span(), f"no expression; {ALLOWED}")
     brackets: list[_Bracket] = []
     prefixes = 0
     for at, token in enumerate(tokens):
@@ -48,8 +48,10 @@ def check_tokens(tokens: list[Token], whole: Span, report: Report) -> None:
             report(span, "comment in an expression; write it in the job file, after #")
         before = tokens[at - 1] if at else None
         if token.token_type == TokenType.L_PAREN and before is not None and _calls(before):
-            if before.text.upper() not in FUNCTIONS:
-                called = Span(before.start, before.end + 1)
+            called = Span(before.start, before.end + 1)
+            if before.token_type == TokenType.IDENTIFIER:
+                report(called, "a name in double quotes is no function; write it without quotes")
+            elif before.text.upper() not in FUNCTIONS:
                 report(called, unknown("function", before.text, FUNCTIONS))
             empty = at + 1 < len(tokens) and tokens[at + 1].token_type == TokenType.R_PAREN
             brackets.append(_Bracket(token, before.text.upper(), before.start, 0 if empty else 1))
@@ -91,8 +93,9 @@ def _is_word(token: Token) -> bool:
 
 def _calls(token: Token) -> bool:
     """Return whether a token before a parenthesis calls a function."""
-    kind = token.token_type
-    return _is_word(token) and kind not in SYMBOLS and kind not in BEFORE_PARENTHESIS
+    if token.token_type == TokenType.IDENTIFIER:
+        return True
+    return _is_word(token) and token.token_type not in SYMBOLS | BEFORE_PARENTHESIS
 
 
 def _track(brackets: list[_Bracket], token: Token, report: Report) -> None:

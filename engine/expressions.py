@@ -120,8 +120,7 @@ class Expression:
         kind = kind_of(self.node, schema, report)
         if expected is not None and kind not in {None, expected} and not problems:
             names = {"boolean": "a condition (boolean)", "instant": "an instant"}
-            whole = Span(0, len(self.sql))
-            report(whole, f"should be {names.get(expected, expected)}, is {kind}")
+            report(Span(), f"should be {names.get(expected, expected)}, is {kind}")
         return kind or expected, problems
 
 

@@ -91,11 +91,11 @@ def _kind(series: Any) -> Kind | None:
     dtype = series.dtype
     if types.is_bool_dtype(dtype):
         return "boolean"
-    if types.is_numeric_dtype(dtype):
-        return "number"
+    if types.is_numeric_dtype(dtype) or str(dtype).startswith("decimal"):
+        return None if types.is_complex_dtype(dtype) else "number"
     if types.is_datetime64_any_dtype(dtype):
         return "instant"
-    if isinstance(dtype, pd.CategoricalDtype):
+    if str(dtype) == "category":  # cuDF has a class of its own
         return _kind(series.cat.categories.to_series())
     if library(series) is not pd:
         return "text" if types.is_string_dtype(dtype) else None
@@ -143,7 +143,7 @@ def array(series: Any) -> Any:
 def like(series: Any, pattern: str) -> Any:
     """Return a boolean series: whether the whole text matches a SQL LIKE pattern (no escape)."""
     if library(series) is not pd:
-        return series.str.like(pattern)
+        return series.str.like(pattern).fillna(False)  # noqa: FBT003 (a value, not a switch)
     escaped = pattern.replace("\\", "\\\\")  # Arrow's own escape character
     matches = pc.match_like(pa.array(series, pa.large_string(), from_pandas=True), escaped)
     found: Any = pc.coalesce(matches, pa.scalar(value=False))
@@ -210,10 +210,11 @@ def column(values: Any, kind: Kind, like: Any) -> Any:
     """
     tables = library(like)
     if kind == "text":
-        return values.set_axis(like.index)
-    if kind == "number":
-        return tables.Series(values, index=like.index)
-    if kind == "boolean" and values.dtype == "bool":
+        series = values.copy(deep=False)
+        series.index = like.index
+        return series
+    values = array_library(like).ascontiguousarray(values)
+    if kind == "number" or values.dtype == "bool":
         return tables.Series(values, index=like.index)
     null = values == 1 if kind == "boolean" else values != values
     if kind == "boolean":
@@ -248,13 +249,13 @@ def _words(keys: Any) -> Any:
         whole = array(keys) if hasattr(keys, "index") else keys
         if whole.dtype.kind in "iu":
             return _splitmix64(whole.astype("int64").view("uint64"))
-    texts = keys if library(keys) is pd or isinstance(keys, np.ndarray) else keys.to_pandas()
-    if not isinstance(keys, np.ndarray) and texts.isna().any():
-        raise TypeError("keys must not be null")
-    if pd.api.types.infer_dtype(texts, skipna=False) not in {"string", "empty"}:
-        raise TypeError(f"keys must be whole numbers or text, got {keys.dtype}")
-    hashed = pd.util.hash_array(np.asarray(texts, dtype=object))
     on_host = isinstance(keys, np.ndarray) or library(keys) is pd
+    texts = np.asarray(keys if on_host else keys.to_pandas(), dtype=object)
+    if pd.isna(texts).any():
+        raise TypeError("keys must not be null")
+    if pd.api.types.infer_dtype(texts) not in {"string", "empty"}:
+        raise TypeError(f"keys must be whole numbers or text, got {keys.dtype}")
+    hashed = pd.util.hash_array(texts)
     return _splitmix64(hashed if on_host else side.to_gpu(hashed))
 
 
