@@ -15,7 +15,8 @@ INK, SOFT, GRID = "#1f2933", "#52606d", "#e4e7eb"
 STRONG, QUIET, WARM = "#1b6ca8", "#9fb3c8", "#b44d12"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 ROW_PX, FRAME_PX = 26, 52
-LABEL = 24  # longest label in letters, so that bars keep half of a phone's width
+LETTER = 0.08  # room for a letter behind a bar, share of the longest bar: enough on a phone
+LABEL = 20  # longest label in letters, so that bars keep half of a phone's width
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Bar:
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= LABEL else label[: LABEL - 1] + "…"
+    half = LABEL // 2
+    return label if len(label) <= LABEL else f"{label[: half - 1]}…{label[-half:]}"
 
 
 def _frame(height: int, tips: list[tuple[str, str]], **options: Any) -> Any:
@@ -82,7 +84,7 @@ def bars(rows: Sequence[Bar], *, axis: str, number: str = "0,0", limit: float | 
     plot = _frame(
         ROW_PX * len(rows) + FRAME_PX,
         [("", "@label: @text")],
-        x_range=(0, highest * 1.3),  # room for the text at the end of the longest bar
+        x_range=(0, max([r.right + LETTER * highest * len(r.text) for r in rows], default=1)),
         y_range=(len(rows) - 0.4, -0.6),
         x_axis_label=axis,
     )
@@ -96,7 +98,7 @@ def bars(rows: Sequence[Bar], *, axis: str, number: str = "0,0", limit: float | 
     plot.yaxis.ticker = FixedTicker(ticks=places)
     plot.yaxis.major_label_overrides = {place: _short(rows[place].label) for place in places}
     plot.xaxis.formatter = NumeralTickFormatter(format=number)
-    plot.xaxis[0].ticker.desired_num_ticks = 4
+    plot.xaxis[0].ticker.desired_num_ticks = 3
     plot.ygrid.grid_line_color = None
     return plot
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from bokeh.embed import components
 from bokeh.resources import Resources
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from rich.table import Table as TextTable
 from rich.text import Text
 
@@ -111,6 +113,7 @@ def _page(summary: Mapping[str, Any], manifest: Mapping[str, Any], found: list[S
         undefined=StrictUndefined,
         trim_blocks=True,
     )
+    templates.filters["breakable"] = _breakable
     return templates.get_template(TEMPLATE).render(
         title=f"walras: {manifest['name']}",
         subtitle=(
@@ -125,6 +128,11 @@ def _page(summary: Mapping[str, Any], manifest: Mapping[str, Any], found: list[S
         resources=Resources(mode="inline", components=["bokeh"]).render(),
         script=script,
     )
+
+
+def _breakable(name: str) -> Markup:
+    """Escape a name and let a narrow column break it after its joints."""
+    return Markup(re.sub(r"([_:@])", r"\1<wbr>", str(escape(name))))
 
 
 def _footer(manifest: Mapping[str, Any]) -> list[str]:

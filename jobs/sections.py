@@ -23,7 +23,7 @@ STEPS = {
     "hold_out": "hold-out",
     "not_eligible": "not eligible",
     "policy": "contact policy",
-    "no_offer_worth_its_price": "no offer worth its price",
+    "no_offer_worth_its_price": "no worthwhile offer",
     "contacted": "contacted",
 }
 WHOLE = {"subscribers": QUIET, "contacted": STRONG}  # the funnel's bars that start at 0
@@ -39,6 +39,7 @@ def headline(summary: Mapping[str, Any]) -> list[dict[str, str]]:
         gained = summary["value"] / baseline[0]["value"] - 1
         worth = f"{gained * 100:+.1f} % against greedy"
     reached = ratio(summary["contacted"], summary["subscribers"])
+    each = ratio(summary["contacts"], summary["contacted"])
     return [
         {"name": "Value", "value": f"{currency} {amount(summary['value'])}", "note": worth},
         {
@@ -60,20 +61,22 @@ def headline(summary: Mapping[str, Any]) -> list[dict[str, str]]:
         {
             "name": "Contacts",
             "value": count(summary["contacts"]),
-            "note": f"{ratio(summary['contacts'], summary['contacted']):.2f} each",
+            "note": f"{each:.2f} a contacted subscriber",
         },
     ]
 
 
 def outcome(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Section]:
     """Return the sections about the allocation."""
-    found = [_conflict(summary)] if summary.get("conflict") else []
-    found.append(_funnel(summary["funnel"]))
-    found.append(_who_got_what(summary))
-    found.append(_limits(summary["constraints"], summary["currency"]))
-    found.append(_baselines(summary["baselines"], summary["currency"]))
-    found.append(_convergence(summary["iterations"], summary["currency"], manifest))
-    return found
+    currency = summary["currency"]
+    return [
+        *([_conflict(summary)] if summary.get("conflict") else []),
+        _funnel(summary["funnel"]),
+        _who_got_what(summary),
+        _limits(summary["constraints"], currency),
+        _baselines(summary["baselines"], currency),
+        _convergence(summary["iterations"], currency, manifest),
+    ]
 
 
 def _conflict(summary: Mapping[str, Any]) -> Section:
@@ -95,16 +98,13 @@ def _funnel(steps: Sequence[Mapping[str, Any]]) -> Section:
         left -= 0 if name in WHOLE else n
         colour = WHOLE.get(name, WARM)
         start = 0 if name in WHOLE else left
-        text = f"{count(n)} ({share(ratio(n, whole))})"
-        rows.append(Bar(STEPS.get(name, name), start, start + n, text, colour))
-    table = Table(
-        "Subscribers by what became of them",
-        columns("step", "#subscribers", "#share", "~reason"),
-        [
-            [row.label, count(s["subscribers"]), share(ratio(s["subscribers"], whole)), s["text"]]
-            for row, s in zip(rows, steps, strict=True)
-        ],
-    )
+        rows.append(Bar(STEPS.get(name, name), start, start + n, count(n), colour))
+    cells = [
+        [row.label, row.text, share(ratio(step["subscribers"], whole)), step["text"]]
+        for row, step in zip(rows, steps, strict=True)
+    ]
+    head = columns("step", "#subscribers", "#share", "~reason")
+    table = Table("Subscribers by what became of them", head, cells)
     alt = "; ".join(f"{row.label}: {row.text}" for row in rows)
     chart = charts.bars(rows, axis="subscribers")
     text = "Every subscriber ends in exactly one of these: contacted, or left out for a reason."
@@ -148,7 +148,7 @@ def _who_got_what(summary: Mapping[str, Any]) -> Section:
         ]  # fmt: skip
         drawn = [Bar(str(r["segment"]), 0, p, share(p)) for r, p in zip(rows, reach, strict=True)]
         table = Table(f"By {column}", columns(*head), cells)
-        axis = "share of the segment's subscribers that is contacted"
+        axis = "share of subscribers contacted"
         panels.append(_panel(f"By {column}", drawn, table, axis=axis, number="0%"))
     text = "Acceptances, value and cost are expected: sums over contacts of the propensity."
     return Section("allocation", "Who got what", text, panels)
@@ -167,24 +167,23 @@ def _limits(constraints: Sequence[Mapping[str, Any]], currency: str) -> Section:
     panels = []
     for side, title in (("at_most", "Upper limits"), ("at_least", "Minimums")):
         some = [c for c in constraints if c[side] is not None]
-        binding = [bool(c["price"]) for c in some]
         cells = [
             [c["name"], amount(c["use"]), amount(c[side]), c["unit"], price(c["price"]), c["worth"]]
             for c in some
         ]
         used = [ratio(c["use"], c[side]) for c in some]
         drawn = [
-            Bar(c["name"], 0, part, share(part), WARM if binds else QUIET)
-            for c, part, binds in zip(some, used, binding, strict=True)
+            Bar(c["name"], 0, part, share(part), WARM if c["price"] else QUIET)
+            for c, part in zip(some, used, strict=True)
         ]
         head = columns("constraint", "#use", "#limit", "unit", f"#price, {currency}", "~worth")
-        axis = "use, share of the limit (line: the limit); orange has a price"
-        options: dict[str, Any] = {"axis": axis, "number": "0%", "limit": 1.0}
+        axis = "use, share of the limit"
         if some:
-            panels.append(_panel(title, drawn, Table(title, head, cells), **options))
+            table = Table(title, head, cells)
+            panels.append(_panel(title, drawn, table, axis=axis, number="0%", limit=1.0))
     text = (
         "A limit that binds has a price: what one more unit of it would be worth. "
-        "A limit with room to spare has the price 0."
+        "With room to spare the price is 0. Orange bars have a price; the line is the limit."
     )
     return Section("limits", "Limits and their prices", text, panels)
 
@@ -201,8 +200,9 @@ def _baselines(rows: Sequence[Mapping[str, Any]], currency: str) -> Section:
     head = columns("method", f"#value, {currency}", "#contacts", "#violations", "~what it does")
     table = Table("Value against simpler methods", head, cells)
     panel = _panel("", drawn, table, axis=f"value, {currency}")
-    text = "The same scores and limits, allocated by simpler methods."
-    return Section("baselines", "Against simpler methods", text, [panel])
+    return Section(
+        "baselines", "Against simpler methods", "On the same scores and limits.", [panel]
+    )
 
 
 def _convergence(
@@ -221,14 +221,13 @@ def _convergence(
     table = Table("Steps of the solver; open: subscribers not settled yet", head, cells)
     goal = f" The dashed line is the tolerance, {tolerance:.0e}." if tolerance and drawn else ""
     text = f"One read is one pass over all propensities.{goal}"
-    if not drawn:
-        return Section("convergence", "How the gap fell", text, [Panel(table=table)])
-    chart = charts.convergence(drawn, tolerance)
-    alt = (
-        f"The gap over time, from {tiny(drawn[0]['gap'])} to {tiny(drawn[-1]['gap'])} "
-        f"after {drawn[-1]['seconds']:.2f} seconds."
-    )
-    return Section("convergence", "How the gap fell", text, [Panel("", "", chart, alt, table)])
+    panel = Panel(table=table)
+    if drawn:
+        first, last = drawn[0], drawn[-1]
+        alt = f"The gap falls from {tiny(first['gap'])} to {tiny(last['gap'])} "
+        alt += f"in {last['seconds']:.2f} seconds."
+        panel = Panel("", "", charts.convergence(drawn, tolerance), alt, table)
+    return Section("convergence", "How the gap fell", text, [panel])
 
 
 def process(stages: Mapping[str, Any], seconds: Mapping[str, float]) -> list[Section]:
@@ -264,8 +263,7 @@ def _ingest(tables: Mapping[str, Mapping[str, Any]]) -> Section:
 
 def _scores(score: Mapping[str, Any]) -> Section:
     panels = _model_panels(score) if score["kind"] == "model" else []
-    actions = score["actions"]
-    cells = [[a["action"], share(a["mean"])] for a in actions]
+    cells = [[a["action"], share(a["mean"])] for a in score["actions"]]
     table = Table("Mean propensity of each action", columns("action", "#mean propensity"), cells)
     panels.append(Panel("Mean propensities", table=table))
     kinds = {
@@ -286,7 +284,7 @@ def _model_panels(score: Mapping[str, Any]) -> list[Panel]:
         f"On the test share, the latest contacts: AUC {auc}; Brier score {score['brier']:.4f}, "
         f"against {score['brier_base']:.4f} for the plain accept rate (lower is better)."
     )
-    split = columns("share, by time", "#contacts", "#accepted", "#accept rate")
+    head = columns("share, by time", "#contacts", "#accepted", "#accept rate")
     bins = score["calibration"]
     cells = [[share(b["predicted"]), share(b["observed"]), count(b["contacts"])] for b in bins]
     table = Table("Ten bins by prediction", columns("predicted", "#observed", "#contacts"), cells)
@@ -297,7 +295,7 @@ def _model_panels(score: Mapping[str, Any]) -> list[Panel]:
     learnt = Table("All columns the trees use", columns("column", "#share of gain"), gains)
     right = "On the dashed diagonal, predicted and observed shares agree."
     return [
-        Panel("Past contacts", text, table=Table("Contacts by share", split, shares)),
+        Panel("Past contacts", text, table=Table("Contacts by share", head, shares)),
         Panel("Calibration", right, charts.calibration(bins), alt, table),
         _panel("What the trees use", drawn, learnt, axis="share of all gain", number="0%"),
     ]
