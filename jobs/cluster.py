@@ -7,11 +7,13 @@ of one item, and results come back in the order of the items.
 import logging
 import os
 import resource
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property, partial
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 import dask
@@ -171,13 +173,26 @@ def _start(settings: Cluster, stack: ExitStack) -> Any:
     if isinstance(settings, LocalCudaCluster):
         from dask_cuda import LocalCUDACluster
 
-        workers = LocalCUDACluster(**cuda_options(settings))
+        with _deaf_to_ctrl_c():
+            workers = LocalCUDACluster(**cuda_options(settings))
     else:
-        workers = distributed.LocalCluster(**local_options(settings))
+        with _deaf_to_ctrl_c():
+            workers = distributed.LocalCluster(**local_options(settings))
     stack.push(partial(_close, workers))
     client = distributed.Client(workers, set_as_default=False)
     stack.push(partial(_close, client))
     return client
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Start processes that do not hear Ctrl-C: this one does, and takes them down in order."""
+    resource_tracker.ensure_running()  # it unblocks signals when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _connect(settings: AddressCluster, stack: ExitStack) -> Any:
