@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from engine import tables
 from engine.errors import DataError
 from engine.ingest import check_events, seconds
-from engine.settings import Job
+from engine.settings import Job, load
 from jobs import raw
 from jobs.ingest import ingest
 from jobs.tasks import SerialTasks
@@ -544,3 +544,23 @@ def test_a_partition_function_never_changes_its_input():
     assert check(as_of=2**40).kept["mb"].to_pylist() == [0.0]
     assert check(as_of=0).future == 1
     assert rows.to_pydict() == before
+
+
+def test_the_golden_job_rejects_what_was_planted(tmp_path):
+    golden = Path(__file__).parent / "golden"
+    job = load(golden / "job.yaml", [f"inputs.folder={golden}/inputs"])
+    summary = ingest(job, tmp_path, SerialTasks())
+    assert summary["subscribers"] == 40
+    assert summary["tables"]["usage"] == {
+        "rows": 240,
+        "kept": 235,
+        "future": 1,
+        "rejected": {
+            "charge is below 0": 1,
+            "null key": 1,
+            "unknown subscriber": 1,
+            "unparsable time": 1,
+        },
+    }
+    rejects = pq.read_table(tmp_path / "rejects" / "usage.parquet").to_pylist()
+    assert [r["file"] for r in rejects] == ["usage-1.csv"] * 4
