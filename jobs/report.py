@@ -33,7 +33,7 @@ def write(run_folder: Path) -> Path:
     """
     summary, manifest = _read(run_folder, "summary.json"), _read(run_folder, "manifest.json")
     found = sections.outcome(summary, manifest)
-    found += sections.process(manifest["stages"], manifest["seconds"])
+    found += sections.background(manifest["stages"], manifest["seconds"])
     page = _page(summary, manifest, found)
     path = run_folder / "report.html"
     temporary = run_folder / f".report.html.{os.getpid()}.tmp"

@@ -5,18 +5,7 @@ from typing import Any
 
 from jobs import charts
 from jobs.charts import QUIET, STRONG, WARM, Bar
-from jobs.pieces import (
-    Panel,
-    Section,
-    Table,
-    amount,
-    columns,
-    count,
-    price,
-    ratio,
-    share,
-    tiny,
-)
+from jobs.pieces import Panel, Section, Table, amount, columns, count, price, ratio, share, tiny
 
 STEPS = {
     "subscribers": "all subscribers",
@@ -31,7 +20,7 @@ MOST_FEATURES = 20  # of the importance chart; the table has them all
 
 
 def headline(summary: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the figures at the head of the report."""
+    """Return the figures at the head of the report: name, value and a note each."""
     currency = summary["currency"]
     baseline = [b for b in summary.get("baselines", []) if b["name"] == "greedy"]
     worth = "expected, net of cost"
@@ -218,27 +207,26 @@ def _convergence(
     head = columns(
         "step", "#seconds", "#reads", f"?bound, {currency}", f"?value, {currency}", "#gap", "#open"
     )
-    table = Table("Steps of the solver; open: subscribers not settled yet", head, cells)
+    panel = Panel(table=Table("Steps; open: subscribers not settled yet", head, cells))
     goal = f" The dashed line is the tolerance, {tolerance:.0e}." if tolerance and drawn else ""
     text = f"One read is one pass over all propensities.{goal}"
-    panel = Panel(table=table)
     if drawn:
         first, last = drawn[0], drawn[-1]
         alt = f"The gap falls from {tiny(first['gap'])} to {tiny(last['gap'])} "
         alt += f"in {last['seconds']:.2f} seconds."
-        panel = Panel("", "", charts.convergence(drawn, tolerance), alt, table)
+        panel = Panel("", "", charts.convergence(drawn, tolerance), alt, panel.table)
     return Section("convergence", "How the gap fell", text, [panel])
 
 
-def process(stages: Mapping[str, Any], seconds: Mapping[str, float]) -> list[Section]:
+def background(stages: Mapping[str, Any], seconds: Mapping[str, float]) -> list[Section]:
     """Return the sections about scores, run times and rejected rows."""
     found = [_scores(stages["score"])] if "score" in stages else []
     drawn = [Bar(name, 0, value, f"{value:,.1f} s") for name, value in seconds.items()]
     whole = sum(seconds.values())
     cells = [[name, f"{v:,.2f}", share(ratio(v, whole))] for name, v in seconds.items()]
     table = Table("Run times", columns("stage", "#seconds", "#share"), cells)
-    panel = _panel("", drawn, table, axis="seconds", number="0.[0]")
-    found.append(Section("times", "Run times", f"{whole:,.1f} seconds in all.", [panel]))
+    panels = [_panel("", drawn, table, axis="seconds", number="0.[0]")]
+    found.append(Section("times", "Run times", f"{whole:,.1f} seconds in all.", panels))
     if "ingest" in stages:
         found.append(_ingest(stages["ingest"]["tables"]))
     return found
@@ -263,15 +251,22 @@ def _ingest(tables: Mapping[str, Mapping[str, Any]]) -> Section:
 
 def _scores(score: Mapping[str, Any]) -> Section:
     panels = _model_panels(score) if score["kind"] == "model" else []
-    cells = [[a["action"], share(a["mean"])] for a in score["actions"]]
-    table = Table("Mean propensity of each action", columns("action", "#mean propensity"), cells)
-    panels.append(Panel("Mean propensities", table=table))
+    panels.append(Panel("Mean propensities", table=_means(score["actions"])))
     kinds = {
         "model": "Propensities are from gradient-boosted trees, trained on past contacts.",
         "formula": "Propensities are from the job's formulas.",
         "columns": "Propensities are columns of the subscriber table or features.",
     }
     return Section("scores", "Score quality", kinds[score["kind"]], panels)
+
+
+def _means(actions: Sequence[Mapping[str, Any]]) -> Table:
+    """Return mean propensities with a row per offer and a column per channel."""
+    mean = {tuple(a["action"].split("@")): a["mean"] for a in actions}
+    offers, channels = (list(dict.fromkeys(names)) for names in zip(*mean, strict=True))
+    cells = [[o, *(share(mean.get((o, channel))) for channel in channels)] for o in offers]
+    head = columns("offer", *(f"#{channel}" for channel in channels))
+    return Table("Mean propensity of each offer on each channel", head, cells)
 
 
 def _model_panels(score: Mapping[str, Any]) -> list[Panel]:

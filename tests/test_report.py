@@ -223,7 +223,8 @@ def test_the_page_shows_every_figure(sample):
         assert constraint(k)["name"] in text and constraint(k)["worth"] in text
     for figure in ("EUR 412,346", "EUR 412,349", "8.1e-06", "Lagrangian bound", "96,500", "+11.1 %",
                    "120,300", "0.723", "0.0487", "negative amount: 431", "2.18 GiB", "48.2 %",
-                   "38,300", "87.4 seconds", "0123456789abcdef"):  # fmt: skip
+                   "38,300", "87.4 seconds", "0123456789abcdef",
+                   "offersmsemailpushussdcallapp data_booster_1gb3.1 %3.1 %"):  # fmt: skip
         assert figure in text, figure
 
 
