@@ -1,21 +1,26 @@
 """What every setting is made of: the frozen base model and the shared value types."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+DURATION = "[1-9][0-9]{0,5}[smhdw]"
+NAME = "[a-z][a-z0-9_]{0,62}"
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, and unknown keys are refused."""
+    """Base of all settings: frozen; unknown keys, and values of another type, are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
 
 
 def _duration(value: object) -> str:
-    if isinstance(value, str) and re.fullmatch(r"[1-9]\d{0,5}[smhdw]", value):
+    if isinstance(value, str) and re.fullmatch(DURATION, value):
         return value
     raise ValueError(
         "should be a duration: a whole number and s, m, h, d or w, for example 30d or 12h"
@@ -28,15 +33,18 @@ def seconds(duration: str) -> int:
 
 
 def _name(value: str) -> str:
-    if re.fullmatch(r"[a-z][a-z0-9_]{0,62}", value):
+    if re.fullmatch(NAME, value):
         return value
     raise ValueError("should be a name: a-z, 0-9 and _, starting with a letter, at most 63 long")
 
 
 Duration = Annotated[
-    str, BeforeValidator(_duration), Field(json_schema_extra={"unit": "s, m, h, d or w"})
+    str,
+    BeforeValidator(_duration),
+    Field(json_schema_extra={"unit": "s, m, h, d or w", "pattern": DURATION}),
 ]
-Name = Annotated[str, AfterValidator(_name)]
+Folder = Annotated[Path, Field(strict=False)]
+Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": NAME})]
 Share = Annotated[float, Field(ge=0, le=1, json_schema_extra={"unit": "share"})]
 Money = Annotated[
     float, Field(ge=0, le=1e9, allow_inf_nan=False, json_schema_extra={"unit": "money"})

@@ -1,19 +1,28 @@
 """Settings of the catalogue: channels, offers, contact policies and global constraints."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from engine.settings.base import Count, Duration, Money, Name, Settings, Sql
 
 
-def _utc(value: datetime) -> datetime:
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+def _instant(value: object) -> datetime:
+    try:
+        instant = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if type(instant) is date:
+            instant = datetime(instant.year, instant.month, instant.day)
+        if isinstance(instant, datetime):
+            zoned = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+            return zoned.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("should be an instant, for example 2026-10-01 or 2026-10-01T12:00:00Z")
 
 
 Instant = Annotated[
-    datetime, AfterValidator(_utc), Field(json_schema_extra={"unit": "instant, UTC"})
+    datetime, BeforeValidator(_instant), Field(json_schema_extra={"unit": "UTC without a zone"})
 ]
 
 
@@ -52,6 +61,19 @@ class Offer(Settings):
     minimum: Count | None = None
     """Fewest contacts with this offer; null: none."""
 
+    @model_validator(mode="after")
+    def _limits(self) -> Self:
+        problems = []
+        if self.quota is not None and self.minimum is not None and self.minimum > self.quota:
+            problems.append(f"minimum {self.minimum} is above quota {self.quota}")
+        if self.valid_from and self.valid_until and self.valid_from >= self.valid_until:
+            problems.append(f"valid_until {self.valid_until} is not after {self.valid_from}")
+        twice = sorted({c for c in self.channels if self.channels.count(c) > 1})
+        problems += [f"channels: {channel} is named twice" for channel in twice]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
 
 class Catalogue(Settings):
     """What can be offered, and through what."""
@@ -67,15 +89,15 @@ class Catalogue(Settings):
 
     @model_validator(mode="after")
     def _channels_exist(self) -> Self:
-        for name, offer in self.offers.items():
-            for channel in offer.channels:
-                if channel not in self.channels:
-                    raise ValueError(
-                        f"offer {name} names the unknown channel {channel}; "
-                        f"the channels are {', '.join(self.channels)}"
-                    )
-            if len(set(offer.channels)) < len(offer.channels):
-                raise ValueError(f"offer {name} names a channel twice")
+        problems = [
+            f"offers.{name}.channels: unknown channel {channel}; "
+            f"the channels are {', '.join(self.channels)}"
+            for name, offer in self.offers.items()
+            for channel in offer.channels
+            if channel not in self.channels
+        ]
+        if problems:
+            raise ValueError("\n".join(problems))
         return self
 
 
@@ -95,6 +117,9 @@ class ContactPolicy(Settings):
 
 
 Measure = Literal["contacts", "acceptances", "cost", "value"]
+Limit = Annotated[
+    float, Field(ge=0, le=1e12, allow_inf_nan=False, json_schema_extra={"unit": "of the measure"})
+]
 
 
 class Constraint(Settings):
@@ -108,10 +133,10 @@ class Constraint(Settings):
     """Name of the constraint."""
     measure: Measure
     """What is summed."""
-    at_most: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
-    """Upper limit, in the unit of the measure."""
-    at_least: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
-    """Lower limit, in the unit of the measure."""
+    at_most: Limit | None = None
+    """Upper limit; null: none."""
+    at_least: Limit | None = None
+    """Lower limit; null: none."""
     offers: list[Name] = []
     """Offers in scope; empty: all."""
     categories: list[Name] = []

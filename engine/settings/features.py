@@ -50,7 +50,7 @@ class DecayFeature(Settings):
 
 
 class ScoreFeature(Settings):
-    """A score in [0, 1): ``1 - 2 ** (-decayed sum / scale)``, for network trouble, care friction."""
+    """A score in [0, 1): ``1 - 2 ** (-decayed sum / scale)``, of network trouble or care, say."""
 
     op: Literal["decayed_score"]
     name: Name
@@ -58,7 +58,7 @@ class ScoreFeature(Settings):
     of: str
     """``table.column``, or ``table`` to count each event as 1."""
     half_life: Half = "14d"
-    scale: Annotated[float, Field(gt=0)] = 1.0
+    scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     """Decayed sum at which the score is one half."""
     where: Where = None
 
@@ -103,9 +103,9 @@ class ResponseFeature(Settings):
     """Stem of the columns."""
     window: Duration = "90d"
     """Trailing window of contacts and outcomes."""
-    prior: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    prior: Annotated[float, Field(gt=0, lt=1, json_schema_extra={"unit": "share"})] = 0.05
     """Response rate of a subscriber without history (response_rate only)."""
-    strength: Annotated[float, Field(gt=0)] = 5.0
+    strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     """Weight of the prior, in contacts (response_rate only)."""
 
 

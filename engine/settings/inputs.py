@@ -1,11 +1,10 @@
 """Settings of the input tables: where they are, what their columns mean."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from engine.settings.base import Name, Settings, Share
+from engine.settings.base import Folder, Name, Settings, Share
 
 
 class ValueColumn(Settings):
@@ -13,7 +12,7 @@ class ValueColumn(Settings):
 
     unit: str
     """Unit of the values, for people: money, MB, minutes, calls ..."""
-    minimum: float | None = None
+    minimum: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """Smallest allowed value; rows below it are rejected. Null allows any finite number."""
 
 
@@ -55,7 +54,7 @@ class SyntheticSource(Settings):
     """Number of subscribers to generate."""
     days: Annotated[int, Field(ge=1, le=3_650)] = 90
     """Days of events before the as-of instant."""
-    seed: Annotated[int, Field(ge=0)] = 7
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
     """Seed of the generator."""
 
 
@@ -73,7 +72,7 @@ Source = Annotated[
 class Inputs(Settings):
     """The tables a job reads."""
 
-    folder: Path
+    folder: Folder
     """Folder of the input tables; relative to the current folder."""
     source: Source = FilesSource()
     """How the tables come into the folder."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from engine.settings.base import Name, Settings, Share
+from engine.settings.base import Folder, Name, Settings
 from engine.settings.catalogue import Catalogue, Constraint, ContactPolicy, Instant
 from engine.settings.features import Feature
 from engine.settings.inputs import Inputs
@@ -20,7 +20,9 @@ class Solver(Settings):
 
     gap_tolerance: Annotated[float, Field(gt=0, le=1)] = 1e-4
     """Largest certified gap that counts as solved."""
-    time_limit_s: Annotated[float, Field(gt=0)] = 600.0
+    time_limit_s: Annotated[
+        float, Field(gt=0, allow_inf_nan=False, json_schema_extra={"unit": "s"})
+    ] = 600.0
     """Seconds after which the best answer so far is returned."""
     sample: Annotated[int, Field(ge=100)] = 20_000
     """Subscribers on which the first prices are found."""
@@ -42,7 +44,7 @@ class LocalCudaCluster(Settings):
     """One Dask worker per NVIDIA GPU of this machine (needs ``walras[gpu]``)."""
 
     kind: Literal["local-cuda"]
-    rmm_pool_share: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    rmm_pool_share: Annotated[float, Field(gt=0, lt=1, json_schema_extra={"unit": "share"})] = 0.8
     """Share of device memory that the RMM pool takes at the start."""
     spill: bool = True
     """Whether cuDF may spill device buffers to host memory."""
@@ -66,7 +68,7 @@ class Job(Settings):
     """Name of the job; the run folder starts with it."""
     as_of: Instant
     """The instant the run looks back from; later events are dropped and counted."""
-    seed: Annotated[int, Field(ge=0)] = 7
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
     """Seed of the hold-out draw and of the solver's sample."""
     inputs: Inputs
     """The tables a job reads."""
@@ -80,20 +82,20 @@ class Job(Settings):
     """Caps on the contacts of one subscriber."""
     constraints: list[Constraint] = []
     """Limits over all subscribers, beside the catalogue's capacities, quotas and minimums."""
-    holdout_share: Annotated[Share, Field(lt=1)] = 0.05
+    holdout_share: Annotated[float, Field(ge=0, lt=1, json_schema_extra={"unit": "share"})] = 0.05
     """Share of subscribers never contacted, drawn by a hash of subscriber and seed."""
     solver: Solver = Solver()
     """How the allocation is solved."""
     cluster: Cluster = LocalCluster()
     """Where tasks run."""
-    output: Path = Path("runs")
+    output: Folder = Path("runs")
     """Folder that receives run folders; relative to the current folder."""
 
     @model_validator(mode="after")
     def _names_agree(self) -> Self:
         problems = list(_disagreements(self))
         if problems:
-            raise ValueError("; ".join(problems))
+            raise ValueError("\n".join(problems))
         return self
 
 
@@ -127,7 +129,9 @@ def _disagreements(job: Job) -> list[str]:
         ("constraints", [c.name for c in job.constraints]),
         ("features", [f.name for f in job.features]),
     ):
-        problems += [f"{kind}: {n} is named twice" for n in sorted(set(names)) if names.count(n) > 1]
+        problems += [
+            f"{kind}: {n} is named twice" for n in sorted(set(names)) if names.count(n) > 1
+        ]
     for table in ("contacts", "outcomes"):
         settings = getattr(job.inputs, table)
         if settings and not {"offer", "channel"} <= set(settings.categories):

@@ -1,5 +1,6 @@
 """Read a job file, with settings changed from the command line."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from engine.errors import ConfigError
 from engine.settings.job import Job
 
 MAX_BYTES = 16 * 1024 * 1024
+BAD_YAML = (yaml.YAMLError, RecursionError, ValueError)
 
 
 class _Loader(yaml.SafeLoader):
@@ -18,7 +20,7 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            event = self.get_event()
+            event = self.get_event()  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(
                 None, None, "aliases (*name) are not allowed", event.start_mark
             )
@@ -27,6 +29,10 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key should be a plain word", key.start_mark
+                )
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{key.value!r} is set twice", key.start_mark
@@ -67,13 +73,19 @@ def parse(text: str, where: str, changes: Sequence[str] = ()) -> Job:
         ConfigError: as :func:`load`.
     """
     try:
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 (a safe loader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        content = yaml.load(text, Loader=_Loader)
+    except BAD_YAML as error:
         raise ConfigError(f"{where}: is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{where}: should be a mapping of settings, got {content!r:.60}")
+    problems = []
     for change in changes:
-        _change(content, change)
+        try:
+            _change(content, change)
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
     try:
         return Job.model_validate(content)
     except ValidationError as error:
@@ -85,9 +97,10 @@ def _change(content: dict[str, Any], change: str) -> None:
     if not equals or not path:
         raise ConfigError(f"--set {change}: should be path.to.setting=value")
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 (a safe loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {change}: is not valid YAML: {error}") from None
+        value = yaml.load(text, Loader=_Loader)
+    except BAD_YAML as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"--set {change}: is not valid YAML: {reason}") from None
     *parents, last = path.split(".")
     place: Any = content
     for step in parents:
@@ -107,26 +120,68 @@ def _change(content: dict[str, Any], change: str) -> None:
 
 def _index(items: list[Any], step: str, change: str) -> int:
     """Find a list item by its position or by its ``name``."""
-    if step.isdigit() and int(step) < len(items):
+    if step.isdecimal() and int(step) < len(items):
         return int(step)
     for index, item in enumerate(items):
         if isinstance(item, dict) and item.get("name") == step:
             return index
-    names = ", ".join(str(i.get("name", n)) for n, i in enumerate(items) if isinstance(i, dict))
-    raise ConfigError(f"--set {change}: no item {step}; there are {names}")
+    names = [i.get("name", n) if isinstance(i, dict) else n for n, i in enumerate(items)]
+    listed = ", ".join(map(str, names)) or "none"
+    raise ConfigError(f"--set {change}: no item {step}; there are {listed}")
 
 
 def _problems(where: str, error: ValidationError) -> list[str]:
     lines = []
     for problem in error.errors():
-        place = ".".join(str(part) for part in problem["loc"])
+        place, known = _place(problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
         message = message[:1].lower() + message[1:]
         head = f"{where}: {place}: " if place else f"{where}: "
         if problem["type"] == "value_error" and isinstance(problem["input"], dict):
-            lines += [f"{where}: {m}" if not place else f"{head}{m}" for m in message.split("; ")]
+            for line in message.split("\n"):  # a line names the setting below, or is about all
+                below = place and re.match(r"[a-z0-9_.]+: ", line)
+                lines.append(f"{where}: {place}.{line}" if below else f"{head}{line}")
+        elif problem["type"].startswith("union_tag"):
+            switch = problem["ctx"]["discriminator"].strip("'")
+            found = problem["input"].get(switch) if isinstance(problem["input"], dict) else None
+            lines.append(f"{where}: {place}.{switch}: should say which, got {found!r:.80}; ")
+            lines[-1] += f"there are {', '.join(known)}"
         elif problem["type"] == "missing":
             lines.append(f"{head}is missing; it has no default")
+        elif problem["type"] == "extra_forbidden":
+            there = ", ".join(known)
+            lines.append(f"{head}unknown setting, got {problem['input']!r:.80}; there are {there}")
         else:
             lines.append(f"{head}{message}, got {problem['input']!r:.80}")
     return lines
+
+
+def _place(steps: tuple[int | str, ...]) -> tuple[str, list[str]]:
+    """Return a problem's path as in the file, and the settings or kinds that may stand there.
+
+    Pydantic's own path also names the kind of a group that has several; the file does not.
+    """
+    schema: dict[str, Any] = Job.model_json_schema()
+    models, path, known = schema["$defs"], [], []
+    for step in steps:
+        options = [o for o in schema.get("anyOf", []) if o.get("type") != "null"]
+        schema = _model(options[0] if options else schema, models)
+        if "discriminator" in schema:
+            schema = _model({"$ref": schema["discriminator"]["mapping"][step]}, models)
+            continue
+        path.append(str(step))
+        known = sorted(schema.get("properties", {}))
+        patterns = schema.get("patternProperties", {}).values()  # mappings whose keys are names
+        named: Any = schema.get("additionalProperties") or next(iter(patterns), {})
+        inside = schema.get("items") if isinstance(step, int) else named
+        schema = schema.get("properties", {}).get(step) or inside or {}
+    if "discriminator" in schema:
+        known = sorted(schema["discriminator"]["mapping"])
+    return ".".join(path), known
+
+
+def _model(schema: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
+    """Follow a reference to a model."""
+    while "$ref" in schema:
+        schema = models[schema["$ref"].rsplit("/", 1)[1]]
+    return schema

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from engine.settings.base import Duration, Settings, Share, Sql
+from engine.settings.base import Duration, Settings, Sql
 
 
 class ColumnScores(Settings):
@@ -37,9 +37,9 @@ class ModelScores(Settings):
     """A contact counts as accepted when an outcome of its offer follows within this time."""
     features: list[str] = []
     """Columns the model sees; empty: every numeric feature."""
-    train_share: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    train_share: Annotated[float, Field(gt=0, lt=1, json_schema_extra={"unit": "share"})] = 0.6
     """Share of the past contacts, earliest first, that trains the model."""
-    calibrate_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    calibrate_share: Annotated[float, Field(gt=0, lt=1, json_schema_extra={"unit": "share"})] = 0.2
     """Share of the past contacts, next in time, that calibrates it."""
     max_contacts: Annotated[int, Field(ge=100)] = 200_000
     """Most past contacts used; more are sampled by a hash of subscriber and time."""
@@ -51,7 +51,7 @@ class ModelScores(Settings):
     """Depth of a tree."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Step of one tree."""
-    max_propensity: Annotated[Share, Field(gt=0)] = 1.0
+    max_propensity: Annotated[float, Field(gt=0, le=1, json_schema_extra={"unit": "share"})] = 1.0
     """Calibrated propensities are never above this."""
 
 
