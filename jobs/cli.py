@@ -44,6 +44,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where walras itself failed.")]
 
 
+WIDTH = 120  # of tables where there is no terminal
+
+
 class YesNo(StrEnum):
     """An answer."""
 
@@ -81,7 +84,7 @@ def _show(made: Run, manner: Manner) -> Result:
     if not manner.as_json:
         from jobs import report  # draws with Bokeh, which takes a while to import
 
-        console = Console()
+        console = Console(width=None if sys.stdout.isatty() else WIDTH)
         console.print(*report.table(made.folder), sep="\n")
         for line in (f"run folder: {made.folder}", f"report: {made.folder / 'report.html'}"):
             console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -224,8 +227,10 @@ def settings(*, as_json: AsJson = False, debug: Debug = False) -> None:
     def work() -> Result:
         from jobs import reference
 
-        if not as_json:
+        if not as_json and sys.stdout.isatty():
             Console().print(reference.table())
+        elif not as_json:
+            typer.echo(reference.markdown())  # whole words, for files and searches
         return outcome.DONE, {"settings": reference.settings_reference()}
 
     finish(work, Path("runs"), Manner(as_json, debug=debug))

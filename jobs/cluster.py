@@ -162,9 +162,8 @@ def _call(task: Callable[[], R]) -> R:
 
 
 def _adopt(backend_name: str) -> None:
-    """Make a worker process like the caller's: its dataframe backend, one thread in pools."""
+    """Give a worker process the caller's dataframe backend."""
     dask.config.set({"dataframe.backend": backend_name})
-    pa.set_cpu_count(1)
 
 
 def _start(settings: Cluster, stack: ExitStack) -> Any:

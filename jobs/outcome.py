@@ -26,7 +26,7 @@ def explain(error: BaseException, output: Path, *, debug: bool) -> tuple[int, li
     """
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, [
-            "interrupted: no run was written; the stages that were finished are kept and are reused"
+            "interrupted: nothing half-written is left; finished stages are kept and will be reused"
         ]
     if isinstance(error, AllocationError):
         return INFEASIBLE, [f"infeasible: {error}"]

@@ -158,7 +158,7 @@ def test_infeasible_is_an_answer_with_exit_code_3(job, allocated, command):
     ("error", "code", "said"),
     [
         (AllocationError("budget: nothing fits"), 3, "infeasible: budget: nothing fits"),
-        (KeyboardInterrupt(), 130, "interrupted: no run was written"),
+        (KeyboardInterrupt(), 130, "interrupted: nothing half-written is left"),
         (OSError(28, "No space left on device"), 2, "the disk or folder is full (No space left"),
         (PermissionError(13, "Permission denied", "/x"), 2, "error: /x: the disk or folder cannot"),
         (MemoryError(), 2, "error: memory: there is too little for this job; raise"),
@@ -272,7 +272,7 @@ def test_generate_fills_a_new_folder_whole(tmp_path):
 def test_settings_are_listed():
     found = json.loads(walras("settings", "--json").stdout)["settings"]
     assert any(row["path"] == "inputs.partitions" for row in found)
-    assert "partitions" in walras("settings").stdout
+    assert "| `inputs.partitions` |" in walras("settings").stdout
 
 
 def start(job, patch, **options):
@@ -311,7 +311,7 @@ def test_ctrl_c_ends_a_running_job_soon_and_leaves_nothing(job):
     _, said = process.communicate(timeout=40)
     assert process.returncode == 130
     assert time.monotonic() - began < 30
-    assert said.splitlines()[-1].startswith("interrupted: no run was written")
+    assert said.splitlines()[-1].startswith("interrupted: nothing half-written is left")
     assert list((output_of(job) / STORE).iterdir()) == []
 
 
