@@ -239,6 +239,22 @@ def test_same_bits_for_any_order_and_split_of_rows(drawn, seed, cuts, tmp_path_f
     assert content(one) == content(other)
 
 
+def test_events_at_one_instant_are_ordered_by_every_column(tmp_path):
+    values = [(-1.0, "a"), (-1.0, "b"), (0.0, ""), (0.0, "b"), (2.0, "a")]
+    rows = [
+        {"who": who, "at": 5, "mb": mb, "drift": drift, "kind": kind}
+        for who in (2, 1)
+        for mb in (2.0, 0.0)
+        for drift, kind in values * 2
+    ]
+    shuffled = list(np.random.default_rng(0).permutation(np.array(rows, dtype=object)))
+    write_inputs(tmp_path / "in", "whole", arrow_type("epoch", "whole"), [shuffled])
+    out, _ = run(job_of(tmp_path / "in", partitions=1))
+    (found,) = parts_of(out, "events/usage")
+    expected_rows = sorted((r["who"], 5, r["mb"], r["drift"], r["kind"]) for r in rows)
+    assert list(zip(*found.to_pydict().values(), strict=True)) == expected_rows
+
+
 def content(out: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(out)): path.read_bytes()
