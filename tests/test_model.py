@@ -361,3 +361,29 @@ def test_the_stage_gives_the_same_bits_for_1_and_3_partitions(tmp_path):
     json.dumps(one, allow_nan=False)
     left = sorted(p.name for p in (tmp_path / "one" / "score").iterdir())
     assert left == ["calibration.json", "model.json", "propensity"]
+
+
+def test_text_keys_in_the_same_order_give_the_same_bits(tmp_path):
+    job, (subscribers, events) = job_of(), world(300)
+
+    def named(frame):
+        return frame.assign(subscriber=[f"s{key:06}" for key in frame["subscriber"]])
+
+    numbers, rows = run_stage(tmp_path / "numbers", job, [(subscribers, events)])
+    texts = (named(subscribers), {name: named(table) for name, table in events.items()})
+    names, named_rows = run_stage(tmp_path / "texts", job, [texts])
+    assert names == numbers
+    pd.testing.assert_frame_equal(named(rows), named_rows, check_exact=True, check_dtype=False)
+    assert named_rows["subscriber"].iloc[1] == "s000003"
+
+
+def test_a_listed_subscriber_column_is_learnt_from(tmp_path):
+    job, (subscribers, events) = job_of(features=["mb_30d", "likes", "app"]), world(300)
+    accepts = events["outcomes"].groupby("subscriber").size()
+    likes = subscribers["subscriber"].map(accepts).fillna(0).astype("float64")
+    known = subscribers.assign(likes=likes, app=(subscribers["subscriber"] % 2 == 0))
+    rows = training.training_rows(job, known, events)
+    assert (rows["likes"] == rows["subscriber"].map(known.set_index("subscriber")["likes"])).all()
+    summary, _ = run_stage(tmp_path, job, [(known, events)])
+    assert summary["columns"] == ["mb_30d", "likes", "app"]
+    assert summary["importance"][0]["feature"] == "likes"
