@@ -51,13 +51,16 @@ def read(path: Path, columns: Sequence[str] | None = None, backend: Backend = "p
         backend: the library that shall own the frame.
 
     Returns:
-        DataFrame with a plain index; booleans may be null, dates are timestamps.
+        DataFrame with a plain index; booleans may be null, dates are timestamps, decimals floats.
     """
     names = None if columns is None else list(columns)
     if backend == "cudf":
         return cudf.read_parquet(path, columns=names)
     with pq.ParquetFile(path) as file:
         table = file.read(columns=names, use_threads=False)
+    for at, field in enumerate(table.schema):
+        if pa.types.is_decimal(field.type):  # pandas would make objects of them
+            table = table.set_column(at, field.name, table.column(at).cast(pa.float64()))
     booleans: dict[Any, Any] = {pa.bool_(): pd.BooleanDtype()}
     frame = table.to_pandas(
         types_mapper=booleans.get, date_as_object=False, ignore_metadata=True, use_threads=False

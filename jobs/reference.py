@@ -1,6 +1,7 @@
 """The reference of every setting of a job file, made from the settings' models."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,11 +45,22 @@ def markdown() -> str:
 
 
 def table() -> Table:
-    """Return the reference as a table for the terminal."""
-    shown = Table(*COLUMNS, title="Settings of a job file", show_lines=False)
+    """Return the reference as a table for the terminal: settings indented below their group."""
+    shown = Table("setting", "value", "description", title="Settings of a job file")
     for row in settings_reference():
-        shown.add_row(*(escape(row[name].replace("``", "")) for name in COLUMNS))
+        value = ", ".join(filter(None, (row["type"], row["unit"], row["range"])))
+        default = row["default"]
+        value += f"; {default}" if default == "required" else f"; default {default}" * bool(default)
+        cells = (_label(row["path"]), value, row["description"].replace("``", ""))
+        shown.add_row(*map(escape, cells))
     return shown
+
+
+def _label(path: str) -> str:
+    """Return the last step of a path, indented by how many steps are above it."""
+    above = re.sub(r"\.<\w+>", "", path)
+    last = path[path.rindex("(") :] if path.endswith(")") else path.rsplit(".", 1)[-1]
+    return "  " * (above.count(".") + above.count(" (")) + last
 
 
 def insert(readme: str) -> str:

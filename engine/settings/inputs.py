@@ -54,7 +54,7 @@ class SyntheticSource(Settings):
     """Number of subscribers to generate."""
     days: Annotated[int, Field(ge=1, le=3_650)] = 90
     """Days of events before the as-of instant."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 7
     """Seed of the generator."""
 
 

@@ -68,7 +68,7 @@ class Job(Settings):
     """Name of the job; the run folder starts with it."""
     as_of: Instant
     """The instant the run looks back from; later events are dropped and counted."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 7
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 7
     """Seed of the hold-out draw and of the solver's sample."""
     inputs: Inputs
     """The tables a job reads."""
