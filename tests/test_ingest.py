@@ -580,3 +580,13 @@ def test_the_golden_job_rejects_what_was_planted(tmp_path):
     }
     rejects = pq.read_table(tmp_path / "rejects" / "usage.parquet").to_pylist()
     assert [r["file"] for r in rejects] == ["usage-1.csv"] * 4
+
+
+@pytest.mark.parametrize(
+    ("unit", "per_second"), [("s", 1), ("ms", 10**3), ("us", 10**6), ("ns", 10**9)]
+)
+@pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])
+def test_instants_of_every_unit_round_down(unit, per_second, zone):
+    ticks = [-per_second - 1, -per_second, -1, 0, 1, per_second - 1, per_second, None]
+    found = seconds(pa.chunked_array([pa.array(ticks, pa.timestamp(unit, zone))])).to_pylist()
+    assert found == [None if t is None else t // per_second for t in ticks]
