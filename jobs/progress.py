@@ -30,6 +30,10 @@ class Step:
     rows: int = 0
     figures: str = ""
 
+    def line(self, now: float) -> str:
+        """Return the step with its label."""
+        return ": ".join(part for part in (self.label, self.text(now)) if part)
+
     def text(self, now: float) -> str:
         """Return what has been done, in words and figures."""
         parts = [self.figures] if self.figures else []
@@ -70,7 +74,7 @@ class Lines:
 
     def show(self, step: Step, *, ended: bool) -> None:
         if ended or monotonic() - self._last >= LINE_EVERY_S:
-            self.note(f"{step.label}: {step.text(monotonic())}")
+            self.note(step.line(monotonic()))
 
     def note(self, text: str) -> None:
         self._last = monotonic()
@@ -90,7 +94,7 @@ class Live:
         if ended:
             if step.label in self._bars:
                 self._progress.remove_task(self._bars.pop(step.label))
-            self.note(f"  {step.label}: {step.text(now)}, {now - step.started:.1f} s")
+            self.note(f"  {step.line(now)}, {now - step.started:.1f} s")
             return
         if step.label not in self._bars:
             total = step.total or None

@@ -200,6 +200,7 @@ def test_plain_lines_are_one_per_finished_step_and_rare_in_between(monkeypatch):
     for step in range(7):
         now[0] += 0.5
         tasks.tell("solve", gap=10.0**-step, active=1_000 * step)
+    tasks.tell("round")
     tasks.note("allocate: done in 3.5 s")
     lines = [line.split(" ", 1)[1] for line in text.getvalue().splitlines()]
     assert lines == [
@@ -207,6 +208,7 @@ def test_plain_lines_are_one_per_finished_step_and_rare_in_between(monkeypatch):
         "ingest usage: 8 of 8 · 8,000 rows · 2,000 rows/s",
         "solve: gap 0.001 · active 3,000",
         "solve: gap 1e-06 · active 6,000",
+        "round",
         "allocate: done in 3.5 s",
     ]
 
