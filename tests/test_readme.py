@@ -4,7 +4,6 @@ import re
 import shlex
 import subprocess
 import tomllib
-from glob import glob
 from pathlib import Path
 
 import typer
@@ -45,7 +44,9 @@ def run(line):
     start = next((s for s in SMALL if line.startswith(s)), None)
     assert start is not None, f"say in SMALL how to run {line!r} on little data"
     words = shlex.split(f"{line} {SMALL[start]}")[1:]
-    return CliRunner().invoke(app, [name for word in words for name in glob(word) or [word]])
+    return CliRunner().invoke(
+        app, [str(name) for word in words for name in [*Path().glob(word)] or [word]]
+    )
 
 
 def test_the_shell_blocks_run_in_order(tmp_path, monkeypatch):
