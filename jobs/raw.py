@@ -55,9 +55,12 @@ def find(folder: Path, pattern: str, where: str) -> list[Path]:
     Raises:
         DataError: no file matches, or a file is neither Parquet nor CSV.
     """
-    if Path(pattern).is_absolute() or ".." in Path(pattern).parts or not pattern:
-        raise DataError(f"{where}: should be a glob below inputs.folder, got {pattern!r}")
-    paths = sorted(p for p in folder.glob(pattern) if p.is_file())
+    try:
+        if ".." in Path(pattern).parts:
+            raise ValueError
+        paths = sorted(p for p in folder.glob(pattern) if p.is_file())
+    except (ValueError, NotImplementedError):  # of glob: not a pattern, or an absolute one
+        raise DataError(f"{where}: should be a glob below inputs.folder, got {pattern!r}") from None
     if not paths:
         raise DataError(f"{where}: no file matches {folder / pattern}")
     odd = [p for p in paths if not p.name.endswith(SUFFIXES)]

@@ -39,6 +39,7 @@ from jobs.traits import (
 )
 
 CHUNK = 50_000  # subscribers of a chunk; part of the definition, since each has its own seed
+OUTAGES = 8  # most outages of a cell in the period
 
 
 @dataclass(frozen=True)
@@ -142,26 +143,22 @@ def _recharges(people: People, rng: np.random.Generator) -> Rows:
     step = 2.2 + 0.7 * people.value[who] - 0.6 * people.price[who] + 0.6 * noise
     amounts = np.array([1.0, 2.0, 5.0, 10.0, 20.0, 50.0])
     amount = amounts[np.clip(step.round().astype(np.int64), 0, 5)]
-    channel = rng.integers(0, len(KINDS["recharge"]), len(who))
-    return Rows(
-        who, _when(people, who, rng), {"amount": amount}, {"channel": (channel, KINDS["recharge"])}
-    )
+    texts = {"channel": (rng.integers(0, len(KINDS["recharge"]), len(who)), KINDS["recharge"])}
+    return Rows(who, _when(people, who, rng), {"amount": amount}, texts)
 
 
 def _network(people: People, chunk: Chunk, rng: np.random.Generator) -> Rows:
     """Everyday trouble, and outages: a cell out of order for hours; cells are the same to all."""
     cells = np.random.default_rng(np.random.SeedSequence(chunk.seed, spawn_key=(2**32 - 1,)))
     trouble = cells.gamma(0.6, 0.03, CELLS)
-    outages = cells.poisson(0.01 * chunk.days, CELLS)
-    outage_start = END - cells.random((CELLS, 8)) * chunk.days * DAY
-    outage_length = (0.2 + 1.8 * cells.random((CELLS, 8))) * DAY
+    outages = np.minimum(cells.poisson(0.01 * chunk.days, CELLS), OUTAGES)
+    outage_start = END - cells.random((CELLS, OUTAGES)) * chunk.days * DAY
+    outage_length = (0.2 + 1.8 * cells.random((CELLS, OUTAGES))) * DAY
     calm = _who(people, trouble[people.cell], rng)
-    hit = np.repeat(
-        np.arange(len(people.key)),
-        np.minimum(outages, 8)[people.cell] * rng.poisson(3, len(people.key)),
-    )
-    outage = (rng.random(len(hit)) * np.minimum(outages, 8)[people.cell[hit]]).astype(np.int64)
+    hits = outages[people.cell] * rng.poisson(3, len(people.key))
+    hit = np.repeat(np.arange(len(hits)), hits)
     cell = people.cell[hit]
+    outage = (rng.random(len(hit)) * outages[cell]).astype(np.int64)
     during = outage_start[cell, outage] + rng.random(len(hit)) * outage_length[cell, outage]
     during = np.minimum(during.astype(np.int64), END - 1)
     known = during >= people.start[hit]
@@ -169,9 +166,8 @@ def _network(people: People, chunk: Chunk, rng: np.random.Generator) -> Rows:
     time = np.concatenate([_when(people, calm, rng), during[known]])
     kind = rng.choice(3, len(who), p=[0.5, 0.2, 0.3])
     severity = np.array([1.0, 2.0, 0.5])[kind] * (0.5 + rng.standard_gamma(2.0, len(who)) / 4)
-    return _shuffled(
-        Rows(who, time, {"severity": severity}, {"kind": (kind, KINDS["network"])}), rng
-    )
+    texts = {"kind": (kind, KINDS["network"])}
+    return _shuffled(Rows(who, time, {"severity": severity}, texts), rng)
 
 
 def _care(people: People, network: Rows, rng: np.random.Generator) -> Rows:
@@ -184,9 +180,8 @@ def _care(people: People, network: Rows, rng: np.random.Generator) -> Rows:
     kind = np.where(rng.random(len(who)) < 0.5, 0, rng.integers(1, 3, len(who)))
     kind[len(calm) :] = np.where(rng.random(len(upset)) < 0.7, 2, 0)
     duration = 1 + rng.standard_gamma(1.5, len(who)) * 4
-    return _shuffled(
-        Rows(who, time, {"duration_min": duration}, {"kind": (kind, KINDS["care"])}), rng
-    )
+    texts = {"kind": (kind, KINDS["care"])}
+    return _shuffled(Rows(who, time, {"duration_min": duration}, texts), rng)
 
 
 def _contacts(

@@ -468,7 +468,7 @@ def test_broken_subscriber_tables(people, lines, tmp_path):
 
 def test_a_glob_without_files_is_named(tmp_path):
     assert error_of(tmp_path) == ["inputs.events.usage.path: no file matches IN/usage*"]
-    for pattern in ("../x.parquet", "/etc/*.csv"):
+    for pattern in ("../x.parquet", "/etc/*.csv", "", "a**b"):
         table = {"path": pattern}
         (line,) = error_of(tmp_path, [usage_table()], events={"usage": table})
         assert line.startswith("inputs.events.usage.path: should be a glob below inputs.folder")
