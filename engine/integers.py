@@ -1,0 +1,189 @@
+"""Whole-number models for OR-Tools: small problems (CP-SAT) and the rounding core (SCIP).
+
+Both keep every limit exactly: CP-SAT works on whole numbers, SCIP's answer is checked in whole
+numbers and asked for again with a little less room if its tolerance let a limit be passed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import gcd
+from typing import Any
+
+import numpy as np
+from ortools.linear_solver import pywraplp
+from ortools.sat.python import cp_model
+
+from engine.errors import EngineError
+
+SCIP_OPTIONS = """
+limits/nodes = {nodes}
+limits/absgap = {slack!r}
+numerics/feastol = 1e-9
+randomization/randomseedshift = 1
+"""
+MARGINS = (0.0, 1e-9, 1e-7, 1e-5)  # room taken off a limit, as a share of it
+MOST_WHOLE = 1_000_000  # largest coefficient that stays a whole number in SCIP's rows
+MOST_SUM = 1 << 52  # CP-SAT's sums stay far below its 64-bit limit
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What CP-SAT found."""
+
+    status: str  # OPTIMAL (within the gap asked for), FEASIBLE, INFEASIBLE or UNKNOWN
+    taken: Any  # [N] bool, or empty
+    bound: int  # no answer is worth more, in units of the values given
+
+
+def shrink(
+    coefficients: Sequence[int], limit: int, *, is_limit: bool = True
+) -> tuple[list[int], int, int]:
+    """Divide whole numbers until their sum fits 64 bits, on the safe side.
+
+    The common divisor goes first and loses nothing. If the sum is still too large, uses are
+    rounded up, so an answer within the shrunk limit is within the true one.
+
+    Returns:
+        the shrunk coefficients, the shrunk limit and the divisor.
+    """
+    divisor = 0
+    for c in coefficients:
+        divisor = gcd(divisor, c)
+    divisor = max(divisor, 1)
+    total = sum(abs(c) for c in coefficients) // divisor
+    while total > MOST_SUM:
+        divisor *= 2
+        total //= 2
+    if is_limit:
+        return [-(-c // divisor) for c in coefficients], limit // divisor, divisor
+    return [-(-c // divisor) for c in coefficients], 0, divisor
+
+
+Uses = Sequence[tuple[Sequence[int], Sequence[int], int]]
+Choices = Sequence[tuple[Sequence[int], int]]
+
+
+def near_best(
+    values: Sequence[int],
+    choices: Choices,
+    uses: Uses,
+    *,
+    slack: int,
+    nodes: int,
+    seconds: float,
+) -> Any:
+    """Maximise ``sum values[i] x[i]`` over x in {0, 1}, to within ``slack``, by SCIP.
+
+    Args:
+        values, choices, uses, slack: as in :func:`solve`.
+        nodes: most nodes of the search, so that it ends at the same place on any machine.
+        seconds: wall clock after which the best answer so far is returned.
+
+    Returns:
+        [N] bool what to take, every limit kept exactly; None if nothing was found.
+    """
+    for margin in MARGINS:
+        taken = _scip(values, choices, uses, margin, slack=slack, nodes=nodes, seconds=seconds)
+        if taken is None or _keeps(taken, uses):
+            return taken
+    return None
+
+
+def _keeps(taken: Any, uses: Uses) -> bool:
+    return all(
+        sum(c for i, c in zip(indices, coefficients, strict=True) if taken[i]) <= limit
+        for indices, coefficients, limit in uses
+    )
+
+
+def _scip(
+    values: Sequence[int],
+    choices: Choices,
+    uses: Uses,
+    margin: float,
+    *,
+    slack: int,
+    nodes: int,
+    seconds: float,
+) -> Any:
+    solver = pywraplp.Solver.CreateSolver("SCIP")
+    unit = float(max(map(abs, values), default=1) or 1)
+    options = SCIP_OPTIONS.format(nodes=nodes, slack=slack / unit)
+    if not solver.SetSolverSpecificParametersAsString(options):
+        raise EngineError("SCIP refused its options")
+    solver.SetTimeLimit(int(1000 * max(0.1, seconds)))
+    variables = [solver.BoolVar("") for _ in values]
+    objective = solver.Objective()
+    objective.SetMaximization()
+    for variable, value in zip(variables, values, strict=True):
+        objective.SetCoefficient(variable, value / unit)
+    for indices, most in choices:
+        row = solver.Constraint(-solver.infinity(), most)
+        for i in indices:
+            row.SetCoefficient(variables[i], 1.0)
+    for indices, coefficients, limit in uses:
+        divisor = max(1, gcd(*coefficients))
+        largest = max(map(abs, coefficients)) // divisor
+        scale = divisor * (largest if largest > MOST_WHOLE else 1)
+        row = solver.Constraint(-solver.infinity(), limit // divisor * divisor / scale
+                                - margin * (1 + abs(limit) / scale))  # fmt: skip
+        for i, coefficient in zip(indices, coefficients, strict=True):
+            row.SetCoefficient(variables[i], coefficient / scale)
+    parameters = pywraplp.MPSolverParameters()
+    parameters.SetDoubleParam(parameters.RELATIVE_MIP_GAP, 0.0)
+    status = solver.Solve(parameters)
+    if status not in (pywraplp.Solver.OPTIMAL, pywraplp.Solver.FEASIBLE):
+        return None
+    return np.array([v.solution_value() > 0.5 for v in variables], bool)
+
+
+def solve(
+    values: Sequence[int],
+    choices: Choices,
+    uses: Uses,
+    *,
+    slack: int,
+    effort: float,
+    seconds: float,
+) -> Answer:
+    """Maximise ``sum values[i] x[i]`` over x in {0, 1}.
+
+    One worker, a fixed seed and a deterministic effort: the same answer on any machine, unless
+    ``seconds`` cuts it short.
+
+    Args:
+        values: [N] whole numbers of any size.
+        choices: (indices, most): at most ``most`` of them are taken.
+        uses: (indices, coefficients, limit): ``sum coefficients x <= limit``, exactly kept.
+        slack: an answer this close to the bound is good enough, in units of the values.
+        effort: CP-SAT's deterministic time, about seconds.
+        seconds: wall clock after which the best answer so far is returned.
+
+    Returns:
+        The answer.
+    """
+    model = cp_model.CpModel()
+    variables = [model.new_bool_var("") for _ in values]
+    for indices, most in choices:
+        if len(indices) > most:
+            model.add(sum(variables[i] for i in indices) <= most)
+    for indices, coefficients, limit in uses:
+        small, small_limit, _ = shrink(coefficients, limit)
+        model.add(
+            cp_model.LinearExpr.weighted_sum([variables[i] for i in indices], small) <= small_limit
+        )
+    scaled, _, divisor = shrink(values, 0, is_limit=False)
+    model.maximize(cp_model.LinearExpr.weighted_sum(variables, scaled))
+    solver = cp_model.CpSolver()
+    parameters = solver.parameters
+    parameters.num_workers = 1
+    parameters.random_seed = 1
+    parameters.max_deterministic_time = effort
+    parameters.max_time_in_seconds = max(0.1, seconds)
+    parameters.absolute_gap_limit = float(slack // divisor)
+    status = solver.status_name(solver.solve(model))
+    found = status in ("OPTIMAL", "FEASIBLE")
+    taken = np.array([solver.boolean_value(v) for v in variables], bool) if found else np.empty(0)
+    # Values were rounded up, so the shrunk bound is not below the true one.
+    bound = int(np.ceil(solver.best_objective_bound)) * divisor if found else 0
+    return Answer(status, taken, bound)

@@ -1,0 +1,188 @@
+"""The allocation problem as data.
+
+    maximise    sum_s sum_a  w[s] (value_fixed[a] + value_accept[a] p[a,s]) x[s,a]
+    subject to  x[s,.] in X_s                                              for every s
+                sum_s sum_a in_scope[k,g(s)] (use_fixed[k,a] + use_accept[k,a] p[a,s]) x[s,a]
+                                                          <= limit[k]      for every k
+                x in {0, 1}
+
+X_s: at most ``most[s]`` actions, ``channel_most[c,s]`` on channel c, ``category_most[h,s]`` of
+category h, each offer on one channel, and only open actions (p is not NaN). Every X_s is a
+flow polytope, so its relaxation is integral and the Lagrangian bound equals the LP bound.
+
+Every number is exact: p is a multiple of 2**-24, w of 2**-10, and coefficients and limits are
+whole micro-units (1e-6). So the value and every use are integers in units of 1e-6 * 2**-34 and
+1e-6 * 2**-24, and sums do not depend on order. S subscribers, A actions, K constraints,
+C channels, H categories, G scope groups, Q most actions of any subscriber.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.errors import DataError
+from engine.limits import MICRO
+from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, PROPENSITY_GRID, WEIGHT_GRID
+
+VALUE_UNIT = MICRO * PROPENSITY_GRID * WEIGHT_GRID
+USE_UNIT = MICRO * PROPENSITY_GRID
+MOST_WEIGHT = 1 << 28  # sum of all weights: keeps the 64-bit sums of w p from overflowing
+
+MEASURE_UNIT = {
+    "contacts": "contacts",
+    "acceptances": "expected acceptances",
+    "cost": "money",
+    "value": "money",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some of the subscribers; the arrays may live on either side, all on one."""
+
+    key: Any  # [S] uint64, stable hash of the subscriber: the canonical order
+    propensity: Any  # [A, S] float32, multiple of 2**-24 in [0, 1]; NaN: not open
+    weight: Any  # [S] float32, multiple of 2**-10 in [0, 1000]
+    group: Any  # [S] int32, in [0, G)
+    most: Any  # [S] uint8
+    channel_most: Any  # [C, S] uint8
+    category_most: Any  # [H, S] uint8
+
+    def __len__(self) -> int:
+        return int(self.propensity.shape[1])
+
+    def take(self, rows: Any) -> "Block":
+        """Return the block of some of its rows (positions)."""
+        return Block(
+            self.key[rows],
+            _contiguous(self.propensity[:, rows]),
+            self.weight[rows],
+            self.group[rows],
+            self.most[rows],
+            _contiguous(self.channel_most[:, rows]),
+            _contiguous(self.category_most[:, rows]),
+        )
+
+    def arrays(self) -> tuple[Any, ...]:
+        """Return the subscriber side of the kernels' arguments."""
+        return (
+            self.propensity,
+            self.weight,
+            self.group,
+            self.most,
+            self.channel_most,
+            self.category_most,
+        )
+
+
+def _contiguous(array: Any) -> Any:
+    return array if array.flags.c_contiguous else array.copy(order="C")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a global constraint is called: one limit of one measure."""
+
+    name: str
+    measure: str
+    is_minimum: bool  # a minimum is stored negated: -use <= -limit
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One allocation problem. Coefficients are whole micro-units, on the host."""
+
+    blocks: Sequence[Block]
+    offer: Any  # [A] int32
+    channel: Any  # [A] int32
+    category: Any  # [A] int32
+    value_fixed: Any  # [A] int64, micro-money per contact
+    value_accept: Any  # [A] int64, micro-money per acceptance
+    rows: Sequence[Row]  # [K]
+    use_fixed: Any  # [K, A] int64, micro-units per contact
+    use_accept: Any  # [K, A] int64, micro-units per acceptance
+    in_scope: Any  # [K, G] bool
+    limit: Any  # [K] int64, micro-units
+
+    def __post_init__(self) -> None:
+        actions = len(self.offer)
+        if self.width > 1 and actions > MOST_ACTIONS:
+            raise DataError(f"catalogue: {actions} actions; bundles allow at most {MOST_ACTIONS}")
+        if self.width > MOST_BUNDLE:
+            raise DataError(
+                f"policies: {self.width} actions per subscriber; at most {MOST_BUNDLE} are allowed"
+            )
+
+    @property
+    def subscribers(self) -> int:
+        """Return S."""
+        return sum(len(block) for block in self.blocks)
+
+    @property
+    def groups(self) -> int:
+        """Return G."""
+        return int(self.in_scope.shape[1])
+
+    @property
+    def width(self) -> int:
+        """Return Q, the most actions of any subscriber, at least 1."""
+        return max([1, *(int(b.most.max()) for b in self.blocks if len(b))])
+
+    def with_blocks(self, blocks: Sequence[Block]) -> "Problem":
+        """Return the same problem over other subscribers."""
+        return Problem(**{**self.__dict__, "blocks": blocks})
+
+    def with_value(self, fixed: Any, accept: Any) -> "Problem":
+        """Return the same problem with another objective (micro-units)."""
+        return Problem(**{**self.__dict__, "value_fixed": fixed, "value_accept": accept})
+
+    def with_rows(self, keep: Sequence[int]) -> "Problem":
+        """Return the same problem with some of its constraints."""
+        k = np.asarray(keep, np.int64)
+        return Problem(
+            **{
+                **self.__dict__,
+                "rows": [self.rows[i] for i in keep],
+                "use_fixed": self.use_fixed[k],
+                "use_accept": self.use_accept[k],
+                "in_scope": self.in_scope[k],
+                "limit": self.limit[k],
+            }
+        )
+
+
+def value_units(problem: Problem, tally: Any) -> list[int]:
+    """Return the exact value of each group's tally, in units of 1 / VALUE_UNIT money.
+
+    Args:
+        problem: the allocation problem.
+        tally: [4, G, A] int64 on the host, from ``kernels.choose``.
+
+    Returns:
+        [G] whole numbers of any size.
+    """
+    _, _, weight, weighted = tally.astype(object)
+    fixed, accept = problem.value_fixed.astype(object), problem.value_accept.astype(object)
+    return list((weight * PROPENSITY_GRID * fixed + weighted * accept).sum(axis=1))
+
+
+def use_units(problem: Problem, tally: Any) -> Any:
+    """Return the exact use of each constraint by each group, in units of 1 / USE_UNIT.
+
+    Returns:
+        [K, G] object array of whole numbers; zero out of scope.
+    """
+    contacts, p = tally[0].astype(object), tally[1].astype(object)
+    out = np.zeros((len(problem.rows), problem.groups), object)
+    for k in range(len(problem.rows)):
+        fixed = problem.use_fixed[k].astype(object) * PROPENSITY_GRID
+        for g in np.flatnonzero(problem.in_scope[k]):
+            out[k, g] = int((contacts[g] * fixed + p[g] * problem.use_accept[k]).sum())
+    return out
+
+
+def limit_units(problem: Problem) -> list[int]:
+    """Return [K] limits in units of 1 / USE_UNIT."""
+    return [int(b) * PROPENSITY_GRID for b in problem.limit]

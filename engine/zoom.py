@@ -1,0 +1,299 @@
+"""Price zoom: prices from a sample, then only the subscribers whose choice is still open.
+
+1. Sample: the dual is minimised on two small samples. Their mean starts the search, their
+   difference tells how far each action's price may still move.
+2. Settle: one pass over all subscribers holds each chosen bundle at its lowest surplus and all
+   others at their highest; a bundle that still wins is taken as a constant and left out.
+3. Zoom: the dual is minimised over the rest, within prices that move no action's price by more
+   than was allowed for: there the zoomed dual is the true one. If the minimum lies on the face of
+   that region, the subscribers are settled anew around it. One full pass at the end gives the
+   bound, whatever happened before.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from engine.prices import EVERYWHERE, Dual, Evaluation, Trust, minimise_dual
+from engine.problem import MICRO, Block, Problem
+from kernels.backend import library, to_cpu
+from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID, choose, settled
+
+SPREAD = 4.0  # spreads are this many times the difference between the two samples' prices
+WIDEN = 2.0  # spreads grow by this when the minimum is on the region's face
+MOST_SETTLINGS = 8
+MOST_EVALUATIONS = 400  # of one minimisation
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the solver's log."""
+
+    step: str
+    reads: float  # passes over all subscribers so far, parts of passes counted as parts
+    bound: float  # money
+    active: int  # subscribers not settled
+    seconds: float
+
+
+Tell = Callable[[Step], None]
+
+
+class Oracle:
+    """Evaluate the dual on some blocks, on top of settled bundles' constant sums."""
+
+    def __init__(self, problem: Problem, blocks: Sequence[Block], constant: Any = 0) -> None:
+        """Hold the tables in money and units.
+
+        Args:
+            problem: the problem; its coefficients count, not its blocks.
+            blocks: the subscribers to evaluate.
+            constant: [4, G, A] int64, the tally of settled bundles, or 0.
+        """
+        self.problem, self.blocks, self.constant = problem, blocks, constant
+        self.width = problem.width
+        self.value_fixed = problem.value_fixed / MICRO
+        self.value_accept = problem.value_accept / MICRO
+        self.use_fixed, self.use_accept = problem.use_fixed / MICRO, problem.use_accept / MICRO
+        self.subscribers = sum(len(b) for b in blocks)
+        self.passes = 0
+
+    def price_tables(self, prices: Any) -> tuple[Any, Any]:
+        """Return [G, A] money per contact and per acceptance, summed in constraint order."""
+        shape = (self.problem.groups, len(self.problem.offer))
+        fixed, accept = np.zeros(shape), np.zeros(shape)
+        for k in np.flatnonzero(prices):
+            rows = self.problem.in_scope[k]
+            fixed[rows] += prices[k] * self.use_fixed[k]
+            accept[rows] += prices[k] * self.use_accept[k]
+        return fixed, accept
+
+    def arguments(self, block: Block, prices: Any) -> tuple[Any, ...]:
+        """Return the arguments of the kernels on the block's side."""
+        problem = self.problem
+        side = library(block.propensity)
+        tables = (
+            problem.offer,
+            problem.channel,
+            problem.category,
+            self.value_fixed,
+            self.value_accept,
+            *self.price_tables(prices),
+        )
+        return (*block.arrays(), *(side.asarray(t) for t in tables))
+
+    def choose(self, block: Block, prices: Any) -> tuple[Any, Any]:
+        """Return the block's bundles at the prices and their tally, on the block's side."""
+        return choose(*self.arguments(block, prices), self.width)
+
+    def tally(self, prices: Any) -> Any:
+        """Return [4, G, A] int64 on the host, settled bundles included."""
+        self.passes += 1
+        total = np.zeros((4, self.problem.groups, len(self.problem.offer)), np.int64)
+        for block in self.blocks:
+            total += to_cpu(self.choose(block, prices)[1])
+        return total + self.constant
+
+    def evaluate(self, prices: Any) -> Evaluation:
+        """Return value and use of every group at the prices."""
+        contacts, p, weight, weighted = self.tally(prices).astype(np.float64)
+        p, weight = p / PROPENSITY_GRID, weight / WEIGHT_GRID
+        weighted = weighted / (PROPENSITY_GRID * WEIGHT_GRID)
+        value = np.zeros(self.problem.groups)
+        use = np.zeros((len(self.problem.rows), self.problem.groups))
+        for a in range(len(self.problem.offer)):  # in action order: the same bits everywhere
+            value += weight[:, a] * self.value_fixed[a] + weighted[:, a] * self.value_accept[a]
+            use += (
+                self.use_fixed[:, a, None] * contacts[:, a]
+                + self.use_accept[:, a, None] * p[:, a]
+            )  # fmt: skip
+        return Evaluation(prices, value, use * self.problem.in_scope)
+
+
+def scale_of(problem: Problem) -> Any:
+    """Return [K] what a typical contact uses of each constraint, > 0, in its units."""
+    largest = np.maximum(
+        np.abs(problem.use_fixed).max(axis=1), np.abs(problem.use_accept).max(axis=1)
+    )
+    return np.maximum(largest, 1) / MICRO
+
+
+def typical_value(problem: Problem) -> float:
+    """Return the largest value a contact may have, money: a first radius for the box."""
+    most = (problem.value_fixed + problem.value_accept).max(initial=0)
+    return float(max(most, 1) / MICRO)
+
+
+def sample_blocks(problem: Problem, low: float, high: float) -> list[Block]:
+    """Return the subscribers whose key, as a share of its range, is in ``[low, high)``."""
+    bounds = [np.uint64(min(share, 1.0) * (2**64 - 2**11)) for share in (low, high)]
+    picked = []
+    for block in problem.blocks:
+        rows = (block.key >= bounds[0]) & (block.key < bounds[1])
+        if rows.any():
+            picked.append(block.take(library(block.key).flatnonzero(rows)))
+    return picked
+
+
+def sampled_prices(
+    problem: Problem, sample: int, cap: Any, *, evaluations: int = MOST_EVALUATIONS
+) -> tuple[Any, Any]:
+    """Return the prices that two disjoint samples of half the size each give."""
+    share = min(0.5, sample / 2 / max(1, problem.subscribers))
+    found = []
+    for i in range(2):
+        blocks = sample_blocks(problem, i * share, (i + 1) * share)
+        oracle = Oracle(problem, blocks)
+        picked = oracle.subscribers / max(1, problem.subscribers)
+        dual = minimise_dual(
+            oracle.evaluate,
+            problem.limit / MICRO * picked,
+            found[0] if found else np.zeros(len(problem.rows)),
+            scale=scale_of(problem),
+            cap=cap,
+            radius=typical_value(problem) * (0.02 if found else 0.1),
+            tolerance=1e-5,
+            is_done=lambda n, best, model: n >= evaluations,
+        )
+        found.append(dual.prices)
+    return found[0], found[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Zoomed:
+    """Prices at the dual's minimum and the subscribers whose choice they leave open."""
+
+    dual: Dual
+    bound: float  # D(prices) by a pass over all subscribers, money
+    oracle: Oracle  # over the open subscribers, settled ones in its constant
+    fixed: list[tuple[Any, Any]]  # by block: settled rows (positions) and their bundles [Q, rows]
+    open_rows: list[Any]  # by block: positions of the open subscribers
+    passes: float
+
+
+def zoom(
+    problem: Problem,
+    *,
+    sample: int,
+    tolerance: float,
+    cap: Any,
+    tell: Tell,
+    deadline: float,
+    start: tuple[Any, Any] | None = None,
+) -> Zoomed:
+    """Minimise the dual of the whole problem.
+
+    Args:
+        problem: the allocation problem.
+        sample: subscribers of the first search.
+        tolerance: as in :func:`engine.prices.minimise_dual`, for the true dual.
+        cap: [K] float64, largest prices, money per unit.
+        tell: receives each step.
+        deadline: ``perf_counter`` instant after which the search ends as it is.
+        start: two guesses of the prices that replace the sample's.
+
+    Returns:
+        Prices, bound and open subscribers.
+    """
+    began = perf_counter()
+    full = Oracle(problem, problem.blocks)
+    limit, scale = problem.limit / MICRO, scale_of(problem)
+    first, second = start or sampled_prices(problem, sample, cap)
+    reads = 0.0
+    prices, move = (first + second) / 2, np.abs(first - second)
+    spread = _spread(full, first, second)
+    radius = float(np.clip((move * scale).max(initial=0.0), 1e-3, None)) * 2
+    known: tuple[Evaluation, ...] = ()
+    for attempt in range(MOST_SETTLINGS):
+        last = attempt == MOST_SETTLINGS - 1 or full.subscribers <= 2 * sample
+        if last:  # settle nothing: the plain dual
+            spread = (np.full_like(spread[0], np.inf), spread[1])
+        oracle, fixed, open_rows = settle(full, prices, spread)
+        reads += 2.0
+        weight = oracle.subscribers / max(1, problem.subscribers)
+
+        def is_done(
+            count: int, best: Evaluation, model: float, share: float = weight, before: float = reads
+        ) -> bool:
+            reached = before + count * share
+            seconds = perf_counter() - began
+            tell(Step("zoom", reached, best.dual(limit), round(share * full.subscribers), seconds))
+            return count >= MOST_EVALUATIONS or perf_counter() > deadline
+
+        dual = minimise_dual(
+            oracle.evaluate, limit, prices, scale=scale, cap=cap, radius=radius,
+            tolerance=tolerance, trust=_trust(full, prices, spread), known=known,
+            is_done=is_done,
+        )  # fmt: skip
+        reads += (len(dual.evaluations) - len(known)) * weight
+        if dual.is_inside or last or perf_counter() > deadline:
+            bound = full.evaluate(dual.prices).dual(limit)
+            tell(Step("bound", reads + 1, bound, oracle.subscribers, perf_counter() - began))
+            return Zoomed(dual, bound, oracle, fixed, open_rows, reads + 1)
+        spread = (WIDEN * spread[0], WIDEN * spread[1])
+        prices, known = dual.prices, dual.evaluations
+    raise AssertionError("the last attempt always returns")
+
+
+def _trust(full: Oracle, prices: Any, spread: tuple[Any, Any]) -> Trust:
+    """Return the prices at which no action's price leaves its spread around the present one."""
+    if np.isinf(spread[0]).any():
+        return EVERYWHERE
+    _, groups = np.unique(full.problem.in_scope, axis=1, return_index=True)
+    rows, centre, room = [], [], []
+    tables = full.price_tables(prices)
+    for use, table, width in zip((full.use_fixed, full.use_accept), tables, spread, strict=True):
+        for g in groups:
+            coefficients = (use * full.problem.in_scope[:, g, None]).T  # [A, K]
+            moves = coefficients.any(axis=1)
+            rows.append(coefficients[moves])
+            centre.append(table[g, moves])
+            room.append(width[g, moves])
+    return Trust(np.concatenate(rows), np.concatenate(centre), np.concatenate(room))
+
+
+def _spread(oracle: Oracle, first: Any, second: Any) -> tuple[Any, Any]:
+    """Return [G, A] how far each action's price may be off, from two estimates of it."""
+    tables = zip(oracle.price_tables(first), oracle.price_tables(second), strict=True)
+    differences = [np.abs(a - b) for a, b in tables]
+    return tuple(  # type: ignore[return-value]
+        SPREAD * (d + np.sqrt((d * d).mean())) / 2 + 1e-9 for d in differences
+    )
+
+
+def settle(
+    full: Oracle, prices: Any, spread: tuple[Any, Any]
+) -> tuple[Oracle, list[Any], list[Any]]:
+    """Split the subscribers into settled ones and open ones.
+
+    Args:
+        full: the oracle over all subscribers.
+        prices: [K] float64.
+        spread: [G, A] float64 twice, how far a pair's surplus may move; inf settles nobody.
+
+    Returns:
+        oracle over the open subscribers, the settled rows and bundles and the open rows by block.
+    """
+    constant = np.zeros((4, full.problem.groups, len(full.problem.offer)), np.int64)
+    constant += full.constant
+    blocks, fixed, open_rows = [], [], []
+    for block in full.blocks:
+        side = library(block.propensity)
+        arguments = full.arguments(block, prices)
+        chosen, tally = choose(*arguments, full.width)
+        if np.isinf(spread[0]).any():
+            still = side.zeros(len(block), np.uint8)
+        else:
+            still = settled(*arguments, *(side.asarray(s) for s in spread), chosen)
+        open_ = side.flatnonzero(still == 0)
+        closed = side.flatnonzero(still)
+        rest = block.take(open_)
+        blocks.append(rest)
+        open_rows.append(open_)
+        fixed.append((closed, side.ascontiguousarray(chosen[:, closed])))
+        constant += to_cpu(tally) - to_cpu(full.choose(rest, prices)[1])
+    full.passes += 1
+    return Oracle(full.problem, blocks, constant), fixed, open_rows
