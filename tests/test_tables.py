@@ -6,13 +6,14 @@ import sys
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine import tables
@@ -136,6 +137,7 @@ def test_hashes_of_whole_numbers_are_splitmix64(keys, partitions, seed):
     keys=st.lists(st.text(st.characters(codec="utf-8"), max_size=3), max_size=8),
     order=st.randoms(),
 )
+@example(keys=["", "\0", "a\0b", "a\0c"], order=Random(1))
 def test_a_text_key_hashes_alike_wherever_it_stands(keys, order):
     series = pd.Series(keys, dtype="str")
     bucket, unit = tables.bucket(series, 97), tables.unit_hash(series, 7)
