@@ -75,7 +75,10 @@ def near_best(
     """Maximise ``sum values[i] x[i]`` over x in {0, 1}, to within ``slack``, by SCIP.
 
     Args:
-        values, choices, uses, slack: as in :func:`solve`.
+        values: as in :func:`solve`.
+        choices: as in :func:`solve`.
+        uses: as in :func:`solve`.
+        slack: as in :func:`solve`.
         nodes: most nodes of the search, so that it ends at the same place on any machine.
         seconds: wall clock after which the best answer so far is returned.
 

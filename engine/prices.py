@@ -1,12 +1,13 @@
 """Find the prices: minimise the Lagrangian dual by cutting planes in a trust box.
 
     D(prices) = prices . limit + sum_g D_g(prices),
-    D_g(prices) = max over bundles of group g of  value_g - prices . use_g
+    D_g(prices) = max over bundles of class g of  value_g - prices . use_g
 
-D is convex and piecewise linear. Every evaluation yields, for each group, a bundle choice and so
-a cut that D_g never falls below. OR-Tools (GLOP) minimises the model made of the cuts inside a box
-around the best prices; the box widens when the model was right at its face and shrinks when it
-was wrong. The cuts' multipliers at the end say how to mix the choices so that use meets limits.
+A class is one or more scope groups of subscribers, G of them here. D is convex and piecewise
+linear. Every evaluation yields, for each class, a bundle choice and so a cut that D_g never falls
+below. OR-Tools (GLOP) minimises the model made of the cuts inside a box around the best prices;
+the box widens when the model was right at its face and shrinks when it was wrong. The cuts'
+multipliers at the end say how to mix the choices so that use meets limits.
 
 Source:
     Marsten, Hogan, Blankenship, "The Boxstep Method for Large-Scale Optimization", Operations
@@ -24,9 +25,8 @@ from ortools.linear_solver import pywraplp
 from engine.errors import EngineError
 
 WIDEN, NARROW = 2.0, 0.5
-# Warm: rows were only added and bounds moved, so the dual simplex goes on where it ended. Cold: from
-# scratch, for the rare model on which the warm start does not end. Both stop at the same place on
-# any machine.
+# Warm: rows were only added and bounds moved, so the dual simplex goes on where it ended. Cold:
+# from scratch, for the rare model on which the warm start does not end.
 WARM = (
     "use_dual_simplex: true, use_preprocessing: false, random_seed: 1, "
     "max_number_of_iterations: 5000"
@@ -36,7 +36,7 @@ COLD = "use_dual_simplex: false, use_preprocessing: true, random_seed: 1"
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The best bundles at some prices, added up by group."""
+    """The best bundles at some prices, added up by class."""
 
     prices: Any  # [K] float64, money per unit of the constraint
     value: Any  # [G] float64, money
@@ -73,7 +73,7 @@ class Dual:
     bound: float  # D(prices), money
     model: float  # lower bound of min D by the cuts, money; exact when ``is_inside``
     is_inside: bool  # the minimum of the model is inside the box and the trusted region
-    mix: dict[tuple[int, int], float]  # (evaluation, group) -> share of the group that takes it
+    mix: dict[tuple[int, int], float]  # (evaluation, class) -> share of the class that takes it
     evaluations: tuple[Evaluation, ...]
 
     @property
@@ -93,22 +93,24 @@ def _dot(prices: Any, use: Any) -> Any:
 class Master:
     """The cutting-plane model of the dual, as a linear program that only grows."""
 
-    def __init__(self, limit: Any, scale: Any, cap: Any, trust: Trust, groups: int) -> None:
+    def __init__(
+        self, limit: Any, scale: Any, *, range_: tuple[Any, Any], trust: Trust, groups: int
+    ) -> None:
         """Start with the cut of the empty bundle, ``D_g >= 0``.
 
         Args:
             limit: [K] float64, units of the constraint.
             scale: [K] float64, > 0, units of the constraint that a typical contact uses; the
                 model's variables are money per such contact.
-            cap: [K] float64, largest price, money per unit.
+            range_: [K] float64 twice, smallest and largest price, money per unit.
             trust: prices stay within it.
             groups: G.
         """
         self.solver = pywraplp.Solver.CreateSolver("GLOP")
-        self.scale, self.cap, self.trust = scale, cap, trust
+        self.scale, self.range, self.trust = scale, range_, trust
         infinity = self.solver.infinity()
         self.price = [self.solver.NumVar(0, infinity, f"price_{k}") for k in range(len(limit))]
-        self.loss = [self.solver.NumVar(0, infinity, f"group_{g}") for g in range(groups)]
+        self.loss = [self.solver.NumVar(0, infinity, f"class_{g}") for g in range(groups)]
         objective = self.solver.Objective()
         for variable, coefficient in zip(self.price, limit / scale, strict=True):
             objective.SetCoefficient(variable, float(coefficient))
@@ -116,14 +118,14 @@ class Master:
             objective.SetCoefficient(variable, 1.0)
         objective.SetMinimization()
         for row, centre, spread in zip(trust.rows, trust.centre, trust.spread, strict=True):
-            range_ = self.solver.Constraint(float(centre - spread), float(centre + spread))
+            limits = self.solver.Constraint(float(centre - spread), float(centre + spread))
             for k in np.flatnonzero(row):
-                range_.SetCoefficient(self.price[k], float(row[k] / scale[k]))
+                limits.SetCoefficient(self.price[k], float(row[k] / scale[k]))
         self.cuts: list[tuple[int, int, Any]] = []
         self.evaluations: list[Evaluation] = []
 
     def add(self, evaluation: Evaluation) -> None:
-        """Add the evaluation's cut of each group: ``D_g >= value_g - prices . use_g``."""
+        """Add the evaluation's cut of each class: ``D_g >= value_g - prices . use_g``."""
         index = len(self.evaluations)
         self.evaluations.append(evaluation)
         infinity = self.solver.infinity()
@@ -140,12 +142,12 @@ class Master:
 
     def solve(self, centre: Any, radius: float) -> tuple[Any, float, bool]:
         """Return prices, the model's minimum in the box, and whether it is off all faces."""
+        lowest, highest = (bound * self.scale for bound in self.range)
+        middle = centre * self.scale
+        lower = np.maximum(lowest, middle - radius)
+        upper = np.minimum(highest, middle + radius)
         for k, variable in enumerate(self.price):
-            middle = float(centre[k] * self.scale[k])
-            variable.SetBounds(
-                max(0.0, middle - radius),
-                min(float(self.cap[k] * self.scale[k]), middle + radius),
-            )
+            variable.SetBounds(float(lower[k]), float(upper[k]))
         for options in (WARM, COLD):
             self.solver.SetSolverSpecificParametersAsString(options)
             status = self.solver.Solve()
@@ -154,18 +156,16 @@ class Master:
         if status != pywraplp.Solver.OPTIMAL:
             raise EngineError(f"the linear program over prices ended with status {status}")
         scaled = np.array([v.solution_value() for v in self.price])
-        middle = centre * self.scale
-        lower, upper = np.maximum(0.0, middle - radius), middle + radius
         slack = 1e-9 * (1.0 + radius)
-        on_face = ((scaled <= lower + slack) & (lower > 0)) | (
-            (scaled >= upper - slack) & (upper < self.cap * self.scale)
+        on_face = ((scaled <= lower + slack) & (lower > lowest)) | (
+            (scaled >= upper - slack) & (upper < highest)
         )
-        prices = np.clip(scaled / self.scale, 0.0, self.cap)
+        prices = np.clip(scaled / self.scale, *self.range)
         is_inside = not on_face.any() and (not len(self.trust.rows) or self.trust.is_inside(prices))
         return prices, float(self.solver.Objective().Value()), is_inside
 
     def mix(self) -> dict[tuple[int, int], float]:
-        """Return the multipliers of the cuts at the last solution, by (evaluation, group)."""
+        """Return the multipliers of the cuts at the last solution, by (evaluation, class)."""
         out: dict[tuple[int, int], float] = {}
         for index, g, cut in self.cuts:
             share = cut.dual_value()
@@ -180,7 +180,7 @@ def minimise_dual(
     start: Any,
     *,
     scale: Any,
-    cap: Any,
+    range_: tuple[Any, Any],
     radius: float,
     tolerance: float,
     trust: Trust = EVERYWHERE,
@@ -197,7 +197,7 @@ def minimise_dual(
         limit: [K] float64.
         start: [K] float64, first prices, >= 0.
         scale: [K] float64, as in :class:`Master`.
-        cap: [K] float64, as in :class:`Master`.
+        range_: [K] float64 twice, as in :class:`Master`.
         radius: half the side of the first box, money per contact.
         tolerance: as above.
         trust: prices stay within it.
@@ -207,9 +207,9 @@ def minimise_dual(
     Returns:
         The best prices found and the mix of choices.
     """
-    best = evaluate(np.minimum(start, cap))
+    best = evaluate(np.clip(start, *range_))
     best_dual = best.dual(limit)
-    master = Master(limit, scale, cap, trust, len(best.value))
+    master = Master(limit, scale, range_=range_, trust=trust, groups=len(best.value))
     for evaluation in (*known, best):
         master.add(evaluation)
     while True:

@@ -28,6 +28,8 @@ from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, PROPENSITY_GRID, WEIGHT_GR
 
 VALUE_UNIT = MICRO * PROPENSITY_GRID * WEIGHT_GRID
 USE_UNIT = MICRO * PROPENSITY_GRID
+KEY_RANGE = 1 << 63
+MOST_CLASSES = 32
 MOST_WEIGHT = 1 << 28  # sum of all weights: keeps the 64-bit sums of w p from overflowing
 
 MEASURE_UNIT = {
@@ -42,7 +44,7 @@ MEASURE_UNIT = {
 class Block:
     """Some of the subscribers; the arrays may live on either side, all on one."""
 
-    key: Any  # [S] uint64, stable hash of the subscriber: the canonical order
+    key: Any  # [S] int64 in [0, KEY_RANGE), stable hash of the subscriber: the canonical order
     propensity: Any  # [A, S] float32, multiple of 2**-24 in [0, 1]; NaN: not open
     weight: Any  # [S] float32, multiple of 2**-10 in [0, 1000]
     group: Any  # [S] int32, in [0, G)
@@ -124,6 +126,11 @@ class Problem:
     def groups(self) -> int:
         """Return G."""
         return int(self.in_scope.shape[1])
+
+    @property
+    def classes(self) -> Any:
+        """Return [G] the cut class of each group: groups share cuts when there are many."""
+        return np.arange(self.groups) % MOST_CLASSES
 
     @property
     def width(self) -> int:

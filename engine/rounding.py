@@ -28,7 +28,8 @@ from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
 
 CORE = 3_000  # most subscribers of the exact core
 NODES = 1_000  # most nodes of SCIP's search in a core
-ATTEMPTS = 4  # each with a core four times as wide in surplus
+WIDEN = 0.002  # the first core's room in surplus, as a share of the bound per subscriber
+ATTEMPTS = 4  # each with a core four times as wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +56,19 @@ def round_bundles(
         Bundles of every subscriber; those of the best prices, not feasible, if none was found.
     """
     slack = int(tolerance / 4 * max(1.0, abs(zoomed.bound)) * VALUE_UNIT)
-    core, chosen = None, None
+    enough = int((zoomed.bound - tolerance * max(1.0, abs(zoomed.bound))) * VALUE_UNIT)
+    best: Rounded | None = None
     for attempt in range(ATTEMPTS):
-        core = open_core(zoomed, widen=0.002 * 4.0**attempt)
+        core = open_core(zoomed, widen=WIDEN * 4.0**attempt)
         chosen = core.solve(slack, NODES, max(1.0, deadline - perf_counter()))
-        if chosen is not None or perf_counter() > deadline:
+        bundles = core.spread(core.first if chosen is None else chosen)
+        value = sum(value_units(problem, tally_of_bundles(problem, bundles)))
+        if best is None or (chosen is not None and (not best.is_feasible or value > best.value)):
+            best = Rounded(bundles, value, chosen is not None)
+        if (best.is_feasible and best.value >= enough) or perf_counter() > deadline:
             break
-    assert core is not None
-    bundles = core.spread(chosen if chosen is not None else core.first)
-    tally = _tally(problem, bundles)
-    return Rounded(bundles, sum(value_units(problem, tally)), chosen is not None)
+    assert best is not None
+    return best
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,13 +152,13 @@ def open_core(zoomed: Zoomed, widen: float) -> Core:
     room = widen * _typical_surplus(zoomed)
     spread = _mix_spread(oracle, dual, mixed, room)
     inner, fixed, rows = settle(oracle, dual.prices, spread)
-    blocks = [_to_host(b) for b in inner.blocks]
-    keys = np.concatenate([b.key for b in blocks]) if blocks else np.empty(0, np.uint64)
+    blocks = [to_host(b) for b in inner.blocks]
+    keys = np.concatenate([b.key for b in blocks]) if blocks else np.empty(0, np.int64)
     order = np.argsort(keys, kind="stable")
-    block = _joined(blocks).take(order)
+    block = joined(blocks).take(order)
     at = {j: oracle.choose(block, dual.evaluations[j].prices)[0] for j in mixed}
     first = oracle.choose(block, dual.prices)[0]
-    dealt = _deal(dual, block, at, first)
+    dealt = _deal(dual, block, oracle.problem.classes[block.group], at, first)
     pool = [first, *at.values(), dealt.T]
     step = room / scale_of(oracle.problem)
     for k in range(len(dual.prices)):
@@ -183,18 +187,20 @@ def _mix_spread(oracle: Oracle, dual: Dual, mixed: list[int], room: float) -> tu
     centre = oracle.price_tables(dual.prices)
     spread = [np.zeros_like(c) for c in centre]
     for j in mixed:
-        groups = [g for i, g in dual.mix if i == j]
+        groups = np.isin(oracle.problem.classes, [g for i, g in dual.mix if i == j])
         tables = oracle.price_tables(dual.evaluations[j].prices)
         for out, table, middle in zip(spread, tables, centre, strict=True):
-            out[groups] = np.maximum(out[groups], np.abs(table - middle)[groups])
+            out[groups] = np.maximum(out, np.abs(table - middle))[groups]
     return spread[0] + room + 1e-12, spread[1]
 
 
-def _to_host(block: Block) -> Block:
+def to_host(block: Block) -> Block:
+    """Return the block in host memory."""
     return Block(**{name: to_cpu(array) for name, array in block.__dict__.items()})
 
 
-def _joined(blocks: list[Block]) -> Block:
+def joined(blocks: list[Block]) -> Block:
+    """Return one block of the subscribers of all."""
     parts = [b.__dict__ for b in blocks]
     return Block(
         **{
@@ -204,18 +210,18 @@ def _joined(blocks: list[Block]) -> Block:
     )
 
 
-def _deal(dual: Dual, block: Block, at: dict[int, Any], first: Any) -> Any:
+def _deal(dual: Dual, block: Block, class_: Any, at: dict[int, Any], first: Any) -> Any:
     """Give each subscriber one of the mixed choices, in the shares that the cuts call for.
 
-    Subscribers of a group with the same choices at all prices are dealt out together, so that each
+    Subscribers of a class with the same choices at all prices are dealt out together, so that each
     choice gets its share of them to within one.
     """
     dealt = first.T.copy()
-    for g in np.unique(block.group):
+    for g in np.unique(class_):
         shares = [(j, share) for (j, h), share in sorted(dual.mix.items()) if h == g]
         if not shares:
             continue
-        members = np.flatnonzero(block.group == g)
+        members = np.flatnonzero(class_ == g)
         patterns = np.concatenate([at[j][:, members] for j, _ in shares]).T
         _, kind = np.unique(patterns, axis=0, return_inverse=True)
         order = np.lexsort((block.key[members], kind.ravel()))
@@ -274,10 +280,10 @@ def _tally_of(problem: Problem, block: Block, chosen: Any, rows: Any) -> Any:
     return tally
 
 
-def _tally(problem: Problem, chosen: list[Any]) -> Any:
+def tally_of_bundles(problem: Problem, chosen: list[Any]) -> Any:
     """Return the tally of whole bundles of every block."""
     parts = [
-        _tally_of(problem, _to_host(block), bundles.T, np.arange(len(block)))
+        _tally_of(problem, to_host(block), bundles.T, np.arange(len(block)))
         for block, bundles in zip(problem.blocks, chosen, strict=True)
     ]
     return sum(parts, np.zeros((4, problem.groups, len(problem.offer)), np.int64))

@@ -17,14 +17,16 @@ from typing import Any
 
 import numpy as np
 
+from engine.limits import MICRO
 from engine.prices import EVERYWHERE, Dual, Evaluation, Trust, minimise_dual
-from engine.problem import MICRO, Block, Problem
+from engine.problem import KEY_RANGE, Block, Problem
 from kernels.backend import library, to_cpu
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID, choose, settled
 
 SPREAD = 4.0  # spreads are this many times the difference between the two samples' prices
 WIDEN = 2.0  # spreads grow by this when the minimum is on the region's face
 MOST_SETTLINGS = 8
+LARGEST_PRICE = 1e4  # in typical values a contact
 MOST_EVALUATIONS = 400  # of one minimisation
 
 
@@ -98,7 +100,7 @@ class Oracle:
         return total + self.constant
 
     def evaluate(self, prices: Any) -> Evaluation:
-        """Return value and use of every group at the prices."""
+        """Return value and use of every class of groups at the prices."""
         contacts, p, weight, weighted = self.tally(prices).astype(np.float64)
         p, weight = p / PROPENSITY_GRID, weight / WEIGHT_GRID
         weighted = weighted / (PROPENSITY_GRID * WEIGHT_GRID)
@@ -110,7 +112,15 @@ class Oracle:
                 self.use_fixed[:, a, None] * contacts[:, a]
                 + self.use_accept[:, a, None] * p[:, a]
             )  # fmt: skip
-        return Evaluation(prices, value, use * self.problem.in_scope)
+        use *= self.problem.in_scope
+        classes = self.problem.classes
+        shared = (
+            np.zeros(classes.max(initial=-1) + 1),
+            np.zeros((len(use), classes.max(initial=-1) + 1)),
+        )
+        np.add.at(shared[0], classes, value)
+        np.add.at(shared[1].T, classes, use.T)
+        return Evaluation(prices, *shared)
 
 
 def scale_of(problem: Problem) -> Any:
@@ -127,9 +137,15 @@ def typical_value(problem: Problem) -> float:
     return float(max(most, 1) / MICRO)
 
 
+def price_range(problem: Problem) -> tuple[Any, Any]:
+    """Return [K] smallest and largest price: 0, and far more than any contact can be worth."""
+    highest = LARGEST_PRICE * typical_value(problem) / scale_of(problem)
+    return np.zeros(len(problem.rows)), highest
+
+
 def sample_blocks(problem: Problem, low: float, high: float) -> list[Block]:
     """Return the subscribers whose key, as a share of its range, is in ``[low, high)``."""
-    bounds = [np.uint64(min(share, 1.0) * (2**64 - 2**11)) for share in (low, high)]
+    bounds = [int(share * KEY_RANGE) for share in (low, high)]
     picked = []
     for block in problem.blocks:
         rows = (block.key >= bounds[0]) & (block.key < bounds[1])
@@ -139,7 +155,7 @@ def sample_blocks(problem: Problem, low: float, high: float) -> list[Block]:
 
 
 def sampled_prices(
-    problem: Problem, sample: int, cap: Any, *, evaluations: int = MOST_EVALUATIONS
+    problem: Problem, sample: int, *, evaluations: int = MOST_EVALUATIONS
 ) -> tuple[Any, Any]:
     """Return the prices that two disjoint samples of half the size each give."""
     share = min(0.5, sample / 2 / max(1, problem.subscribers))
@@ -153,7 +169,7 @@ def sampled_prices(
             problem.limit / MICRO * picked,
             found[0] if found else np.zeros(len(problem.rows)),
             scale=scale_of(problem),
-            cap=cap,
+            range_=price_range(problem),
             radius=typical_value(problem) * (0.02 if found else 0.1),
             tolerance=1e-5,
             is_done=lambda n, best, model: n >= evaluations,
@@ -179,7 +195,6 @@ def zoom(
     *,
     sample: int,
     tolerance: float,
-    cap: Any,
     tell: Tell,
     deadline: float,
     start: tuple[Any, Any] | None = None,
@@ -190,7 +205,6 @@ def zoom(
         problem: the allocation problem.
         sample: subscribers of the first search.
         tolerance: as in :func:`engine.prices.minimise_dual`, for the true dual.
-        cap: [K] float64, largest prices, money per unit.
         tell: receives each step.
         deadline: ``perf_counter`` instant after which the search ends as it is.
         start: two guesses of the prices that replace the sample's.
@@ -201,7 +215,7 @@ def zoom(
     began = perf_counter()
     full = Oracle(problem, problem.blocks)
     limit, scale = problem.limit / MICRO, scale_of(problem)
-    first, second = start or sampled_prices(problem, sample, cap)
+    first, second = start or sampled_prices(problem, sample)
     reads = 0.0
     prices, move = (first + second) / 2, np.abs(first - second)
     spread = _spread(full, first, second)
@@ -224,7 +238,7 @@ def zoom(
             return count >= MOST_EVALUATIONS or perf_counter() > deadline
 
         dual = minimise_dual(
-            oracle.evaluate, limit, prices, scale=scale, cap=cap, radius=radius,
+            oracle.evaluate, limit, prices, scale=scale, range_=price_range(problem), radius=radius,
             tolerance=tolerance, trust=_trust(full, prices, spread), known=known,
             is_done=is_done,
         )  # fmt: skip

@@ -313,8 +313,19 @@ def settled_cpu(
     ``spread_fixed[g, a] + spread_accept[g, a] p``.
 
     Args:
-        propensity, weight, group, most, channel_most, category_most, offer, channel, category,
-            value_fixed, value_accept, price_fixed, price_accept: as in :func:`choose_cpu`.
+        propensity: as in :func:`choose_cpu`.
+        weight: as in :func:`choose_cpu`.
+        group: as in :func:`choose_cpu`.
+        most: as in :func:`choose_cpu`.
+        channel_most: as in :func:`choose_cpu`.
+        category_most: as in :func:`choose_cpu`.
+        offer: as in :func:`choose_cpu`.
+        channel: as in :func:`choose_cpu`.
+        category: as in :func:`choose_cpu`.
+        value_fixed: as in :func:`choose_cpu`.
+        value_accept: as in :func:`choose_cpu`.
+        price_fixed: as in :func:`choose_cpu`.
+        price_accept: as in :func:`choose_cpu`.
         spread_fixed: [G, A] float64, money, >= 0.
         spread_accept: [G, A] float64, money, >= 0.
         chosen: [Q, S] int16, the bundles at the prices, from :func:`choose_cpu`.

@@ -1,0 +1,230 @@
+"""The Lagrangian bound of one partition: the highest surplus of every subscriber, never too low.
+
+    bound = sum_k price[k] limit[k] + sum_s max over bundles of s of sum_a t[s,a]
+    t[s,a] = w[s] (value[0,a] + value[1,a] p[s,a]) - sum_k price[k] (use[k,0,a] + use[k,1,a] p[s,a])
+
+with rows of minimums negated. It is valid at any prices >= 0 (weak duality).
+
+Rounding. t is computed in float64, u = 2**-53, from terms whose sizes add up to m[s,a]: K + 1
+roundings for the sums over k and 4 more, so ``|computed - t| <= 1.01 (K + 5) u m``. The integer
+``ceil((computed + (K + 16) u m) 2**e)`` is therefore >= t 2**e. Bundles are compared and summed in
+these integers, so the sum over subscribers is exact: the same for any order and any partitions.
+
+The best bundle is a best flow: source -> category -> offer (1) -> channel -> sink, an action being
+an arc offer -> channel. It grows by one contact at a time along the path of highest gain, found
+by Bellman and Ford, until no path gains; flows of highest gain of each size arise that way.
+
+Source:
+    Fisher, "The Lagrangian Relaxation Method for Solving Integer Programming Problems",
+    Management Science 27(1), 1981. Ahuja, Magnanti and Orlin, "Network Flows", 1993, section 9.7
+    (successive shortest paths). Higham, "Accuracy and Stability of Numerical Algorithms", lemma 3.1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from engine.certificate_rules import BUNDLE, P_ONE, W_MOST, W_ONE, Terms
+
+U = 2.0**-53
+FINEST = 20
+"""Surpluses are whole numbers of 2**-20 micro-money, or of a coarser grid for enormous values."""
+CHUNK = 16_384
+LOW = np.iinfo(np.int64).min // 4
+
+
+@dataclass(frozen=True)
+class Menu:
+    """What a partition's subscribers may choose from. [S, ...] arrays are C-contiguous."""
+
+    weight: Any  # [S] int64, 2**-10
+    propensity: Any  # [S, A] int32, 2**-24
+    open: Any  # [S, A] bool
+    scope: Any  # [S, D] bool
+    most: Any  # [S] uint8
+    channel_most: Any  # [S, C] uint8
+    category_most: Any  # [S, H] uint8
+
+
+def grid(terms: Terms, prices: Sequence[float]) -> int:
+    """Return the exponent e: surpluses are rounded up to whole numbers of 2**-e micro-money.
+
+    No sum of 8 surpluses may leave int64: ``8 * largest * 2**e < 2**62``.
+    """
+    return min(FINEST, 61 - (BUNDLE * _largest(terms, prices)).bit_length())
+
+
+def allowance(terms: Terms, prices: Sequence[float]) -> Fraction:
+    """Return by how much rounding may raise a pair's surplus at most, micro-money."""
+    slack = Fraction(2 * (len(terms.limits) + 16), 2**53) * _largest(terms, prices)
+    return Fraction(2) ** -grid(terms, prices) + slack
+
+
+def _largest(terms: Terms, prices: Sequence[float]) -> int:
+    """Return a whole number above every size m[s,a], micro-money."""
+    value = abs(terms.value).sum(0)
+    sizes = [W_MOST * int(v) for v in value]
+    for price, use in zip(prices, abs(terms.use).sum(1), strict=True):
+        sizes = [m + Fraction(price) * int(u) for m, u in zip(sizes, use, strict=True)]
+    return int(max(sizes)) + 1
+
+
+def highest_surplus(terms: Terms, menu: Menu, prices: Sequence[float]) -> int:
+    """Return the sum over subscribers of their highest surplus, in whole 2**-e micro-money.
+
+    Args:
+        terms: what holds for every subscriber.
+        menu: what each may choose from.
+        prices: [K] money per unit of a limit, finite, >= 0.
+    """
+    scale = 2.0 ** grid(terms, prices)
+    total = 0
+    for start in range(0, len(menu.weight), CHUNK):
+        rows = slice(start, start + CHUNK)
+        groups, group = np.unique(menu.scope[rows], axis=0, return_inverse=True)
+        paid = _paid(terms, groups, prices)
+        surplus = _best_bundles(
+            menu.weight[rows] / W_ONE, menu.propensity[rows], menu.open[rows], group.reshape(-1),
+            terms.value.astype(np.float64), paid, (len(terms.limits) + 16) * U, scale,
+            menu.most[rows], menu.channel_most[rows], menu.category_most[rows],
+            terms.offer, terms.channel, terms.category,
+        )  # fmt: skip
+        total += int((surplus >> 32).sum()) * 2**32 + int((surplus & 0xFFFFFFFF).sum())
+    return total
+
+
+def _paid(terms: Terms, groups: Any, prices: Sequence[float]) -> Any:
+    """Return [4, G, A]: what a group pays per contact and per acceptance, and sizes of both."""
+    paid = np.zeros((4, len(groups), len(terms.offer)))
+    for k, (price, bound) in enumerate(zip(prices, terms.limits, strict=True)):
+        inside = groups[:, terms.scope[k]]
+        for part in range(2):
+            amount = price * terms.use[k, part]
+            paid[part, inside] += -amount if bound.is_minimum else amount
+            paid[2 + part, inside] += abs(amount)
+    return paid
+
+
+@njit(cache=True, nogil=True)
+def _best_bundles(
+    weight: Any, propensity: Any, is_open: Any, group: Any, value: Any, paid: Any,
+    error: float, scale: float, most: Any, channel_most: Any, category_most: Any,
+    offer: Any, channel: Any, category: Any,
+) -> Any:  # fmt: skip
+    highest = np.zeros(len(weight), np.int64)
+    number, worth = np.empty(len(offer), np.int64), np.empty(len(offer), np.int64)
+    offers = 1 + offer.max()
+    for s in range(len(weight)):
+        w, g, n, best = weight[s], group[s], 0, np.int64(0)
+        for a in range(len(offer)):
+            room = min(channel_most[s, channel[a]], category_most[s, category[a]])
+            if not is_open[s, a] or min(room, most[s]) == 0:
+                continue
+            p = propensity[s, a] / P_ONE
+            fixed, accept = value[0, a], value[1, a]
+            t = (w * fixed - paid[0, g, a]) + (w * accept - paid[1, g, a]) * p
+            m = (w * abs(fixed) + paid[2, g, a]) + (w * abs(accept) + paid[3, g, a]) * p
+            whole = np.int64(np.ceil((t + error * m) * scale))
+            if whole > 0:  # leaving an action out is always allowed
+                number[n], worth[n] = a, whole
+                n += 1
+                best = max(best, whole)
+        if most[s] > 1 and n > 1:
+            best = _flow(
+                offer[number[:n]], channel[number[:n]], category[number[:n]], worth[:n],
+                most[s], channel_most[s], category_most[s], offers,
+            )  # fmt: skip
+        highest[s] = best
+    return highest
+
+
+@njit(cache=True, nogil=True)
+def _flow(
+    offer: Any, channel: Any, category: Any, worth: Any,
+    most: int, channel_most: Any, category_most: Any, offers: int,
+) -> Any:  # fmt: skip
+    """Return the highest total worth of a bundle of these actions."""
+    chosen = np.zeros(len(offer), np.bool_)
+    taken = np.zeros(offers, np.bool_)
+    channel_left, category_left = channel_most.astype(np.int64), category_most.astype(np.int64)
+    at_channel, by_channel = (
+        np.empty(len(channel_left), np.int64),
+        np.empty(len(channel_left), np.int64),
+    )
+    at_offer, by_offer = np.empty(offers, np.int64), np.empty(offers, np.int64)
+    at_category, by_category = (
+        np.empty(len(category_left), np.int64),
+        np.empty(len(category_left), np.int64),
+    )
+    total = np.int64(0)
+    for _ in range(most):
+        at_channel[:], at_offer[:] = LOW, LOW
+        for h in range(len(category_left)):
+            at_category[h], by_category[h] = (0 if category_left[h] > 0 else LOW), -1
+        moved = True
+        while moved:
+            moved = False
+            for i in range(len(offer)):
+                o, c, h = offer[i], channel[i], category[i]
+                if chosen[i]:  # undo it: from its channel back to its offer, to its category
+                    if at_channel[c] > LOW and at_channel[c] - worth[i] > at_offer[o]:
+                        at_offer[o], by_offer[o], moved = at_channel[c] - worth[i], i, True
+                    if at_offer[o] > at_category[h]:
+                        at_category[h], by_category[h], moved = at_offer[o], o, True
+                    continue
+                if not taken[o] and at_category[h] > at_offer[o]:
+                    at_offer[o], by_offer[o], moved = at_category[h], -1, True
+                if at_offer[o] > LOW and at_offer[o] + worth[i] > at_channel[c]:
+                    at_channel[c], by_channel[c], moved = at_offer[o] + worth[i], i, True
+        last = -1
+        for c in range(len(channel_left)):
+            if (
+                channel_left[c] > 0
+                and at_channel[c] > 0
+                and (last < 0 or at_channel[c] > at_channel[last])
+            ):
+                last = c
+        if last < 0:
+            break
+        total += at_channel[last]
+        channel_left[last] -= 1
+        _augment(
+            offer,
+            channel,
+            category,
+            last,
+            by_channel,
+            by_offer,
+            by_category,
+            chosen,
+            taken,
+            category_left,
+        )
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _augment(
+    offer: Any, channel: Any, category: Any, last: int,
+    by_channel: Any, by_offer: Any, by_category: Any, chosen: Any, taken: Any, category_left: Any,
+) -> None:  # fmt: skip
+    """Walk the path back from its last channel to the source; choose and undo along it."""
+    c = last
+    while True:
+        i = by_channel[c]
+        chosen[i] = True
+        o, h = offer[i], category[i]
+        if by_offer[o] < 0:  # it came from the category: a new offer
+            taken[o] = True
+            if by_category[h] < 0:  # and that from the source
+                category_left[h] -= 1
+                return
+            o = by_category[h]  # or from an offer of the category that is given up
+            taken[o] = False
+        undone = by_offer[o]
+        chosen[undone] = False
+        c = channel[undone]

@@ -1,0 +1,186 @@
+"""An allocation as tables: who gets what and why, who gets nothing and why."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from engine.actions import actions
+from engine.candidates import REASONS, Candidates, Placed
+from engine.limits import MICRO, coefficients
+from engine.problem import Problem
+from engine.settings import Job
+from engine.solve import Allocation
+from engine.zoom import Oracle
+from kernels.backend import to_cpu
+
+NO_OFFER = "no_offer_worth_its_price"
+BEST, TIE = "best at the prices", "near tie, chosen to fill the limits"
+STEPS = {
+    "subscribers": "all subscribers of the table",
+    "hold_out": "held out to measure the effect, never contacted",
+    "not_eligible": "no offer is valid, eligible and reachable with consent",
+    "policy": "contact policies leave no contact open",
+    NO_OFFER: "every open offer costs more, at the prices, than it is worth",
+    "contacted": "receive at least one offer",
+}
+
+
+def allocated(job: Job, placed: Placed, parts: Sequence[Candidates], found: Allocation) -> Any:
+    """Return the allocations, ordered by subscriber and action.
+
+    Returns:
+        DataFrame: subscriber, offer, channel, value (money, weighted, expected), cost (money,
+        expected), propensity, surplus (value less the prices paid, money), reason,
+        dearest_limit (the limit that took most of the price, or empty), partition.
+    """
+    frames = []
+    oracle = Oracle(placed.problem, placed.problem.blocks)
+    for b, part in enumerate(parts):
+        row, action, is_best = _contacts(found.chosen[b], found.best[b])
+        frames.append(_told(job, placed, oracle, part, (b, row, action, is_best), found.prices))
+    table = pd.concat(frames, ignore_index=True)
+    table = table.sort_values(["subscriber", "action"], kind="stable", ignore_index=True)
+    return table.drop(columns="action")
+
+
+def _contacts(chosen: Any, best: Any) -> tuple[Any, Any, Any]:
+    """Return row, action and whether the prices alone would choose it, of every contact."""
+    place, row = np.nonzero(chosen >= 0)
+    action = chosen[place, row].astype(np.int64)
+    return row, action, (best[:, row] == action).any(axis=0)
+
+
+def _told(
+    job: Job, placed: Placed, oracle: Oracle, part: Candidates, contacts: tuple[Any, ...], prices: Any
+) -> Any:  # fmt: skip
+    b, row, action, is_best = contacts
+    problem, block = placed.problem, placed.problem.blocks[b]
+    p = to_cpu(block.propensity)[action, row].astype(np.float64)
+    weight = to_cpu(block.weight)[row].astype(np.float64)
+    group = to_cpu(block.group)[row]
+    cost_fixed, cost_accept = (
+        np.array(c, np.float64) / MICRO for c in zip(*coefficients(job, "cost"), strict=True)
+    )
+    value = weight * (oracle.value_fixed[action] + oracle.value_accept[action] * p)
+    paid, dearest, name = np.zeros(len(p)), np.zeros(len(p)), np.full(len(p), "", object)
+    for k in np.flatnonzero(prices):
+        share = prices[k] * (oracle.use_fixed[k, action] + oracle.use_accept[k, action] * p)
+        share *= problem.in_scope[k, group]
+        paid += share
+        name[share > dearest] = problem.rows[k].name
+        dearest = np.maximum(dearest, share)
+    acts = actions(job.catalogue)
+    return pd.DataFrame(
+        {
+            "subscriber": _host(part.subscriber)[to_cpu(placed.order[b])[row]],
+            "offer": np.array([a.offer for a in acts], object)[action],
+            "channel": np.array([a.channel for a in acts], object)[action],
+            "value": value,
+            "cost": cost_fixed[action] + cost_accept[action] * p,
+            "propensity": p,
+            "surplus": value - paid,
+            "reason": np.where(is_best, BEST, TIE),
+            "dearest_limit": name,
+            "action": action,
+            "partition": b,
+        }
+    )
+
+
+def _host(series: Any) -> Any:
+    return np.asarray(series.to_pandas() if hasattr(series, "to_pandas") else series)
+
+
+def undecided(placed: Placed, parts: Sequence[Candidates], found: Allocation) -> Any:
+    """Return those without an offer, ordered by subscriber: subscriber, reason, detail."""
+    frames = []
+    for b, part in enumerate(parts):
+        contacted = np.zeros(len(part.reason), bool)
+        order = to_cpu(placed.order[b])
+        contacted[order[(found.chosen[b] >= 0).any(axis=0)]] = True
+        reason = np.array(REASONS, object)[to_cpu(part.reason)]
+        reason[reason == "open"] = NO_OFFER
+        frame = pd.DataFrame(
+            {"subscriber": _host(part.subscriber), "reason": reason, "detail": part.blocked_by}
+        )
+        frames.append(frame[~contacted])
+    return pd.concat(frames, ignore_index=True).sort_values(
+        "subscriber", kind="stable", ignore_index=True
+    )
+
+
+def funnel(subscribers: int, contacted: int, left_out: Any) -> list[dict[str, Any]]:
+    """Return how many subscribers remain or leave at each step, with the reason in words."""
+    counts = left_out["reason"].value_counts()
+    known = {"subscribers": subscribers, "contacted": contacted}
+    return [
+        {"step": step, "subscribers": int(known.get(step, counts.get(step, 0))), "text": text}
+        for step, text in STEPS.items()
+    ]
+
+
+def by(table: Any, column: str, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return contacts, expected acceptances, value and cost by offer or channel."""
+    totals = table.groupby(column)[["propensity", "value", "cost"]].sum()
+    contacts = table[column].value_counts()
+    rows = []
+    for name in names:
+        found = totals.loc[name] if name in totals.index else None
+        rows.append(
+            {
+                column: name,
+                "contacts": int(contacts.get(name, 0)),
+                "acceptances": 0.0 if found is None else float(found["propensity"]),
+                "value": 0.0 if found is None else float(found["value"]),
+                "cost": 0.0 if found is None else float(found["cost"]),
+            }
+        )
+    return rows
+
+
+def segments(features: Any, table: Any) -> dict[str, list[dict[str, Any]]]:
+    """Return, for each text column of few values, who was contacted and what that is worth.
+
+    Args:
+        features: subscriber and its text columns.
+        table: from :func:`allocated`.
+    """
+    own = table.groupby("subscriber").agg(contacts=("offer", "size"), value=("value", "sum"))
+    merged = features.merge(own, left_on="subscriber", right_index=True, how="left")
+    merged = merged.sort_values("subscriber", kind="stable")
+    out: dict[str, list[dict[str, Any]]] = {}
+    for column in features.columns.drop("subscriber"):
+        if features[column].nunique() > MOST_SEGMENTS:
+            continue
+        out[column] = [
+            {
+                "segment": str(segment),
+                "subscribers": len(rows),
+                "contacted": int(rows["contacts"].notna().sum()),
+                "contacts": int(rows["contacts"].sum()),
+                "value": float(rows["value"].sum()),
+            }
+            for segment, rows in merged.groupby(column, dropna=False, sort=True)
+        ]
+    return out
+
+
+MOST_SEGMENTS = 12
+
+
+def worth(problem: Problem, k: int, price: float, currency: str) -> str:
+    """Return what one unit more of limit k would be worth, in words."""
+    row = problem.rows[k]
+    if price == 0.0:
+        return "not binding: one unit more is worth nothing"
+    unit = {
+        "contacts": "contact",
+        "acceptances": "expected acceptance",
+        "cost": currency,
+        "value": currency,
+    }[row.measure]
+    if row.is_minimum:
+        return f"one {unit} less to deliver would be worth {price:.4g} {currency}"
+    return f"one {unit} more would be worth {price:.4g} {currency}"

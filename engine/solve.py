@@ -1,0 +1,141 @@
+"""Solve an allocation problem: exactly when it is small, by price zoom and rounding otherwise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from engine import exact, infeasible
+from engine.infeasible import Conflict
+from engine.problem import VALUE_UNIT, Problem
+from engine.rounding import round_bundles
+from engine.settings.job import Solver
+from engine.zoom import Oracle, Step, zoom
+from kernels.backend import to_cpu
+from kernels.choose import NO_ACTION
+
+DUAL_TOLERANCE = 2e-7  # the prices are this good, so that few subscribers are left open
+EXACT_EFFORT = 60.0  # CP-SAT's deterministic time for a small problem
+
+
+class Status(StrEnum):
+    """Why the solver stopped."""
+
+    OPTIMAL = "OPTIMAL"
+    TIME_LIMIT = "TIME_LIMIT"
+    INFEASIBLE = "INFEASIBLE"
+
+
+@dataclass(frozen=True, eq=False)
+class Allocation:
+    """Who gets what, and what that is worth."""
+
+    status: Status
+    remedy: str
+    chosen: list[Any]  # by block: [Q, S] int16 on the host, NO_ACTION beyond the bundle
+    best: list[Any]  # by block: [Q, S] int16, the best bundle at the prices
+    prices: Any  # [K] float64, money per unit
+    value: float  # money
+    bound: float  # money, no allocation is worth more
+    bound_by: str
+    dual_bound: float  # money, the Lagrangian bound at the prices; at least ``bound``
+    iterations: list[Step]
+    conflict: list[Conflict]
+
+    @property
+    def gap(self) -> float:
+        """Return the share of the bound not reached."""
+        return (self.bound - self.value) / max(1.0, abs(self.bound))
+
+
+def solve(
+    problem: Problem, settings: Solver, tell: Callable[[Step], None] = lambda step: None
+) -> Allocation:
+    """Return the best allocation, its bound and the prices.
+
+    Args:
+        problem: the allocation problem.
+        settings: tolerance, time limit, sample size, size below which the model is exact.
+        tell: receives each step of the search.
+
+    Returns:
+        The allocation; with status INFEASIBLE an empty one and the limits in conflict.
+    """
+    began = perf_counter()
+    deadline = began + settings.time_limit_s
+    steps: list[Step] = []
+
+    def log(step: Step) -> None:
+        steps.append(step)
+        tell(step)
+
+    zoomed = zoom(
+        problem, sample=settings.sample, tolerance=min(settings.gap_tolerance / 4, DUAL_TOLERANCE),
+        tell=log, deadline=deadline,
+    )  # fmt: skip
+    prices, bound, bound_by = zoomed.dual.prices, zoomed.bound, "prices (Lagrangian dual)"
+    small = exact.open_pairs(problem) <= settings.exact_pairs
+    proved_empty = bound < _least_value(problem)
+    chosen: list[Any] | None = None
+    value = 0.0
+    if small and not proved_empty:
+        slack = int(settings.gap_tolerance / 2 * max(1.0, abs(bound)) * VALUE_UNIT)
+        answer = exact.solve_exactly(
+            problem, slack=slack, effort=EXACT_EFFORT, seconds=max(1.0, deadline - perf_counter())
+        )
+        proved_empty = answer.status == "INFEASIBLE"
+        if answer.status in ("OPTIMAL", "FEASIBLE"):
+            chosen, value = answer.chosen, answer.value / VALUE_UNIT
+            if answer.bound / VALUE_UNIT < bound:
+                bound, bound_by = answer.bound / VALUE_UNIT, "exact model (CP-SAT)"
+    elif not proved_empty:
+        rounded = round_bundles(
+            problem, zoomed, tolerance=settings.gap_tolerance, deadline=deadline
+        )
+        if rounded.is_feasible:
+            chosen, value = rounded.chosen, rounded.value / VALUE_UNIT
+    conflict: list[Conflict] = []
+    if chosen is None:
+        conflict = infeasible.explain(problem, small=small, deadline=deadline)
+    best = _best_bundles(problem, prices)
+    log(
+        Step("rounded", zoomed.passes + 1, bound, zoomed.oracle.subscribers, perf_counter() - began)
+    )
+    if chosen is None:
+        chosen = [np.full_like(b, NO_ACTION) for b in best]
+    gap = (bound - value) / max(1.0, abs(bound))
+    status, remedy = _status(
+        gap, settings, conflict, found=any((c >= 0).any() for c in chosen) or not conflict
+    )
+    return Allocation(
+        status, remedy, chosen, best, prices, value, bound, bound_by, zoomed.bound, steps, conflict
+    )  # fmt: skip
+
+
+def _status(
+    gap: float, settings: Solver, conflict: list[Conflict], *, is_late: bool
+) -> tuple[Status, str]:
+    if conflict:
+        names = ", ".join(c.constraint for c in conflict)
+        return Status.INFEASIBLE, f"no allocation keeps {names} together; relax one of them"
+    if gap <= settings.gap_tolerance:
+        return Status.OPTIMAL, "none needed: the gap is within the tolerance"
+    way = "raise solver.time_limit_s or accept" if is_late else "accept"
+    return Status.TIME_LIMIT, f"{way} the gap of {gap:.2g} by solver.gap_tolerance"
+
+
+def _least_value(problem: Problem) -> float:
+    """Return money that no allocation is worth less than: every contact at its greatest loss."""
+    worst = min(
+        0, int(problem.value_fixed.min()), int((problem.value_fixed + problem.value_accept).min())
+    )
+    contacts = sum(float((b.most.astype("float64") * b.weight).sum()) for b in problem.blocks)
+    return worst / 1e6 * contacts - 1.0
+
+
+def _best_bundles(problem: Problem, prices: Any) -> list[Any]:
+    oracle = Oracle(problem, problem.blocks)
+    return [to_cpu(oracle.choose(block, prices)[0]) for block in problem.blocks]

@@ -1,0 +1,281 @@
+"""Stage ``allocate``: features and propensities in, certified allocations out."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from engine.baselines import Baseline, arrival_order, greedy
+from engine.certificate import Check, certify, check_partition
+
+from engine import decisions, tables
+from engine.candidates import Candidates, Placed, assemble, candidates
+from engine.limits import MICRO, limits
+from engine.problem import MEASURE_UNIT, USE_UNIT, use_units
+from engine.rounding import joined, tally_of_bundles, to_host
+from engine.settings import Job
+from engine.solve import Allocation, Status, solve
+from engine.zoom import Step
+from jobs.tasks import Tasks
+
+ROWS_A_FILE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """One partition's files."""
+
+    job: Job
+    backend: tables.Backend
+    features: Path
+    propensity: Path
+    contacts: Path | None
+
+
+def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> dict[str, Any]:
+    """Decide who gets which offer on which channel, and certify it.
+
+    Args:
+        job: the job.
+        stages: folders of the stages ``ingest``, ``profile`` and ``score``.
+        folder: an empty folder; receives ``allocations/``, ``decisions/``, ``prices.json`` and
+            ``certificate.json``.
+        tasks: where the partitions run.
+
+    Returns:
+        The summary that the report shows.
+    """
+    parts = _parts(job, stages)
+    found_parts = tasks.map("candidates", read_candidates, parts, rows=lambda c: len(c.reason))
+    placed = assemble(job, found_parts)
+
+    def tell(step: Step) -> None:
+        tasks.tell("solve", bound=step.bound, active=step.active, reads=round(step.reads, 1))
+
+    found = solve(placed.problem, job.solver, tell)
+    tasks.tell("solve", status=str(found.status), gap=found.gap, value=found.value)
+    table = decisions.allocated(job, placed, found_parts, found)
+    left_out = decisions.undecided(placed, found_parts, found)
+    _write_rows(table.drop(columns="partition"), folder / "allocations")
+    _write_rows(left_out, folder / "decisions")
+    certificate = _certified(job, placed, found, (parts, folder, tasks))
+    certificate["status"] = str(found.status)
+    certificate["proved"] = {"bound": found.bound, "gap": found.gap, "by": found.bound_by}
+    priced = _priced(job, placed, found, certificate)
+    _write_json(folder / "certificate.json", certificate)
+    _write_json(folder / "prices.json", {"currency": job.catalogue.currency, "prices": priced})
+    return _summary(job, placed, found_parts, found, (table, left_out, certificate, priced, parts))
+
+
+def _parts(job: Job, stages: dict[str, Path]) -> list[Part]:
+    backend: tables.Backend = "cudf" if job.cluster.kind == "local-cuda" else "pandas"
+    return [
+        Part(
+            job,
+            backend,
+            path,
+            stages["score"] / "propensity" / path.name,
+            stages["ingest"] / "events" / "contacts" / path.name if job.inputs.contacts else None,
+        )
+        for path in sorted((stages["profile"] / "features").glob("part-*.parquet"))
+    ]
+
+
+def _frames(part: Part, backend: tables.Backend) -> tuple[Any, Any, Any]:
+    contacts = part.contacts and tables.read(
+        part.contacts, ["subscriber", "time", "offer", "channel"], backend
+    )
+    return (
+        tables.read(part.features, None, backend),
+        tables.read(part.propensity, None, backend),
+        contacts,
+    )
+
+
+def read_candidates(part: Part) -> Candidates:
+    """Read one partition and find what its subscribers may get."""
+    return candidates(part.job, *_frames(part, part.backend))
+
+
+@dataclass(frozen=True)
+class CheckPart:
+    """One partition to certify, with the written allocations."""
+
+    part: Part
+    allocations: Path
+    prices: tuple[float, ...]
+
+
+def check_part(check: CheckPart) -> Check:
+    """Certify one partition, from the files as they were written."""
+    features, propensity, contacts = _frames(check.part, "pandas")
+    written = _read_rows(check.allocations)
+    own = written[written["subscriber"].isin(features["subscriber"])]
+    return check_partition(check.part.job, features, propensity, contacts, own, list(check.prices))
+
+
+def _certified(
+    job: Job, placed: Placed, found: Allocation, where: tuple[list[Part], Path, Tasks]
+) -> dict[str, Any]:
+    parts, folder, tasks = where
+    prices = tuple(float(price) for price in found.prices)
+    items = [CheckPart(part, folder / "allocations", prices) for part in parts]
+    checks = tasks.map("certify", check_part, items, rows=lambda check: check.subscribers)
+    tally = tally_of_bundles(placed.problem, found.chosen)
+    uses = use_units(placed.problem, tally).sum(axis=1)
+    signs = [-1 if row.is_minimum else 1 for row in placed.problem.rows]
+    claimed = {
+        "value": found.value,
+        "bound": found.dual_bound,
+        "uses": [sign * int(use) / USE_UNIT for sign, use in zip(signs, uses, strict=True)],
+    }
+    return certify(job, checks, claimed)
+
+
+def _priced(
+    job: Job, placed: Placed, found: Allocation, certificate: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Return each limit with its use, price and what one unit more is worth."""
+    problem, rows = placed.problem, []
+    for k, limit in enumerate(limits(job)):
+        price = float(found.prices[k])
+        amount = limit.amount / MICRO
+        rows.append(
+            {
+                "name": limit.name,
+                "measure": limit.measure,
+                "unit": job.catalogue.currency
+                if MEASURE_UNIT[limit.measure] == "money"
+                else MEASURE_UNIT[limit.measure],
+                "use": certificate["constraints"][k]["use"],
+                "at_least": amount if limit.is_minimum else None,
+                "at_most": None if limit.is_minimum else amount,
+                "price": price,
+                "worth": decisions.worth(problem, k, price, job.catalogue.currency),
+            }
+        )
+    return rows
+
+
+def _summary(
+    job: Job, placed: Placed, parts: list[Candidates], found: Allocation, made: tuple[Any, ...]
+) -> dict[str, Any]:
+    table, left_out, certificate, priced, files = made
+    catalogue = job.catalogue
+    subscribers = sum(len(part.reason) for part in parts)
+    contacted = int(table["subscriber"].nunique())
+    offers = decisions.by(table, "offer", list(catalogue.offers))
+    channels = decisions.by(table, "channel", list(catalogue.channels))
+    return {
+        "status": str(found.status),
+        "remedy": found.remedy,
+        "currency": catalogue.currency,
+        "value": certificate["value"],
+        "bound": min(certificate["bound"], found.bound),
+        "gap": min(certificate["gap"], found.gap),
+        "bound_by": found.bound_by,
+        "certified": certificate["certified"],
+        "constraints": priced,
+        "funnel": decisions.funnel(subscribers, contacted, left_out),
+        "offers": [{**o, "category": catalogue.offers[o["offer"]].category} for o in offers],
+        "channels": [
+            {**c, "capacity": catalogue.channels[c["channel"]].capacity} for c in channels
+        ],
+        "segments": decisions.segments(_text_columns(files), table),
+        "baselines": _baselines(placed, found, certificate, len(table)),
+        "iterations": [
+            {
+                "step": step.step,
+                "reads": step.reads,
+                "bound": step.bound,
+                "value": found.value if step.step == "rounded" else None,
+                "gap": found.gap if step.step == "rounded" else None,
+                "active": step.active,
+                "seconds": step.seconds,
+            }
+            for step in found.iterations
+        ],
+        "violations": len(certificate["violations"]),
+        "conflict": [asdict(conflict) for conflict in found.conflict],
+        "subscribers": subscribers,
+        "contacts": len(table),
+        "contacted": contacted,
+    }
+
+
+def _text_columns(files: list[Part]) -> Any:
+    names = None
+    frames = []
+    for part in files:
+        frame = tables.read(part.features, names)
+        if names is None:
+            kinds = tables.schema(frame)
+            names = ["subscriber", *(n for n in frame.columns if kinds.get(n) == "text")]
+            names = list(dict.fromkeys(names))
+        frames.append(frame[names])
+    return pd.concat(frames, ignore_index=True)
+
+
+def _baselines(
+    placed: Placed, found: Allocation, certificate: dict[str, Any], contacts: int
+) -> list[dict[str, Any]]:
+    if found.status == Status.INFEASIBLE:
+        return []
+    rows = [
+        {
+            "name": "walras",
+            "value": certificate["value"],
+            "contacts": contacts,
+            "violations": sum(c["overrun"] > 0 for c in certificate["constraints"]),
+            "text": "this allocation",
+        }
+    ]
+    arrays = baseline_arrays(placed)
+    compared: tuple[tuple[str, Baseline, str], ...] = (
+        ("greedy", greedy(**arrays), "the most valuable pairs first, while limits have room"),
+        (
+            "no optimisation",
+            arrival_order(**arrays),
+            "subscribers in order of their keys, each its most valuable offers while there is room",
+        ),
+    )
+    for name, baseline, text in compared:
+        rows.append(
+            {
+                "name": name,
+                "value": baseline.value,
+                "contacts": baseline.contacts,
+                "violations": baseline.violations,
+                "text": f"{text}; minimums are not pursued",
+            }
+        )
+    return rows
+
+
+def baseline_arrays(placed: Placed) -> dict[str, Any]:
+    """Return the whole problem as arrays on the host, subscribers in the order of their keys."""
+    problem = placed.problem
+    block = joined([to_host(b) for b in problem.blocks])
+    block = block.take(block.key.argsort(kind="stable"))
+    subscriber_side = {n: a for n, a in block.__dict__.items() if n != "key"}
+    names = (
+        "offer", "channel", "category", "value_fixed", "value_accept", "use_fixed", "use_accept",
+        "in_scope", "limit",
+    )  # fmt: skip
+    is_minimum = [row.is_minimum for row in problem.rows]
+    return {**subscriber_side, **{n: getattr(problem, n) for n in names}, "is_minimum": is_minimum}
+
+
+def _write_rows(table: Any, folder: Path) -> None:
+    folder.mkdir()
+    for i, begin in enumerate(range(0, max(1, len(table)), ROWS_A_FILE)):
+        tables.write(table.iloc[begin : begin + ROWS_A_FILE], folder / f"part-{i:05d}.parquet")
+
+
+def _read_rows(folder: Path) -> Any:
+    return pd.concat([tables.read(p) for p in sorted(folder.glob("*.parquet"))], ignore_index=True)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
