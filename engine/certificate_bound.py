@@ -17,7 +17,7 @@ by Bellman and Ford, until no path gains; flows of highest gain of each size ari
 Source:
     Fisher, "The Lagrangian Relaxation Method for Solving Integer Programming Problems",
     Management Science 27(1), 1981. Ahuja, Magnanti and Orlin, "Network Flows", 1993, section 9.7
-    (successive shortest paths). Higham, "Accuracy and Stability of Numerical Algorithms", lemma 3.1.
+    (successive shortest paths). Higham, "Accuracy and Stability of Numerical Algorithms", 3.1.
 """
 
 from collections.abc import Sequence
@@ -67,7 +67,7 @@ def allowance(terms: Terms, prices: Sequence[float]) -> Fraction:
 def _largest(terms: Terms, prices: Sequence[float]) -> int:
     """Return a whole number above every size m[s,a], micro-money."""
     value = abs(terms.value).sum(0)
-    sizes = [W_MOST * int(v) for v in value]
+    sizes = [Fraction(W_MOST * int(v)) for v in value]
     for price, use in zip(prices, abs(terms.use).sum(1), strict=True):
         sizes = [m + Fraction(price) * int(u) for m, u in zip(sizes, use, strict=True)]
     return int(max(sizes)) + 1
@@ -109,8 +109,8 @@ def _paid(terms: Terms, groups: Any, prices: Sequence[float]) -> Any:
     return paid
 
 
-@njit(cache=True, nogil=True)
-def _best_bundles(
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _best_bundles(  # noqa: PLR0917 (arrays, as kernels take them)
     weight: Any, propensity: Any, is_open: Any, group: Any, value: Any, paid: Any,
     error: float, scale: float, most: Any, channel_most: Any, category_most: Any,
     offer: Any, channel: Any, category: Any,
@@ -142,8 +142,8 @@ def _best_bundles(
     return highest
 
 
-@njit(cache=True, nogil=True)
-def _flow(
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _flow(  # noqa: PLR0917 (arrays, as kernels take them)
     offer: Any, channel: Any, category: Any, worth: Any,
     most: int, channel_most: Any, category_most: Any, offers: int,
 ) -> Any:  # fmt: skip
@@ -207,8 +207,8 @@ def _flow(
     return total
 
 
-@njit(cache=True, nogil=True)
-def _augment(
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _augment(  # noqa: PLR0917 (arrays, as kernels take them)
     offer: Any, channel: Any, category: Any, last: int,
     by_channel: Any, by_offer: Any, by_category: Any, chosen: Any, taken: Any, category_left: Any,
 ) -> None:  # fmt: skip

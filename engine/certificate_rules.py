@@ -160,7 +160,7 @@ class Room:
 
 
 def rooms(
-    job: Job, terms: Terms, subscribers: pd.Index[Any], contacts: pd.DataFrame | None
+    job: Job, terms: Terms, subscribers: "pd.Index[Any]", contacts: pd.DataFrame | None
 ) -> list[Room]:
     """Return what each contact policy leaves, after the contact history.
 
@@ -193,7 +193,7 @@ def rooms(
 
 
 def _history(
-    job: Job, policy: ContactPolicy, subscribers: pd.Index[Any], contacts: pd.DataFrame | None
+    job: Job, policy: ContactPolicy, subscribers: "pd.Index[Any]", contacts: pd.DataFrame | None
 ) -> list[tuple[Any, str]]:
     """Return the subscribers' rows of the contacts that a policy counts, by channel or category."""
     if policy.within is None:

@@ -1,0 +1,260 @@
+"""The certificate: value, bound, limits and contact policies, recomputed from what was written.
+
+Shares no code with the solver: it reads the written allocation and the prices and knows of the job
+only its settings, its actions and its limits. Values and uses are exact whole numbers, so a limit
+holds or does not; the bound is never too low (see :mod:`engine.certificate_bound`).
+
+    gap = (bound - value) / max(1, |bound|)
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from heapq import nsmallest
+from math import inf, nextafter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from engine import certificate_bound as upper
+from engine import certificate_rules as rules
+from engine.actions import actions
+from engine.certificate_contacts import Contacts, Violation, violations
+from engine.errors import DataError
+from engine.limits import MICRO, limits
+from engine.settings import Job
+
+SHOWN = 20
+"""Violations that are told one by one; the others are counted."""
+CLAIM_TOLERANCE = 1e-9
+"""``|claimed - found| <= 1e-9 max(1, |found|)``; for the bound ``+ allowance`` on the right."""
+HIGHEST_PRICE = 1e100
+OF_CONTACTS = ("unknown", "hold_out", "closed", "duplicate", "policy")
+
+
+@dataclass(frozen=True)
+class Check:
+    """Exact sums of one partition, and what is wrong in it."""
+
+    subscribers: int
+    contacts: int
+    value: int  # units of 2**-34 micro-money
+    uses: tuple[int, ...]  # [K] units of 2**-24 micro-units, a minimum's not negated
+    surplus: int  # sum of the highest surpluses, 2**-e micro-money (certificate_bound.grid)
+    choices: int  # most actions that the partition's subscribers may get, all together
+    prices: tuple[float, ...]  # [K]
+    counts: Mapping[str, int]  # violations by kind
+    violations: tuple[Violation, ...]  # the first 20 by subscriber, kind, text
+
+
+def check_partition(
+    job: Job,
+    features: pd.DataFrame,
+    propensity: pd.DataFrame,
+    *,
+    contacts: pd.DataFrame | None,
+    allocations: pd.DataFrame,
+    prices: Sequence[float],
+) -> Check:
+    """Recompute one partition's part of the certificate.
+
+    Args:
+        job: the job.
+        features: its subscribers with their columns and features.
+        propensity: ``subscriber``, as in ``features``, and a column per action.
+        contacts: its contact history; None: the job has none.
+        allocations: what was written for its subscribers.
+        prices: [K] money per unit of each limit, in the order of ``engine.limits.limits``.
+
+    Raises:
+        DataError: the partition's frames do not fit each other or the job.
+        ValueError: a price is not a number in [0, 1e100], or their number is not K.
+    """
+    terms = rules.terms(job)
+    prices = _valid(prices, len(terms.limits))
+    keys = pd.Index(features["subscriber"])
+    if not keys.is_unique:
+        raise DataError(f"features: subscriber {keys[keys.duplicated()][0]} is there twice")
+    if not keys.equals(pd.Index(propensity["subscriber"])):
+        raise DataError("propensity: its subscribers are not those of features, in their order")
+    closures, rooms = rules.closures(job, features), rules.rooms(job, terms, keys, contacts)
+    held_out, weight = rules.held_out(job, features), rules.weights(job, features)
+    units = rules.propensities(propensity, [action.name for action in actions(job.catalogue)])
+    is_open = np.repeat(~held_out[:, None], len(terms.offer), axis=1)
+    for closure in closures:
+        for action in closure.actions:
+            is_open[closure.rows, action] = False
+    scope = rules.in_scopes(terms, features)
+    menu = upper.Menu(
+        weight, units, is_open, scope,
+        most=rules.most(rooms, "all", 1, len(keys))[:, 0],
+        channel_most=rules.most(rooms, "channel", len(job.catalogue.channels), len(keys)),
+        category_most=rules.most(rooms, "category", len(terms.categories), len(keys)),
+    )  # fmt: skip
+    written = Contacts.of(job, keys, allocations)
+    found = list(violations(job, terms, written, menu, (held_out, closures, rooms)))
+    value, uses = _sums(terms, menu, written)
+    return Check(
+        subscribers=len(keys),
+        contacts=len(allocations),
+        value=value,
+        uses=uses,
+        surplus=upper.highest_surplus(terms, menu, prices),
+        choices=int(menu.most.sum(dtype=np.int64)),
+        prices=prices,
+        counts=Counter(violation.kind for violation in found),
+        violations=tuple(nsmallest(SHOWN, found, key=Violation.rank)),
+    )
+
+
+def _valid(prices: Sequence[float], count: int) -> tuple[float, ...]:
+    found = tuple(float(price) for price in prices)
+    if len(found) != count:
+        raise ValueError(f"prices: got {len(found)}; there are {count} limits")
+    for k, price in enumerate(found):
+        if not 0 <= price <= HIGHEST_PRICE:  # NaN too
+            raise ValueError(f"prices.{k}: got {price}; a price is in [0, {HIGHEST_PRICE}]")
+    return found
+
+
+def _sums(terms: rules.Terms, menu: upper.Menu, written: Contacts) -> tuple[int, tuple[int, ...]]:
+    """Return the exact value and uses of the contacts whose subscriber and action exist."""
+    s, a = written.subscriber[written.known], written.action[written.known]
+    p, w = menu.propensity[s, a].astype(np.int64), menu.weight[s]
+    n, size = len(terms.offer), rules.P_ONE
+    weighted, accepted = _by_action(a, w, n), _by_action(a, w * p, n)
+    fixed, accept = (terms.value[part].tolist() for part in range(2))
+    value = sum(fixed[i] * weighted[i] * size + accept[i] * accepted[i] for i in range(n))
+    by_scope = []
+    for d in range(len(terms.scopes)):
+        inside = menu.scope[s, d]
+        by_scope.append(
+            (np.bincount(a[inside], minlength=n).tolist(), _by_action(a[inside], p[inside], n))
+        )
+    uses = []
+    for k, d in enumerate(terms.scope):
+        (fixed, accept), (count, accepts) = terms.use[k].tolist(), by_scope[d]
+        uses.append(sum(fixed[i] * count[i] * size + accept[i] * accepts[i] for i in range(n)))
+    return value, tuple(uses)
+
+
+def _by_action(action: Any, amounts: Any, count: int) -> list[int]:
+    """Return the exact sums of whole numbers in [0, 2**44) by action.
+
+    Halves of 22 bits sum exactly in float64, below 2**53, for up to 2**31 rows.
+    """
+    high = np.bincount(action, weights=amounts >> 22, minlength=count).tolist()
+    low = np.bincount(action, weights=amounts & (2**22 - 1), minlength=count).tolist()
+    return [int(h) * 2**22 + int(rest) for h, rest in zip(high, low, strict=True)]
+
+
+def certify(job: Job, checks: Sequence[Check], claimed: Mapping[str, Any]) -> dict[str, Any]:
+    """Combine the partitions' checks into the certificate.
+
+    Args:
+        job: the job.
+        checks: one per partition, at the same prices; their order does not matter.
+        claimed: what the solver says: ``value``, ``bound`` (money) and ``uses`` ([K], in units of
+            each limit's measure).
+
+    Returns:
+        The certificate. ``certified``: no violation of any kind (contacts, written numbers,
+        limits, claims), whatever the gap; ``agrees``: the claims are what was found;
+        ``allowance``: by how much rounding may have raised the bound at most, money.
+    """
+    prices = checks[0].prices
+    if any(check.prices != prices for check in checks):
+        raise ValueError("checks: got different prices; all partitions are checked at the same")
+    terms = rules.terms(job)
+    value = Fraction(sum(check.value for check in checks), rules.P_ONE * rules.W_ONE * MICRO)
+    bound, allowance = _bound(terms, checks, prices)
+    uses = [
+        Fraction(sum(check.uses[k] for check in checks), rules.P_ONE * MICRO)
+        for k in range(len(prices))
+    ]
+    constraints, overrun = _constraints(job, uses, prices)
+    disagreements = list(_disagreements(claimed, value, bound, (uses, constraints, allowance)))
+    if bound < value and not overrun:
+        text = f"the value {float(value)} is above the bound {float(bound)}"
+        disagreements.append(Violation("claim", "", text))
+    counts = sum((Counter(check.counts) for check in checks), Counter())
+    found = [*overrun, *disagreements]
+    shown = nsmallest(SHOWN, (v for check in checks for v in check.violations), key=Violation.rank)
+    return {
+        "value": float(value),
+        "bound": _not_below(bound),
+        "gap": float((bound - value) / max(Fraction(1), abs(bound))),
+        "allowance": _not_below(allowance),
+        "constraints": constraints,
+        "policy_violations": sum(counts[kind] for kind in OF_CONTACTS),
+        "violation_count": sum(counts.values()) + len(found),
+        "violations": [violation.row() for violation in [*found, *shown][:SHOWN]],
+        "claimed": dict(claimed),
+        "agrees": not disagreements,
+        "certified": not found and not counts.total(),
+        "checked_by": "engine.certificate, independent of the solver",
+    }
+
+
+def _bound(
+    terms: rules.Terms, checks: Sequence[Check], prices: Sequence[float]
+) -> tuple[Fraction, Fraction]:
+    """Return the Lagrangian bound, and how much of it may be rounding; money."""
+    surplus = sum(check.surplus for check in checks) * Fraction(2) ** -upper.grid(terms, prices)
+    for price, bound in zip(prices, terms.limits, strict=True):
+        surplus += Fraction(price) * (-bound.amount if bound.is_minimum else bound.amount)
+    choices = sum(check.choices for check in checks)
+    return surplus / MICRO, choices * upper.allowance(terms, prices) / MICRO
+
+
+def _not_below(exact: Fraction) -> float:
+    """Return the lowest float that is not below a number."""
+    rounded = float(exact)
+    return rounded if rounded >= exact else nextafter(rounded, inf)
+
+
+def _constraints(
+    job: Job, uses: Sequence[Fraction], prices: Sequence[float]
+) -> tuple[list[dict[str, Any]], list[Violation]]:
+    """Return every limit with its use, and those that do not hold."""
+    rows, broken = [], []
+    for bound, use, price in zip(limits(job), uses, prices, strict=True):
+        amount = Fraction(bound.amount, MICRO)
+        over = max(Fraction(0), amount - use if bound.is_minimum else use - amount)
+        is_money = bound.measure in {"cost", "value"}
+        unit = job.catalogue.currency if is_money else bound.measure
+        rows.append({
+            "name": bound.name, "measure": bound.measure, "unit": unit,
+            "is_minimum": bound.is_minimum, "use": float(use), "limit": float(amount),
+            "overrun": float(over), "price": price,
+        })  # fmt: skip
+        if over:
+            side = "below its minimum" if bound.is_minimum else "above its limit"
+            text = f"{bound.name}: {float(use)} {unit} is {float(over)} {side} {float(amount)}"
+            broken.append(Violation("limit", "", text))
+    return rows, broken
+
+
+def _disagreements(
+    claimed: Mapping[str, Any],
+    value: Fraction,
+    bound: Fraction,
+    rest: tuple[Sequence[Fraction], Iterable[Mapping[str, Any]], Fraction],
+) -> Iterator[Violation]:
+    """Yield every claim that is not what was found."""
+    uses, constraints, allowance = rest
+    names = [row["name"] for row in constraints]
+    if len(claimed["uses"]) != len(names):
+        text = f"the solver claims {len(claimed['uses'])} uses, the certificate finds {len(names)}"
+        yield Violation("claim", "", text)
+    found = [("value", claimed["value"], value, 0.0)]
+    found += [("bound", claimed["bound"], bound, float(allowance))]
+    pairs = zip(names, claimed["uses"], uses, strict=False)
+    found += [(f"use of {name}", claim, use, 0.0) for name, claim, use in pairs]
+    for what, claim, exact, more in found:
+        tolerance = CLAIM_TOLERANCE * max(1.0, abs(float(exact))) + more
+        if not abs(float(claim) - float(exact)) <= tolerance:  # NaN disagrees
+            text = f"the solver claims {what} {claim}, the certificate finds {float(exact)}"
+            yield Violation("claim", "", text)

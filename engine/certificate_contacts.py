@@ -1,0 +1,150 @@
+"""What is wrong with written contacts, one by one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from engine.actions import actions
+from engine.certificate_bound import Menu
+from engine.certificate_rules import P_ONE, W_ONE, Closure, Room, Terms
+from engine.limits import MICRO, coefficients
+from engine.settings import Job
+
+MONEY_TOLERANCE = 1e-6
+"""Written money: ``|written - found| <= 1e-6 + 1e-9 |found|``, one micro-unit."""
+PROPENSITY_TOLERANCE = 2.0**-24
+"""Written propensity: ``|written - found| <= 2**-24``, so a float32 may be written unrounded."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One thing that is wrong.
+
+    Kinds: unknown (subscriber, offer or channel), hold_out, closed (not an open pair), duplicate
+    (an offer twice), policy, written (a number), limit, claim.
+    """
+
+    kind: str
+    subscriber: Any  # its key; "" when it is about no subscriber
+    text: str
+
+    def rank(self) -> tuple[Any, ...]:
+        """Return what violations are ordered by: subscriber, kind, text."""
+        is_text = not isinstance(self.subscriber, int)
+        number = 0 if is_text else self.subscriber
+        return is_text, number, str(self.subscriber), self.kind, self.text
+
+    def row(self) -> dict[str, Any]:
+        """Return it as a mapping for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Contacts:
+    """Written contacts by position in the partition and in the catalogue; -1: there is none."""
+
+    rows: pd.DataFrame
+    subscriber: Any  # [N] int64
+    action: Any  # [N] int64
+
+    @classmethod
+    def of(cls, job: Job, subscribers: "pd.Index[Any]", rows: pd.DataFrame) -> "Contacts":
+        """Find the subscribers and actions of written contacts."""
+        found = actions(job.catalogue)
+        position = {(action.offer, action.channel): a for a, action in enumerate(found)}
+        pairs = zip(rows["offer"], rows["channel"], strict=True)
+        return cls(
+            rows=rows.reset_index(drop=True),
+            subscriber=subscribers.get_indexer(pd.Index(rows["subscriber"])),
+            action=np.array([position.get(pair, -1) for pair in pairs], np.int64),
+        )
+
+    @property
+    def known(self) -> Any:
+        """Return [N] bool: whether both subscriber and action exist."""
+        return (self.subscriber >= 0) & (self.action >= 0)
+
+    def key(self, row: int) -> Any:
+        """Return the subscriber of a row as a plain number or text."""
+        key = self.rows["subscriber"].iloc[row]
+        return int(key) if isinstance(key, int | np.integer) else str(key)
+
+    def text(self, row: int) -> str:
+        """Return a row's offer and channel for people."""
+        return f"{self.rows['offer'].iloc[row]} on {self.rows['channel'].iloc[row]}"
+
+
+def violations(
+    job: Job,
+    terms: Terms,
+    written: Contacts,
+    menu: Menu,
+    reasons: tuple[Any, Sequence[Closure], Sequence[Room]],
+) -> Iterator[Violation]:
+    """Yield everything that is wrong with the written contacts.
+
+    Args:
+        job: the job.
+        terms: its terms.
+        written: the contacts.
+        menu: what the subscribers may choose from.
+        reasons: [S] bool who is in the hold-out; what closes pairs; what policies leave.
+    """
+    held_out, closures, rooms = reasons
+    for row in np.flatnonzero(~written.known).tolist():
+        what = "unknown subscriber" if written.subscriber[row] < 0 else "no such action"
+        yield Violation("unknown", written.key(row), f"{what}: {written.text(row)}")
+    known = np.flatnonzero(written.known)
+    s, a = written.subscriber[known], written.action[known]
+    for row in known[held_out[s]].tolist():
+        text = f"in the hold-out, but contacted: {written.text(row)}"
+        yield Violation("hold_out", written.key(row), text)
+    yield from _closed(written, known, closures)
+    by_offer = pd.DataFrame({"subscriber": s, "offer": terms.offer[a]})
+    for row in known[by_offer.duplicated().to_numpy()].tolist():
+        text = f"offer {written.rows['offer'].iloc[row]} more than once"
+        yield Violation("duplicate", written.key(row), text)
+    member = {"channel": terms.channel, "category": terms.category}
+    for room in rooms:
+        counted = s if room.per == "all" else s[member[room.per][a] == room.member]
+        count = np.bincount(counted, minlength=len(room.left))
+        over = np.flatnonzero(count > room.left)
+        for subscriber in over.tolist():
+            text = f"{room.text} leaves {room.left[subscriber]}, got {count[subscriber]} contacts"
+            row = int(np.argmax(written.subscriber == subscriber))
+            yield Violation("policy", written.key(row), text)
+    yield from _misstated(job, terms, written, menu)
+
+
+def _closed(written: Contacts, known: Any, closures: Sequence[Closure]) -> Iterator[Violation]:
+    s, a = written.subscriber[known], written.action[known]
+    why: dict[int, list[str]] = {}
+    for closure in closures:
+        for row in known[closure.rows[s] & np.isin(a, closure.actions)]:
+            why.setdefault(int(row), []).append(closure.text)
+    for row, texts in why.items():
+        text = f"{written.text(row)} is closed: {'; '.join(texts)}"
+        yield Violation("closed", written.key(row), text)
+
+
+def _misstated(job: Job, terms: Terms, written: Contacts, menu: Menu) -> Iterator[Violation]:
+    """Yield written values, costs and propensities that are not what they should be."""
+    known = np.flatnonzero(written.known)
+    s, a = written.subscriber[known], written.action[known]
+    p, w = menu.propensity[s, a] / P_ONE, menu.weight[s] / W_ONE
+    cost = np.array(coefficients(job, "cost"), np.int64).T
+    found = {
+        "value": w * (terms.value[0, a] + terms.value[1, a] * p) / MICRO,
+        "cost": (cost[0, a] + cost[1, a] * p) / MICRO,
+        "propensity": p,
+    }
+    for column, exact in found.items():
+        stated = written.rows[column].to_numpy(np.float64)[known]
+        money = MONEY_TOLERANCE + 1e-9 * abs(exact)
+        tolerance = PROPENSITY_TOLERANCE if column == "propensity" else money
+        for i in np.flatnonzero(~(abs(stated - exact) <= tolerance)):  # NaN is wrong too
+            text = f"{written.text(known[i])}: {column} {stated[i]} is written, {exact[i]} is right"
+            yield Violation("written", written.key(known[i]), text)
