@@ -311,7 +311,18 @@ def _problem(job: Job, blocks: list[Block], codes: Any) -> Problem:
         use_accept,
         in_scope,
         np.array([_signed(limit) for limit in limited], np.int64),
+        _typical_propensity(blocks),
     )
+
+
+def _typical_propensity(blocks: list[Block]) -> float:
+    """Return the mean propensity of the open pairs, summed in whole grid units: order-free."""
+    total = count = 0
+    for block in blocks:
+        open_ = block.propensity[block.propensity == block.propensity]
+        total += int((open_ * PROPENSITY_GRID).astype("int64").sum())
+        count += len(open_)
+    return total / PROPENSITY_GRID / count if count else 0.05
 
 
 def _signed(limit: Limit) -> int:

@@ -9,10 +9,10 @@ import pandas as pd
 from engine.actions import actions
 from engine.candidates import REASONS, Candidates, Placed
 from engine.limits import MICRO, coefficients
+from engine.oracle import Oracle
 from engine.problem import Problem
 from engine.settings import Job
 from engine.solve import Allocation
-from engine.zoom import Oracle
 from kernels.backend import to_cpu
 
 NO_OFFER = "no_offer_worth_its_price"
@@ -39,7 +39,9 @@ def allocated(job: Job, placed: Placed, parts: Sequence[Candidates], found: Allo
     oracle = Oracle(placed.problem, placed.problem.blocks)
     for b, part in enumerate(parts):
         row, action, is_best = _contacts(found.chosen[b], found.best[b])
-        frames.append(_told(job, placed, oracle, part, (b, row, action, is_best), found.prices))
+        subscriber = _host(part.subscriber)[to_cpu(placed.order[b])[row]]
+        contacts = (b, subscriber, row, action, is_best)
+        frames.append(_told(job, placed, oracle, found.prices, contacts))
     table = pd.concat(frames, ignore_index=True)
     table = table.sort_values(["subscriber", "action"], kind="stable", ignore_index=True)
     return table.drop(columns="action")
@@ -52,10 +54,8 @@ def _contacts(chosen: Any, best: Any) -> tuple[Any, Any, Any]:
     return row, action, (best[:, row] == action).any(axis=0)
 
 
-def _told(
-    job: Job, placed: Placed, oracle: Oracle, part: Candidates, contacts: tuple[Any, ...], prices: Any
-) -> Any:  # fmt: skip
-    b, row, action, is_best = contacts
+def _told(job: Job, placed: Placed, oracle: Oracle, prices: Any, contacts: tuple[Any, ...]) -> Any:
+    b, subscriber, row, action, is_best = contacts
     problem, block = placed.problem, placed.problem.blocks[b]
     p = to_cpu(block.propensity)[action, row].astype(np.float64)
     weight = to_cpu(block.weight)[row].astype(np.float64)
@@ -65,7 +65,7 @@ def _told(
     )
     value = weight * (oracle.value_fixed[action] + oracle.value_accept[action] * p)
     paid, dearest, name = np.zeros(len(p)), np.zeros(len(p)), np.full(len(p), "", object)
-    for k in np.flatnonzero(prices):
+    for k in np.flatnonzero(prices).tolist():
         share = prices[k] * (oracle.use_fixed[k, action] + oracle.use_accept[k, action] * p)
         share *= problem.in_scope[k, group]
         paid += share
@@ -74,7 +74,7 @@ def _told(
     acts = actions(job.catalogue)
     return pd.DataFrame(
         {
-            "subscriber": _host(part.subscriber)[to_cpu(placed.order[b])[row]],
+            "subscriber": subscriber,
             "offer": np.array([a.offer for a in acts], object)[action],
             "channel": np.array([a.channel for a in acts], object)[action],
             "value": value,

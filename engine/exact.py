@@ -53,8 +53,8 @@ def pairs(problem: Problem) -> Pairs:
                 amount += int(problem.use_accept[k, a]) * p
                 use[k].append(amount if problem.in_scope[k, g] else 0)
         choices += _choices(problem, block, row, open_, first)
-    columns = np.array(found, np.int64).reshape(-1, 3).T
-    return Pairs(*columns, value, use, choices)
+    block_, row_, action = np.array(found, np.int64).reshape(-1, 3).T
+    return Pairs(block_, row_, action, value, use, choices)
 
 
 def _choices(
@@ -68,7 +68,7 @@ def _choices(
         (problem.category, block["category_most"]),
     ):
         for item in np.unique(of[open_]):
-            members = [first + i for i in np.flatnonzero(of[open_] == item)]
+            members = [first + int(i) for i in np.flatnonzero(of[open_] == item)]
             found.append((members, 1 if caps is None else int(caps[item, row])))
     return [(members, most) for members, most in found if len(members) > most]
 

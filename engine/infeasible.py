@@ -17,9 +17,9 @@ import numpy as np
 
 from engine import exact
 from engine.limits import MICRO
+from engine.oracle import Oracle, scale_of
 from engine.prices import Dual, Evaluation, minimise_dual
 from engine.problem import MEASURE_UNIT, USE_UNIT, Problem
-from engine.zoom import Oracle, scale_of
 
 EVALUATIONS = 150  # most passes of one search
 EFFORT = 10.0  # CP-SAT's deterministic time of one question

@@ -107,6 +107,7 @@ class Problem:
     use_accept: Any  # [K, A] int64, micro-units per acceptance
     in_scope: Any  # [K, G] bool
     limit: Any  # [K] int64, micro-units
+    typical_propensity: float = 0.05  # for scales only: no answer depends on it being right
 
     def __post_init__(self) -> None:
         actions = len(self.offer)

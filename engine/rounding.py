@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from engine import integers
+from engine.oracle import Oracle, scale_of
 from engine.prices import Dual
 from engine.problem import (
     VALUE_UNIT,
@@ -22,7 +23,7 @@ from engine.problem import (
     use_units,
     value_units,
 )
-from engine.zoom import Oracle, Zoomed, scale_of, settle
+from engine.zoom import Zoomed, settle
 from kernels.backend import to_cpu
 from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
 
@@ -116,7 +117,7 @@ class Core:
         if taken is None:
             return None
         chosen[:count] = NO_ACTION
-        for i in np.flatnonzero(taken):
+        for i in np.flatnonzero(taken).tolist():
             chosen[owner[i], : len(bundles[i])] = bundles[i]
         return chosen
 

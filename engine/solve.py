@@ -10,10 +10,11 @@ import numpy as np
 
 from engine import exact, infeasible
 from engine.infeasible import Conflict
+from engine.oracle import Oracle
 from engine.problem import VALUE_UNIT, Problem
 from engine.rounding import round_bundles
 from engine.settings.job import Solver
-from engine.zoom import Oracle, Step, zoom
+from engine.zoom import Step, zoom
 from kernels.backend import to_cpu
 from kernels.choose import NO_ACTION
 
@@ -107,9 +108,7 @@ def solve(
     if chosen is None:
         chosen = [np.full_like(b, NO_ACTION) for b in best]
     gap = (bound - value) / max(1.0, abs(bound))
-    status, remedy = _status(
-        gap, settings, conflict, found=any((c >= 0).any() for c in chosen) or not conflict
-    )
+    status, remedy = _status(gap, settings, conflict, is_late=perf_counter() > deadline)
     return Allocation(
         status, remedy, chosen, best, prices, value, bound, bound_by, zoomed.bound, steps, conflict
     )  # fmt: skip

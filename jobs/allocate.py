@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 from engine.baselines import Baseline, arrival_order, greedy
-from engine.certificate import Check, certify, check_partition
 
 from engine import decisions, tables
 from engine.candidates import Candidates, Placed, assemble, candidates
+from engine.certificate import Check, certify, check_partition
 from engine.limits import MICRO, limits
 from engine.problem import MEASURE_UNIT, USE_UNIT, use_units
 from engine.rounding import joined, tally_of_bundles, to_host
