@@ -49,32 +49,28 @@ class Contacts:
     rows: pd.DataFrame
     subscriber: Any  # [N] int64
     action: Any  # [N] int64
+    keys: list[Any]  # N subscribers, plain numbers or texts
+    texts: list[str]  # N offers and channels, for people
 
     @classmethod
     def of(cls, job: Job, subscribers: "pd.Index[Any]", rows: pd.DataFrame) -> "Contacts":
         """Find the subscribers and actions of written contacts."""
         found = actions(job.catalogue)
         position = {(action.offer, action.channel): a for a, action in enumerate(found)}
-        pairs = zip(rows["offer"], rows["channel"], strict=True)
+        pairs = list(zip(rows["offer"].tolist(), rows["channel"].tolist(), strict=True))
+        keys = rows["subscriber"].tolist()
         return cls(
             rows=rows.reset_index(drop=True),
             subscriber=subscribers.get_indexer(pd.Index(rows["subscriber"])),
             action=np.array([position.get(pair, -1) for pair in pairs], np.int64),
+            keys=[key if isinstance(key, int) else str(key) for key in keys],
+            texts=[f"{offer} on {channel}" for offer, channel in pairs],
         )
 
     @property
     def known(self) -> Any:
         """Return [N] bool: whether both subscriber and action exist."""
         return (self.subscriber >= 0) & (self.action >= 0)
-
-    def key(self, row: int) -> Any:
-        """Return the subscriber of a row as a plain number or text."""
-        key = self.rows["subscriber"].iloc[row]
-        return int(key) if isinstance(key, int | np.integer) else str(key)
-
-    def text(self, row: int) -> str:
-        """Return a row's offer and channel for people."""
-        return f"{self.rows['offer'].iloc[row]} on {self.rows['channel'].iloc[row]}"
 
 
 def violations(
@@ -96,26 +92,27 @@ def violations(
     held_out, closures, rooms = reasons
     for row in np.flatnonzero(~written.known).tolist():
         what = "unknown subscriber" if written.subscriber[row] < 0 else "no such action"
-        yield Violation("unknown", written.key(row), f"{what}: {written.text(row)}")
+        yield Violation("unknown", written.keys[row], f"{what}: {written.texts[row]}")
     known = np.flatnonzero(written.known)
     s, a = written.subscriber[known], written.action[known]
     for row in known[held_out[s]].tolist():
-        text = f"in the hold-out, but contacted: {written.text(row)}"
-        yield Violation("hold_out", written.key(row), text)
+        text = f"in the hold-out, but contacted: {written.texts[row]}"
+        yield Violation("hold_out", written.keys[row], text)
     yield from _closed(written, known, closures)
     by_offer = pd.DataFrame({"subscriber": s, "offer": terms.offer[a]})
+    offers = list(job.catalogue.offers)
     for row in known[by_offer.duplicated().to_numpy()].tolist():
-        text = f"offer {written.rows['offer'].iloc[row]} more than once"
-        yield Violation("duplicate", written.key(row), text)
+        text = f"offer {offers[terms.offer[written.action[row]]]} more than once"
+        yield Violation("duplicate", written.keys[row], text)
     member = {"channel": terms.channel, "category": terms.category}
+    first = dict(zip(s[::-1].tolist(), known[::-1].tolist(), strict=True))
     for room in rooms:
         counted = s if room.per == "all" else s[member[room.per][a] == room.member]
         count = np.bincount(counted, minlength=len(room.left))
         over = np.flatnonzero(count > room.left)
         for subscriber in over.tolist():
             text = f"{room.text} leaves {room.left[subscriber]}, got {count[subscriber]} contacts"
-            row = int(np.argmax(written.subscriber == subscriber))
-            yield Violation("policy", written.key(row), text)
+            yield Violation("policy", written.keys[first[subscriber]], text)
     yield from _misstated(job, terms, written, menu)
 
 
@@ -126,8 +123,8 @@ def _closed(written: Contacts, known: Any, closures: Sequence[Closure]) -> Itera
         for row in known[closure.rows[s] & np.isin(a, closure.actions)]:
             why.setdefault(int(row), []).append(closure.text)
     for row, texts in why.items():
-        text = f"{written.text(row)} is closed: {'; '.join(texts)}"
-        yield Violation("closed", written.key(row), text)
+        text = f"{written.texts[row]} is closed: {'; '.join(texts)}"
+        yield Violation("closed", written.keys[row], text)
 
 
 def _misstated(job: Job, terms: Terms, written: Contacts, menu: Menu) -> Iterator[Violation]:
@@ -145,6 +142,10 @@ def _misstated(job: Job, terms: Terms, written: Contacts, menu: Menu) -> Iterato
         stated = written.rows[column].to_numpy(np.float64)[known]
         money = MONEY_TOLERANCE + 1e-9 * abs(exact)
         tolerance = PROPENSITY_TOLERANCE if column == "propensity" else money
-        for i in np.flatnonzero(~(abs(stated - exact) <= tolerance)):  # NaN is wrong too
-            text = f"{written.text(known[i])}: {column} {stated[i]} is written, {exact[i]} is right"
-            yield Violation("written", written.key(known[i]), text)
+        wrong = ~(abs(stated - exact) <= tolerance)  # NaN is wrong too
+        rows = known[wrong].tolist()
+        for row, got, right in zip(
+            rows, stated[wrong].tolist(), exact[wrong].tolist(), strict=True
+        ):
+            text = f"{written.texts[row]}: {column} {got} is written, {right} is right"
+            yield Violation("written", written.keys[row], text)

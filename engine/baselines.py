@@ -1,0 +1,222 @@
+"""What simple rules would have reached: greedy, and subscribers served as they come.
+
+Both keep eligibility, contact policies and every upper limit; they do not pursue minimums, whose
+shortfalls are counted. Only pairs of positive value are taken. Uses are exact whole numbers.
+
+A use ``fixed + accept p`` is a whole number of 2**-24 micro-units; it is held as two int64,
+``high * 2**44 + low`` with ``0 <= low < 2**44``, which has room for 2**31 contacts of any size.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from engine.limits import MICRO
+
+P_ONE = 2**24
+W_ONE = 2**10
+LOW_BITS = 44
+BUNDLE = 8
+"""A run never gives a subscriber more actions than this, whatever the policies."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An allocation problem as arrays; G scope groups."""
+
+    propensity: Any  # [A, S] float32, NaN: not an open pair
+    weight: Any  # [S] float, in [0, 1000]
+    most: Any  # [S] uint8
+    channel_most: Any  # [C, S] uint8
+    category_most: Any  # [H, S] uint8
+    offer: Any  # [A] int32
+    channel: Any  # [A] int32
+    category: Any  # [A] int32
+    value_fixed: Any  # [A] int64, micro-units per contact
+    value_accept: Any  # [A] int64, micro-units per acceptance
+    in_scope: Any  # [K, G] bool
+    group: Any  # [S] int32
+    use_fixed: Any  # [K, A] int64, micro-units per contact, negated for a minimum
+    use_accept: Any  # [K, A] int64, micro-units per acceptance, negated for a minimum
+    limit: Any  # [K] int64, micro-units, negated for a minimum
+    is_minimum: Any  # [K] bool
+    order: Any  # [S] int64, subscribers by ascending key: who comes first, and first of equals
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a rule reached."""
+
+    value: float  # money
+    contacts: int
+    contacted: int  # subscribers
+    violations: int  # limits that do not hold: minimums that are not reached
+
+
+def greedy(instance: Instance) -> Baseline:
+    """Take pairs by value, highest first, while policies and limits have room.
+
+    Of equal values the subscriber with the lower key goes first, then the first action.
+    """
+    value, pair = _pairs(instance)
+    return _take(instance, pair[np.argsort(-value, kind="stable")])
+
+
+def arrival_order(instance: Instance) -> Baseline:
+    """Serve subscribers in the order of their keys, each with its best actions that still fit.
+
+    This is "no optimisation": who comes late finds budgets spent.
+    """
+    value, pair = _pairs(instance)
+    arrival = pair // len(instance.offer)
+    return _take(instance, pair[np.lexsort((-value, arrival))])
+
+
+def _pairs(instance: Instance) -> tuple[Any, Any]:
+    """Return value and number of every open pair of positive value, by arrival, then action.
+
+    Pair ``i A + a`` is action a of subscriber ``order[i]``.
+    """
+    arguments = (
+        instance.propensity, _weights(instance), instance.order,
+        instance.value_fixed, instance.value_accept,
+    )  # fmt: skip
+    count = _count_pairs(*arguments, np.empty(0), np.empty(0, np.int64))
+    value, pair = np.empty(count), np.empty(count, np.int64)
+    _count_pairs(*arguments, value, pair)
+    return value, pair
+
+
+def _weights(instance: Instance) -> Any:
+    return np.rint(np.asarray(instance.weight, np.float64) * W_ONE).astype(np.int64)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _count_pairs(  # noqa: PLR0917 (arrays, as kernels take them)
+    propensity: Any, weight: Any, order: Any, fixed: Any, accept: Any, value: Any, pair: Any
+) -> Any:
+    """Count the pairs, and write them down when there is room for them."""
+    actions = len(propensity)
+    count = 0
+    for i in range(len(order)):
+        s = order[i]
+        for a in range(actions):
+            p = np.rint(np.float64(propensity[a, s]) * P_ONE) / P_ONE
+            worth = (weight[s] / W_ONE) * (fixed[a] + accept[a] * p)
+            if worth > 0:  # NaN is not open
+                if count < len(value):
+                    value[count], pair[count] = worth, i * actions + a
+                count += 1
+    return count
+
+
+def _take(instance: Instance, pair: Any) -> Baseline:
+    """Take the pairs in this order, each if policies and limits have room."""
+    left_high, left_low = _split_limits(instance.limit)
+    taken = _fill(
+        pair, instance.propensity, instance.order, instance.group,
+        np.minimum(instance.most, BUNDLE).astype(np.uint8),
+        instance.channel_most.copy(), instance.category_most.copy(),
+        instance.offer, instance.channel, instance.category,
+        instance.in_scope, instance.use_fixed, instance.use_accept, instance.is_minimum,
+        left_high, left_low,
+    )  # fmt: skip
+    chosen = pair[taken]
+    actions = len(instance.offer)
+    s, a = instance.order[chosen // actions], chosen % actions
+    return Baseline(
+        value=_value(instance, s, a),
+        contacts=len(chosen),
+        contacted=len(np.unique(s)),
+        violations=int((left_high < 0).sum()),
+    )
+
+
+def _split_limits(limit: Any) -> tuple[Any, Any]:
+    whole = np.asarray(limit, np.int64)
+    bits = LOW_BITS - 24
+    return whole >> bits, (whole & (2**bits - 1)) << 24
+
+
+def _value(instance: Instance, s: Any, a: Any) -> float:
+    """Return the exact value of chosen pairs, rounded once; money."""
+    p = np.rint(instance.propensity[a, s].astype(np.float64) * P_ONE).astype(np.int64)
+    w = _weights(instance)[s]
+    total = 0
+    for action in range(len(instance.offer)):
+        own = a == action
+        accepted = w[own] * p[own]  # < 2**44: halves of 22 bits sum exactly in int64
+        sums = int((accepted >> 22).sum()) * 2**22 + int((accepted & (2**22 - 1)).sum())
+        total += int(instance.value_fixed[action]) * int(w[own].sum()) * P_ONE
+        total += int(instance.value_accept[action]) * sums
+    return float(Fraction(total, P_ONE * W_ONE * MICRO))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _use(fixed: Any, accept: Any, p: Any) -> Any:
+    """Return ``fixed * 2**24 + accept * p`` as (high, low); p in 2**-24, all may be negative.
+
+    ``accept = upper * 2**25 + lower`` keeps both products below 2**50.
+    """
+    upper, lower = accept >> 25, accept & (2**25 - 1)
+    product = lower * p
+    whole = fixed + 2 * upper * p + (product >> 24)
+    bits = LOW_BITS - 24
+    return whole >> bits, ((whole & (2**bits - 1)) << 24) | (product & (P_ONE - 1))
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
+    pair: Any, propensity: Any, order: Any, group: Any,
+    most: Any, channel_most: Any, category_most: Any, offer: Any, channel: Any, category: Any,
+    in_scope: Any, use_fixed: Any, use_accept: Any, is_minimum: Any, left_high: Any, left_low: Any,
+) -> Any:  # fmt: skip
+    """Return for each pair whether it was taken; the room left is counted down in place."""
+    actions, limits = len(offer), len(is_minimum)
+    taken = np.zeros(len(pair), np.bool_)
+    had = np.full((len(order), BUNDLE), -1, np.int32)  # offers that a subscriber has
+    count = np.zeros(len(order), np.int64)
+    high, low = np.empty(limits, np.int64), np.empty(limits, np.int64)
+    applies = np.zeros((actions, limits), np.int64)  # limits that an action uses at all
+    applying = np.zeros(actions, np.int64)
+    for a in range(actions):
+        for k in range(limits):
+            if use_fixed[k, a] != 0 or use_accept[k, a] != 0:
+                applies[a, applying[a]] = k
+                applying[a] += 1
+    for i in range(len(pair)):
+        s, a = order[pair[i] // actions], pair[i] % actions
+        c, h = channel[a], category[a]
+        if count[s] >= most[s] or channel_most[c, s] == 0 or category_most[h, s] == 0:
+            continue
+        fits = True
+        for j in range(count[s]):
+            fits = fits and had[s, j] != offer[a]
+        if not fits:
+            continue
+        p = np.int64(np.rint(np.float64(propensity[a, s]) * P_ONE))
+        for j in range(applying[a]):
+            k = applies[a, j]
+            if not in_scope[k, group[s]]:
+                high[j], low[j] = left_high[k], left_low[k]
+                continue
+            more, rest = _use(use_fixed[k, a], use_accept[k, a], p)
+            rest = left_low[k] - rest
+            high[j] = left_high[k] - more + (rest >> LOW_BITS)  # borrows one when rest < 0
+            low[j] = rest & (2**LOW_BITS - 1)
+            if high[j] < 0 and not is_minimum[k]:
+                fits = False
+                break
+        if not fits:
+            continue
+        for j in range(applying[a]):
+            left_high[applies[a, j]], left_low[applies[a, j]] = high[j], low[j]
+        had[s, count[s]] = offer[a]
+        count[s] += 1
+        channel_most[c, s] -= 1
+        category_most[h, s] -= 1
+        taken[i] = True
+    return taken
