@@ -43,7 +43,7 @@ class Oracle:
             accept[rows] += prices[k] * self.use_accept[k]
         return fixed, accept
 
-    def arguments(self, block: Block, prices: Any) -> tuple[Any, ...]:
+    def arguments(self, block: Block, prices: Any) -> Any:
         """Return the arguments of the kernels on the block's side."""
         problem = self.problem
         side = library(block.propensity)

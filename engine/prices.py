@@ -231,7 +231,7 @@ def minimise_dual(
         master.add(trial)
         dual = trial.dual(limit)
         if dual < best_dual:
-            if best_dual - dual >= 0.5 * gain and not is_inside:
+            if best_dual - dual >= 0.5 * STEP * gain and not is_inside:
                 radius *= WIDEN
             best, best_dual = trial, dual
         elif dual - best_dual > gain:

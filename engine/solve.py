@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine import exact, infeasible
+from engine.errors import AllocationError
 from engine.infeasible import Conflict
 from engine.oracle import Oracle
 from engine.problem import VALUE_UNIT, Problem
@@ -64,6 +65,9 @@ def solve(
 
     Returns:
         The allocation; with status INFEASIBLE an empty one and the limits in conflict.
+
+    Raises:
+        AllocationError: nothing was found, and no conflict proved.
     """
     began = perf_counter()
     deadline = began + settings.time_limit_s
@@ -101,13 +105,17 @@ def solve(
     conflict: list[Conflict] = []
     if chosen is None:
         conflict = infeasible.explain(problem, small=small, deadline=deadline)
+        if not conflict:
+            raise AllocationError(
+                "solver: no allocation that keeps every limit was found, and none was proved "
+                "impossible; raise solver.time_limit_s or relax a minimum"
+            )
     best = _best_bundles(problem, prices)
-    log(
-        Step("rounded", zoomed.passes + 1, bound, zoomed.oracle.subscribers, perf_counter() - began)
-    )
     if chosen is None:
         chosen = [np.full_like(b, NO_ACTION) for b in best]
     gap = (bound - value) / max(1.0, abs(bound))
+    seconds = perf_counter() - began
+    log(Step("rounded", zoomed.passes + 1, bound, gap, zoomed.oracle.subscribers, seconds))
     status, remedy = _status(gap, settings, conflict, is_late=perf_counter() > deadline)
     return Allocation(
         status, remedy, chosen, best, prices, value, bound, bound_by, zoomed.bound, steps, conflict

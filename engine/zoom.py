@@ -37,6 +37,7 @@ class Step:
     step: str
     reads: float  # passes over all subscribers so far, parts of passes counted as parts
     bound: float  # money
+    gap: float  # (bound - lower bound of the least bound) / max(1, |bound|); then of the answer
     active: int  # subscribers not settled
     seconds: float
 
@@ -60,7 +61,7 @@ def sampled_prices(
 ) -> tuple[Any, Any]:
     """Return the prices that two disjoint samples of half the size each give."""
     share = min(0.5, sample / 2 / max(1, problem.subscribers))
-    found = []
+    found: list[Any] = []
     for i in range(2):
         blocks = sample_blocks(problem, i * share, (i + 1) * share)
         oracle = Oracle(problem, blocks)
@@ -135,7 +136,9 @@ def zoom(
         ) -> bool:
             reached = before + count * share
             seconds = perf_counter() - began
-            tell(Step("zoom", reached, best.dual(limit), round(share * full.subscribers), seconds))
+            bound = best.dual(limit)
+            gap = (bound - model) / max(1.0, abs(bound))
+            tell(Step("zoom", reached, bound, gap, round(share * full.subscribers), seconds))
             return count >= MOST_EVALUATIONS or perf_counter() > deadline
 
         dual = minimise_dual(
@@ -146,7 +149,8 @@ def zoom(
         reads += (len(dual.evaluations) - len(known)) * weight
         if dual.is_inside or last or perf_counter() > deadline:
             bound = full.evaluate(dual.prices).dual(limit)
-            tell(Step("bound", reads + 1, bound, oracle.subscribers, perf_counter() - began))
+            seconds = perf_counter() - began
+            tell(Step("bound", reads + 1, bound, dual.gap, oracle.subscribers, seconds))
             return Zoomed(dual, bound, oracle, fixed, open_rows, reads + 1)
         spread = (WIDEN * spread[0], WIDEN * spread[1])
         prices, known = dual.prices, dual.evaluations

@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from engine.baselines import Baseline, arrival_order, greedy
 
 from engine import decisions, tables
+from engine.baselines import Baseline, Instance, arrival_order, greedy
 from engine.candidates import Candidates, Placed, assemble, candidates
 from engine.certificate import Check, certify, check_partition
 from engine.limits import MICRO, limits
@@ -51,7 +52,7 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     placed = assemble(job, found_parts)
 
     def tell(step: Step) -> None:
-        tasks.tell("solve", bound=step.bound, active=step.active, reads=round(step.reads, 1))
+        tasks.tell("solve", gap=step.gap, bound=step.bound, active=step.active)
 
     found = solve(placed.problem, job.solver, tell)
     tasks.tell("solve", status=str(found.status), gap=found.gap, value=found.value)
@@ -62,6 +63,8 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     certificate = _certified(job, placed, found, (parts, folder, tasks))
     certificate["status"] = str(found.status)
     certificate["proved"] = {"bound": found.bound, "gap": found.gap, "by": found.bound_by}
+    if not certificate["certified"] and found.status != Status.INFEASIBLE:
+        raise RuntimeError(f"the allocation failed its certificate: {certificate['violations']}")
     priced = _priced(job, placed, found, certificate)
     _write_json(folder / "certificate.json", certificate)
     _write_json(folder / "prices.json", {"currency": job.catalogue.currency, "prices": priced})
@@ -112,7 +115,10 @@ def check_part(check: CheckPart) -> Check:
     features, propensity, contacts = _frames(check.part, "pandas")
     written = _read_rows(check.allocations)
     own = written[written["subscriber"].isin(features["subscriber"])]
-    return check_partition(check.part.job, features, propensity, contacts, own, list(check.prices))
+    return check_partition(
+        check.part.job, features, propensity,
+        contacts=contacts, allocations=own, prices=check.prices,
+    )  # fmt: skip
 
 
 def _certified(
@@ -190,7 +196,7 @@ def _summary(
                 "reads": step.reads,
                 "bound": step.bound,
                 "value": found.value if step.step == "rounded" else None,
-                "gap": found.gap if step.step == "rounded" else None,
+                "gap": step.gap,
                 "active": step.active,
                 "seconds": step.seconds,
             }
@@ -231,13 +237,13 @@ def _baselines(
             "text": "this allocation",
         }
     ]
-    arrays = baseline_arrays(placed)
+    instance = _instance(placed)
     compared: tuple[tuple[str, Baseline, str], ...] = (
-        ("greedy", greedy(**arrays), "the most valuable pairs first, while limits have room"),
+        ("greedy", greedy(instance), "the most valuable pairs first, while limits have room"),
         (
             "no optimisation",
-            arrival_order(**arrays),
-            "subscribers in order of their keys, each its most valuable offers while there is room",
+            arrival_order(instance),
+            "subscribers as they come, each its most valuable offers while there is room",
         ),
     )
     for name, baseline, text in compared:
@@ -253,18 +259,17 @@ def _baselines(
     return rows
 
 
-def baseline_arrays(placed: Placed) -> dict[str, Any]:
-    """Return the whole problem as arrays on the host, subscribers in the order of their keys."""
+def _instance(placed: Placed) -> Instance:
+    """Return the whole problem as arrays on the host; subscribers arrive in order of their hash."""
     problem = placed.problem
     block = joined([to_host(b) for b in problem.blocks])
-    block = block.take(block.key.argsort(kind="stable"))
-    subscriber_side = {n: a for n, a in block.__dict__.items() if n != "key"}
-    names = (
-        "offer", "channel", "category", "value_fixed", "value_accept", "use_fixed", "use_accept",
-        "in_scope", "limit",
+    return Instance(
+        block.propensity, block.weight, block.most, block.channel_most, block.category_most,
+        problem.offer, problem.channel, problem.category, problem.value_fixed,
+        problem.value_accept, problem.in_scope, block.group, problem.use_fixed,
+        problem.use_accept, problem.limit, np.array([row.is_minimum for row in problem.rows], bool),
+        block.key.argsort(kind="stable"),
     )  # fmt: skip
-    is_minimum = [row.is_minimum for row in problem.rows]
-    return {**subscriber_side, **{n: getattr(problem, n) for n in names}, "is_minimum": is_minimum}
 
 
 def _write_rows(table: Any, folder: Path) -> None:

@@ -364,8 +364,8 @@ def settled_gpu(
 _SUBSCRIBER_SIDE = ("float32", "float32", "int32", "uint8", "uint8", "uint8")
 _ACTION_SIDE = ("int32", "int32", "int32", "float64", "float64", "float64", "float64")
 
-choose = backend.twin(choose_cpu, choose_gpu, dtypes=_SUBSCRIBER_SIDE + _ACTION_SIDE)
-settled = backend.twin(
+choose: Any = backend.twin(choose_cpu, choose_gpu, dtypes=_SUBSCRIBER_SIDE + _ACTION_SIDE)
+settled: Any = backend.twin(
     settled_cpu,
     settled_gpu,
     dtypes=(*_SUBSCRIBER_SIDE, *_ACTION_SIDE, "float64", "float64", "int16"),
