@@ -24,6 +24,7 @@ randomization/randomseedshift = 1
 MARGINS = (0.0, 1e-9, 1e-7, 1e-5)  # room taken off a limit, as a share of it
 MOST_WHOLE = 1_000_000  # largest coefficient that stays a whole number in SCIP's rows
 MOST_SUM = 1 << 52  # CP-SAT's sums stay far below its 64-bit limit
+LIMB = 1 << 40  # larger sums are kept in two parts
 
 
 @dataclass(frozen=True)
@@ -35,28 +36,46 @@ class Answer:
     bound: int  # no answer is worth more, in units of the values given
 
 
-def shrink(
-    coefficients: Sequence[int], limit: int, *, is_limit: bool = True
-) -> tuple[list[int], int, int]:
-    """Divide whole numbers until their sum fits 64 bits, on the safe side.
+def shrink(values: Sequence[int]) -> tuple[list[int], int]:
+    """Divide whole numbers until their sum is far below 64 bits.
 
-    The common divisor goes first and loses nothing. If the sum is still too large, uses are
-    rounded up, so an answer within the shrunk limit is within the true one.
+    The common divisor goes first and loses nothing. If the sum is still too large, values are
+    rounded up, so that a bound on the shrunk values holds for the true ones.
 
     Returns:
-        the shrunk coefficients, the shrunk limit and the divisor.
+        the shrunk values and the divisor.
     """
-    divisor = 0
-    for c in coefficients:
-        divisor = gcd(divisor, c)
-    divisor = max(divisor, 1)
-    total = sum(abs(c) for c in coefficients) // divisor
+    divisor = max(1, gcd(*values))
+    total = sum(map(abs, values)) // divisor
     while total > MOST_SUM:
         divisor *= 2
         total //= 2
-    if is_limit:
-        return [-(-c // divisor) for c in coefficients], limit // divisor, divisor
-    return [-(-c // divisor) for c in coefficients], 0, divisor
+    return [-(-v // divisor) for v in values], divisor
+
+
+def _add_limit(
+    model: cp_model.CpModel, variables: Sequence[Any], coefficients: Sequence[int], limit: int
+) -> None:
+    """Add ``sum coefficients x <= limit`` exactly, whatever the size of the numbers.
+
+    With coefficients ``high * LIMB + low`` and a whole number ``carry``, it is the same as
+    ``sum low x <= limit_low + LIMB * carry`` and ``sum high x + carry <= limit_high``.
+    """
+    least = sum(min(c, 0) for c in coefficients)
+    most = sum(max(c, 0) for c in coefficients)
+    if most <= limit:
+        return
+    divisor = max(1, gcd(*coefficients))
+    limit = max(limit, least - divisor) // divisor  # below ``least``: never kept, but 64 bits
+    whole = [c // divisor for c in coefficients]
+    if sum(map(abs, whole)) <= MOST_SUM:
+        model.add(cp_model.LinearExpr.weighted_sum(variables, whole) <= limit)
+        return
+    high, low = zip(*(divmod(c, LIMB) for c in whole), strict=True)
+    limit_high, limit_low = divmod(limit, LIMB)
+    carry = model.new_int_var(0, len(whole), "")
+    model.add(cp_model.LinearExpr.weighted_sum([*variables, carry], [*low, -LIMB]) <= limit_low)
+    model.add(cp_model.LinearExpr.weighted_sum([*variables, carry], [*high, 1]) <= limit_high)
 
 
 Uses = Sequence[tuple[Sequence[int], Sequence[int], int]]
@@ -171,11 +190,8 @@ def solve(
         if len(indices) > most:
             model.add(sum(variables[i] for i in indices) <= most)
     for indices, coefficients, limit in uses:
-        small, small_limit, _ = shrink(coefficients, limit)
-        model.add(
-            cp_model.LinearExpr.weighted_sum([variables[i] for i in indices], small) <= small_limit
-        )
-    scaled, _, divisor = shrink(values, 0, is_limit=False)
+        _add_limit(model, [variables[i] for i in indices], coefficients, limit)
+    scaled, divisor = shrink(values)
     model.maximize(cp_model.LinearExpr.weighted_sum(variables, scaled))
     solver = cp_model.CpSolver()
     parameters = solver.parameters
