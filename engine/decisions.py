@@ -156,7 +156,7 @@ def segments(features: Any, table: Any) -> dict[str, list[dict[str, Any]]]:
             continue
         out[column] = [
             {
-                "segment": str(segment),
+                "segment": "unknown" if pd.isna(segment) else str(segment),
                 "subscribers": len(rows),
                 "contacted": int(rows["contacts"].notna().sum()),
                 "contacts": int(rows["contacts"].sum()),

@@ -57,7 +57,7 @@ class Oracle:
         )
         return (*block.arrays(), *(side.asarray(t) for t in tables))
 
-    def choose(self, block: Block, prices: Any) -> tuple[Any, Any]:
+    def choose(self, block: Block, prices: Any) -> Any:
         """Return the block's bundles at the prices and their tally, on the block's side."""
         return choose(*self.arguments(block, prices), self.width)
 
@@ -100,8 +100,8 @@ def scale_of(problem: Problem) -> Any:
 
 
 def typical_value(problem: Problem) -> float:
-    """Return the value of the best typical contact, money: a first radius for the box."""
-    value = problem.value_fixed + problem.value_accept * problem.typical_propensity
+    """Return the most that a typical contact gains or loses, money: the unit of prices."""
+    value = np.abs(problem.value_fixed) + np.abs(problem.value_accept) * problem.typical_propensity
     return float(max(value.max(initial=0), 1) / MICRO)
 
 

@@ -21,6 +21,7 @@ from engine.zoom import Step
 from jobs.tasks import Tasks
 
 ROWS_A_FILE = 1_000_000
+CLEAR_FALL = 0.7
 
 
 @dataclass(frozen=True)
@@ -190,24 +191,27 @@ def _summary(
         ],
         "segments": decisions.segments(_text_columns(files), table),
         "baselines": _baselines(placed, found, certificate, len(table)),
-        "iterations": [
-            {
-                "step": step.step,
-                "reads": step.reads,
-                "bound": step.bound,
-                "value": found.value if step.step == "rounded" else None,
-                "gap": step.gap,
-                "active": step.active,
-                "seconds": step.seconds,
-            }
-            for step in found.iterations
-        ],
+        "iterations": [_told(step, found) for step in _telling(found.iterations)],
         "violations": len(certificate["violations"]),
         "conflict": [asdict(conflict) for conflict in found.conflict],
         "subscribers": subscribers,
         "contacts": len(table),
         "contacted": contacted,
     }
+
+
+def _telling(steps: list[Step]) -> list[Step]:
+    """Return the steps worth showing: the first, the last ones, and each clear fall of the gap."""
+    kept: list[Step] = []
+    for step in steps:
+        if step.step != "zoom" or not kept or step.gap < CLEAR_FALL * kept[-1].gap:
+            kept.append(step)
+    return kept
+
+
+def _told(step: Step, found: Allocation) -> dict[str, Any]:
+    value = found.value if step.step == "rounded" else None
+    return {**asdict(step), "value": value}
 
 
 def _text_columns(files: list[Part]) -> Any:

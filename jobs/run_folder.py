@@ -119,6 +119,6 @@ def _manifest(
 
 
 def _report(folder: Path) -> None:
-    from jobs import report  # draws with Bokeh, which takes a while to import
+    from jobs.report import write  # draws with Bokeh, which takes a while to import
 
-    report.write(folder)
+    write(folder)

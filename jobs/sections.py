@@ -38,9 +38,9 @@ def headline(summary: Mapping[str, Any]) -> list[dict[str, str]]:
         },
         {"name": "Gap", "value": tiny(summary["gap"]), "note": "(bound − value) / bound"},
         {
-            "name": "Certified by",
-            "value": summary["bound_by"],
-            "note": f"{count(summary['violations'])} violations of limits and policies",
+            "name": "Violations",
+            "value": count(summary["violations"]),
+            "note": f"of limits and policies; bound by {summary['bound_by']}",
         },
         {
             "name": "Contacted",
@@ -74,7 +74,7 @@ def _conflict(summary: Mapping[str, Any]) -> Section:
         for c in summary["conflict"]
     ]
     head = columns("constraint", "#limit", "#smallest relaxation", "~what it means")
-    text = "No allocation keeps all of these limits together. Relaxing any one of them is enough."
+    text = "No allocation keeps all of these limits together; what would make room for one:"
     table = Table("Constraints in conflict", head, rows)
     return Section("conflict", "Limits in conflict", text, [Panel(table=table)])
 
@@ -209,7 +209,7 @@ def _convergence(
     )
     panel = Panel(table=Table("Steps; open: subscribers not settled yet", head, cells))
     goal = f" The dashed line is the tolerance, {tolerance:.0e}." if tolerance and drawn else ""
-    text = f"One read is one pass over all propensities.{goal}"
+    text = f"Zoom: how far the bound may still fall; rounded: the answer. A read is a pass over all.{goal}"
     if drawn:
         first, last = drawn[0], drawn[-1]
         alt = f"The gap falls from {tiny(first['gap'])} to {tiny(last['gap'])} "
