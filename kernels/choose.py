@@ -28,10 +28,10 @@ CHUNK = 16_384  # subscribers a thread takes at a time
 
 
 @numba.njit(cache=True, nogil=True)
-def _fits(
-    bundle: Any, count: int, a: int, s: int, channel_most: Any, category_most: Any, offer: Any,
-    channel: Any, category: Any,
-) -> bool:  # fmt: skip
+def _fits(bundle: Any, count: int, a: int, s: int, caps: Any, kinds: Any) -> bool:
+    """May action ``a`` join the first ``count`` actions of ``bundle``?"""
+    channel_most, category_most = caps
+    offer, channel, category = kinds
     in_channel = in_category = 0
     for i in range(count):
         b = bundle[i]
@@ -45,10 +45,9 @@ def _fits(
 
 
 @numba.njit(cache=True, nogil=True)
-def _candidates(
-    surplus: Any, t: int, most: int, channel: Any, category: Any, order: Any, ranked: Any
-) -> int:
+def _candidates(surplus: Any, t: int, most: int, kinds: Any, order: Any, ranked: Any) -> int:
     """Sort the positive surpluses, best first, and drop those that ``most`` better dominate."""
+    _, channel, category = kinds
     count = 0
     for a in range(surplus.shape[0]):
         value = surplus[a, t]
@@ -75,18 +74,16 @@ def _candidates(
     return kept
 
 
+# Elements are copied in loops: Numba takes eight seconds to compile an assignment to a slice.
 @numba.njit(cache=True, nogil=True)
 def _best_bundle(
-    surplus: Any, t: int, s: int, most: int, channel_most: Any, category_most: Any, offer: Any,
-    channel: Any, category: Any, order: Any, ranked: Any, best: Any,
-) -> None:  # fmt: skip
-    count = _candidates(surplus, t, most, channel, category, order, ranked)
-    follow = np.zeros(most + 1, np.int64)
-    bundle = np.zeros(most, np.int64)
-    total = np.zeros(most + 1, np.float64)
-    best[:] = NO_ACTION
+    surplus: Any, t: int, s: int, most: int, caps: Any, kinds: Any, scratch: Any, best: Any
+) -> None:
+    order, ranked, follow, bundle, total = scratch
+    count = _candidates(surplus, t, most, kinds, order, ranked)
     best_total = 0.0
     depth = 0
+    follow[0], total[0] = 0, 0.0
     while depth >= 0:
         i = follow[depth]
         is_open = depth < most and i < count
@@ -99,16 +96,14 @@ def _best_bundle(
             depth -= 1
             continue
         follow[depth] = i + 1
-        if not _fits(
-            bundle, depth, order[i], s, channel_most, category_most, offer, channel, category
-        ):
+        if not _fits(bundle, depth, order[i], s, caps, kinds):
             continue
         bundle[depth] = order[i]
         reached = total[depth] + ranked[i]
         if reached > best_total:
             best_total = reached
-            best[:] = NO_ACTION
-            best[: depth + 1] = bundle[: depth + 1]
+            for d in range(best.size):
+                best[d] = bundle[d] if d <= depth else NO_ACTION
         depth += 1
         follow[depth] = i + 1
         total[depth] = reached
@@ -137,18 +132,14 @@ def _surplus_tile(
 
 @numba.njit(cache=True, nogil=True)
 def _best_of(
-    surplus: Any, t: int, s: int, most: int, channel_most: Any, category_most: Any, offer: Any,
-    channel: Any, category: Any, order: Any, ranked: Any, best: Any,
-) -> None:  # fmt: skip
+    surplus: Any, t: int, s: int, most: int, caps: Any, kinds: Any, scratch: Any, best: Any
+) -> None:
+    for i in range(best.size):
+        best[i] = NO_ACTION
     if most > 1:
-        _best_bundle(
-            surplus, t, s, most, channel_most, category_most, offer, channel, category, order,
-            ranked, best,
-        )  # fmt: skip
-        return
-    best[:] = NO_ACTION
-    best_surplus = 0.0
-    if most > 0:
+        _best_bundle(surplus, t, s, most, caps, kinds, scratch, best)
+    elif most > 0:
+        best_surplus = 0.0
         for a in range(surplus.shape[0]):
             if surplus[a, t] > best_surplus:
                 best_surplus = surplus[a, t]
@@ -156,23 +147,28 @@ def _best_of(
 
 
 @numba.njit(cache=True, nogil=True)
+def _scratch(actions: int, width: int) -> Any:
+    """Return room for one search: candidates, their surpluses, and the path through them."""
+    return (
+        np.empty(actions, np.int64), np.empty(actions, np.float64), np.empty(width + 1, np.int64),
+        np.empty(width + 1, np.int64), np.empty(width + 1, np.float64),
+    )  # fmt: skip
+
+
+@numba.njit(cache=True, nogil=True)
 def _choose_rows(
-    propensity: Any, weight: Any, group: Any, most: Any, channel_most: Any, category_most: Any,
-    offer: Any, channel: Any, category: Any, tables: Any, begin: int, end: int, chosen: Any,
-    tally: Any,
+    propensity: Any, weight: Any, group: Any, most: Any, caps: Any, kinds: Any, tables: Any,
+    begin: int, end: int, chosen: Any, tally: Any,
 ) -> None:  # fmt: skip
     actions = propensity.shape[0]
     surplus = np.empty((actions, TILE), np.float64)
-    order, ranked = np.empty(actions, np.int64), np.empty(actions, np.float64)
+    scratch = _scratch(actions, chosen.shape[0])
     best = np.empty(chosen.shape[0], np.int64)
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
         _surplus_tile(propensity, weight, group, low, high, tables, surplus)
         for s in range(low, high):
-            _best_of(
-                surplus, s - low, s, most[s], channel_most, category_most, offer, channel,
-                category, order, ranked, best,
-            )  # fmt: skip
+            _best_of(surplus, s - low, s, most[s], caps, kinds, scratch, best)
             for i in range(best.size):
                 a = best[i]
                 chosen[i, s] = a
@@ -187,13 +183,12 @@ def _choose_rows(
 
 @numba.njit(cache=True, nogil=True)
 def _settled_rows(
-    propensity: Any, weight: Any, group: Any, most: Any, channel_most: Any, category_most: Any,
-    offer: Any, channel: Any, category: Any, tables: Any, spread_fixed: Any, spread_accept: Any,
-    chosen: Any, begin: int, end: int, still: Any,
+    propensity: Any, weight: Any, group: Any, most: Any, caps: Any, kinds: Any, tables: Any,
+    spread_fixed: Any, spread_accept: Any, chosen: Any, begin: int, end: int, still: Any,
 ) -> None:  # fmt: skip
     actions = propensity.shape[0]
     surplus = np.empty((actions, TILE), np.float64)
-    order, ranked = np.empty(actions, np.int64), np.empty(actions, np.float64)
+    scratch = _scratch(actions, chosen.shape[0])
     best = np.empty(chosen.shape[0], np.int64)
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
@@ -206,10 +201,7 @@ def _settled_rows(
                     if chosen[i, s] == a:
                         spread = -spread
                 surplus[a, s - low] += spread
-            _best_of(
-                surplus, s - low, s, most[s], channel_most, category_most, offer, channel,
-                category, order, ranked, best,
-            )  # fmt: skip
+            _best_of(surplus, s - low, s, most[s], caps, kinds, scratch, best)
             same = True
             for i in range(best.size):
                 found = False
@@ -268,14 +260,14 @@ def choose_cpu(
     """
     subscribers = propensity.shape[1]
     chosen = np.empty((width, subscribers), np.int16)
-    tables = (value_fixed, value_accept, price_fixed, price_accept)
+    rows = backend.read_only(propensity, weight, group, most)
+    caps = backend.read_only(channel_most, category_most)
+    kinds = backend.read_only(offer, channel, category)
+    tables = backend.read_only(value_fixed, value_accept, price_fixed, price_accept)
 
     def work(begin: int, end: int) -> Any:
         tally = np.zeros((4, *price_fixed.shape), np.int64)
-        _choose_rows(
-            propensity, weight, group, most, channel_most, category_most, offer, channel,
-            category, tables, begin, end, chosen, tally,
-        )  # fmt: skip
+        _choose_rows(*rows, caps, kinds, tables, begin, end, chosen, tally)
         return tally
 
     tally = np.zeros((4, *price_fixed.shape), np.int64)
@@ -334,14 +326,15 @@ def settled_cpu(
         still: [S] uint8, 1 where the bundle is settled.
     """
     still = np.empty(propensity.shape[1], np.uint8)
-    tables = (value_fixed, value_accept, price_fixed, price_accept)
+    rows = backend.read_only(propensity, weight, group, most)
+    caps = backend.read_only(channel_most, category_most)
+    kinds = backend.read_only(offer, channel, category)
+    tables = backend.read_only(value_fixed, value_accept, price_fixed, price_accept)
+    held = backend.read_only(spread_fixed, spread_accept, chosen)
     _each_chunk(
         propensity.shape[1],
-        lambda begin, end: _settled_rows(
-            propensity, weight, group, most, channel_most, category_most, offer, channel,
-            category, tables, spread_fixed, spread_accept, chosen, begin, end, still,
-        ),
-    )  # fmt: skip
+        lambda begin, end: _settled_rows(*rows, caps, kinds, tables, *held, begin, end, still),
+    )
     return still
 
 
