@@ -97,8 +97,8 @@ def _least(problem: Problem, range_: tuple[Any, Any]) -> Dual:
         return count >= EVALUATIONS
 
     return minimise_dual(
-        oracle.evaluate, limit, range_[0], scale=scale_of(bare), range_=range_, radius=1.0,
-        tolerance=1e-7, is_done=is_done,
+        oracle.evaluate, limit, range_[0], scale=scale_of(bare), unit=1.0,
+        range_=range_, radius=1.0, tolerance=1e-7, is_done=is_done,
     )  # fmt: skip
 
 

@@ -34,7 +34,10 @@ WARM = (
     "use_dual_simplex: true, use_preprocessing: false, random_seed: 1, "
     "max_number_of_iterations: 5000"
 )
-COLD = "use_dual_simplex: false, use_preprocessing: true, random_seed: 1"
+COLD = (
+    "use_dual_simplex: false, use_preprocessing: true, random_seed: 1, "
+    "max_number_of_iterations: 50000, change_status_to_imprecise: false"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,20 +100,28 @@ class Master:
     """The cutting-plane model of the dual, as a linear program that only grows."""
 
     def __init__(
-        self, limit: Any, scale: Any, *, range_: tuple[Any, Any], trust: Trust, groups: int
+        self,
+        limit: Any,
+        scale: Any,
+        *,
+        unit: float,
+        range_: tuple[Any, Any],
+        trust: Trust,
+        groups: int,
     ) -> None:
         """Start with the cut of the empty bundle, ``D_g >= 0``.
 
         Args:
             limit: [K] float64, units of the constraint.
             scale: [K] float64, > 0, units of the constraint that a typical contact uses; the
-                model's variables are money per such contact.
+                model's prices are those of such a contact.
+            unit: money, what a typical contact is worth: the model's money.
             range_: [K] float64 twice, smallest and largest price, money per unit.
             trust: prices stay within it.
             groups: G.
         """
         self.solver = pywraplp.Solver.CreateSolver("GLOP")
-        self.scale, self.range, self.trust = scale, range_, trust
+        self.scale, self.unit, self.range, self.trust = scale, unit, range_, trust
         infinity = self.solver.infinity()
         self.price = [self.solver.NumVar(0, infinity, f"price_{k}") for k in range(len(limit))]
         self.loss = [self.solver.NumVar(0, infinity, f"class_{g}") for g in range(groups)]
@@ -121,7 +132,9 @@ class Master:
             objective.SetCoefficient(variable, 1.0)
         objective.SetMinimization()
         for row, centre, spread in zip(trust.rows, trust.centre, trust.spread, strict=True):
-            limits = self.solver.Constraint(float(centre - spread), float(centre + spread))
+            limits = self.solver.Constraint(
+                float((centre - spread) / unit), float((centre + spread) / unit)
+            )
             for k in np.flatnonzero(row):
                 limits.SetCoefficient(self.price[k], float(row[k] / scale[k]))
         self.cuts: list[tuple[int, int, Any]] = []
@@ -137,7 +150,7 @@ class Master:
             column = scaled[:, g]
             if evaluation.value[g] == 0.0 and not column.any():
                 continue  # the empty bundle's cut is there from the start
-            cut = self.solver.Constraint(float(evaluation.value[g]), infinity)
+            cut = self.solver.Constraint(float(evaluation.value[g] / self.unit), infinity)
             cut.SetCoefficient(variable, 1.0)
             for k in np.flatnonzero(column):
                 cut.SetCoefficient(self.price[k], float(column[k]))
@@ -145,8 +158,9 @@ class Master:
 
     def solve(self, centre: Any, radius: float) -> tuple[Any, float, bool]:
         """Return prices, the model's minimum in the box, and whether it is off all faces."""
-        lowest, highest = (bound * self.scale for bound in self.range)
-        middle = centre * self.scale
+        scale, radius = self.scale / self.unit, radius / self.unit
+        lowest, highest = (bound * scale for bound in self.range)
+        middle = centre * scale
         lower = np.maximum(lowest, middle - radius)
         upper = np.minimum(highest, middle + radius)
         for k, variable in enumerate(self.price):
@@ -163,9 +177,9 @@ class Master:
         on_face = ((scaled <= lower + slack) & (lower > lowest)) | (
             (scaled >= upper - slack) & (upper < highest)
         )
-        prices = np.clip(scaled / self.scale, *self.range)
+        prices = np.clip(scaled / scale, *self.range)
         is_inside = not on_face.any() and (not len(self.trust.rows) or self.trust.is_inside(prices))
-        return prices, float(self.solver.Objective().Value()), is_inside
+        return prices, float(self.solver.Objective().Value()) * self.unit, is_inside
 
     def mix(self) -> dict[tuple[int, int], float]:
         """Return the multipliers of the cuts at the last solution, by (evaluation, class)."""
@@ -183,6 +197,7 @@ def minimise_dual(
     start: Any,
     *,
     scale: Any,
+    unit: float,
     range_: tuple[Any, Any],
     radius: float,
     tolerance: float,
@@ -200,6 +215,7 @@ def minimise_dual(
         limit: [K] float64.
         start: [K] float64, first prices, >= 0.
         scale: [K] float64, as in :class:`Master`.
+        unit: money, as in :class:`Master`.
         range_: [K] float64 twice, as in :class:`Master`.
         radius: half the side of the first box, money per contact.
         tolerance: as above.
@@ -212,7 +228,8 @@ def minimise_dual(
     """
     best = evaluate(np.clip(start, *range_))
     best_dual = best.dual(limit)
-    master = Master(limit, scale, range_=range_, trust=trust, groups=len(best.value))
+    groups = len(best.value)
+    master = Master(limit, scale, unit=unit, range_=range_, trust=trust, groups=groups)
     for evaluation in (*known, best):
         master.add(evaluation)
     while True:

@@ -11,7 +11,7 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -25,6 +25,7 @@ from kernels.backend import library, to_cpu
 from kernels.choose import choose, settled
 
 SPREAD = 4.0  # spreads are this many times the difference between the two samples' prices
+DUST = 1e-3  # prices below this share of a typical value are tried as zero
 WIDEN = 2.0  # spreads grow by this when the minimum is on the region's face
 MOST_SETTLINGS = 8
 MOST_EVALUATIONS = 400  # of one minimisation
@@ -71,6 +72,7 @@ def sampled_prices(
             problem.limit / MICRO * picked,
             found[0] if found else np.zeros(len(problem.rows)),
             scale=scale_of(problem),
+            unit=typical_value(problem),
             range_=price_range(problem),
             radius=typical_value(problem) * (0.02 if found else 0.1),
             tolerance=1e-5,
@@ -142,19 +144,34 @@ def zoom(
             return count >= MOST_EVALUATIONS or perf_counter() > deadline
 
         dual = minimise_dual(
-            oracle.evaluate, limit, prices, scale=scale, range_=price_range(problem), radius=radius,
-            tolerance=tolerance, trust=_trust(full, prices, spread), known=known,
+            oracle.evaluate, limit, prices, scale=scale, unit=typical_value(problem),
+            range_=price_range(problem), radius=radius, tolerance=tolerance,
+            trust=_trust(full, prices, spread), known=known,
             is_done=is_done,
         )  # fmt: skip
         reads += (len(dual.evaluations) - len(known)) * weight
         if dual.is_inside or last or perf_counter() > deadline:
-            bound = full.evaluate(dual.prices).dual(limit)
+            clean, bound = _without_dust(full, dual, tolerance)
             seconds = perf_counter() - began
-            tell(Step("bound", reads + 1, bound, dual.gap, oracle.subscribers, seconds))
-            return Zoomed(dual, bound, oracle, fixed, open_rows, reads + 1)
+            tell(Step("bound", reads + 2, bound, dual.gap, oracle.subscribers, seconds))
+            return Zoomed(clean, bound, oracle, fixed, open_rows, reads + 2)
         spread = (WIDEN * spread[0], WIDEN * spread[1])
         prices, known = dual.prices, dual.evaluations
     raise AssertionError("the last attempt always returns")
+
+
+def _without_dust(full: Oracle, dual: Dual, tolerance: float) -> tuple[Dual, float]:
+    """Set prices next to nothing to zero if the bound is as good, and return the bound.
+
+    A limit with room to spare has a price of zero; the search only comes close to it.
+    """
+    limit = full.problem.limit / MICRO
+    dust = dual.prices * scale_of(full.problem) < DUST * typical_value(full.problem)
+    prices = np.where(dust, 0.0, dual.prices)
+    bounds = [full.evaluate(p).dual(limit) for p in (dual.prices, prices)]
+    if bounds[1] <= bounds[0] + tolerance * max(1.0, abs(bounds[0])):
+        return replace(dual, prices=prices), bounds[1]
+    return dual, bounds[0]
 
 
 def _trust(full: Oracle, prices: Any, spread: tuple[Any, Any]) -> Trust:
