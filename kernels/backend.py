@@ -19,7 +19,7 @@ except ImportError:  # a machine without CuPy is a CPU machine
     cupy, HAS_GPU = None, False
 
 HERE = Path(__file__).parent
-THREADS = 256
+THREADS, MOST_BLOCKS = 256, 65_535
 CUDA_OPTIONS = ("--std=c++17", "--fmad=false")
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -98,4 +98,4 @@ def cuda_function(source: str, name: str) -> Any:
 def launch(kernel: Any, rows: int, *arguments: Any) -> None:
     """Run ``kernel`` with one thread per row; the kernel's own loop takes the rest."""
     if rows:
-        kernel((min(-(-rows // THREADS), 65_535),), (THREADS,), arguments)
+        kernel((min(-(-rows // THREADS), MOST_BLOCKS),), (THREADS,), arguments)

@@ -30,13 +30,44 @@ DEVICE bool fits(const Row& row, const int* bundle, int count, int a) {
            in_category < row.category_most[row.category[a] * row.subscribers + row.s];
 }
 
+// Surplus of an action at the prices, money.
+struct AtPrices {
+    const Row& row;
+    const double *value_fixed, *value_accept, *price_fixed, *price_accept;  // of this group
+    double weight;
+
+    DEVICE double operator()(int a) const {
+        const double p = row.propensity[a * row.subscribers + row.s];
+        return (weight * value_fixed[a] - price_fixed[a]) +
+               (weight * value_accept[a] - price_accept[a]) * p;
+    }
+};
+
+// The least that a chosen action's surplus may fall to, the most that another's may rise to.
+struct AtWorst {
+    const AtPrices& at_prices;
+    const double *spread_fixed, *spread_accept;  // of this group
+    const short* chosen;                         // [Q, S]
+    int width;                                   // Q
+
+    DEVICE double operator()(int a) const {
+        const Row& row = at_prices.row;
+        const double p = row.propensity[a * row.subscribers + row.s];
+        double spread = spread_fixed[a] + spread_accept[a] * p;
+        for (int i = 0; i < width; ++i)
+            if (chosen[i * row.subscribers + row.s] == a) spread = -spread;
+        return at_prices(a) + spread;
+    }
+};
+
 // Sort the positive surpluses, best first (ties: lowest action), and drop each action that `most`
 // better ones of the same channel and category dominate.
-DEVICE int candidates(const Row& row, const double* surplus, int actions, int most,
-                      int* order, double* sorted) {
+template <class Surplus>
+DEVICE int candidates(const Row& row, const Surplus& surplus, int actions, int most,
+                      short* order, double* sorted) {
     int count = 0;
     for (int a = 0; a < actions; ++a) {
-        const double value = surplus[a];
+        const double value = surplus(a);
         if (!(value > 0.0)) continue;  // NaN: not open
         int place = count;
         while (place > 0 && sorted[place - 1] < value) {
@@ -45,7 +76,7 @@ DEVICE int candidates(const Row& row, const double* surplus, int actions, int mo
             --place;
         }
         sorted[place] = value;
-        order[place] = a;
+        order[place] = (short)a;
         ++count;
     }
     int kept = 0;
@@ -65,14 +96,14 @@ DEVICE int candidates(const Row& row, const double* surplus, int actions, int mo
 
 // Exact search for the best bundle of at most `most` actions: depth first over the sorted
 // candidates; a branch ends when even `most` copies of its next candidate cannot beat the best.
-DEVICE void best_bundle(const Row& row, const double* surplus, int actions, int most, int width,
+template <class Surplus>
+DEVICE void best_bundle(const Row& row, const Surplus& surplus, int actions, int most, int width,
                         int* best) {
-    int order[MOST_ACTIONS];
+    short order[MOST_ACTIONS];
     double sorted[MOST_ACTIONS];
     const int count = candidates(row, surplus, actions, most, order, sorted);
     int next[MOST_BUNDLE + 1], bundle[MOST_BUNDLE];
     double sum[MOST_BUNDLE + 1];
-    for (int i = 0; i < width; ++i) best[i] = -1;
     double best_sum = 0.0;
     int depth = 0;
     next[0] = 0;
@@ -103,19 +134,23 @@ DEVICE void best_bundle(const Row& row, const double* surplus, int actions, int 
     }
 }
 
-DEVICE void best_of(const Row& row, const double* surplus, int actions, int most, int width,
+// One action takes one pass and no memory of its own, for any number of actions.
+template <class Surplus>
+DEVICE void best_of(const Row& row, const Surplus& surplus, int actions, int most, int width,
                     int* best) {
+    for (int i = 0; i < width; ++i) best[i] = -1;
     if (most > 1) {
         best_bundle(row, surplus, actions, most, width, best);
         return;
     }
-    for (int i = 0; i < width; ++i) best[i] = -1;
     double best_surplus = 0.0;
-    for (int a = 0; a < actions && most > 0; ++a)
-        if (surplus[a] > best_surplus) {  // strict: the first of equals wins
-            best_surplus = surplus[a];
+    for (int a = 0; a < actions && most > 0; ++a) {
+        const double value = surplus(a);
+        if (value > best_surplus) {  // strict: the first of equals wins
+            best_surplus = value;
             best[0] = a;
         }
+    }
 }
 
 extern "C" __global__ void choose(
@@ -144,12 +179,8 @@ extern "C" __global__ void choose(
                          subscribers, s};
         const long long table = (long long)group[s] * actions;
         const double w = weight[s];
-        double surplus[MOST_ACTIONS];
-        for (int a = 0; a < actions; ++a) {
-            const double p = propensity[a * subscribers + s];
-            surplus[a] = (w * value_fixed[a] - price_fixed[table + a]) +
-                         (w * value_accept[a] - price_accept[table + a]) * p;
-        }
+        const AtPrices surplus = {row, value_fixed, value_accept, price_fixed + table,
+                                  price_accept + table, w};
         int best[MOST_BUNDLE];
         best_of(row, surplus, actions, most[s], width, best);
         for (int i = 0; i < width; ++i) {
@@ -193,16 +224,10 @@ extern "C" __global__ void settled(
         const Row row = {propensity, channel_most, category_most, offer, channel, category,
                          subscribers, s};
         const long long table = (long long)group[s] * actions;
-        const double w = weight[s];
-        double surplus[MOST_ACTIONS];
-        for (int a = 0; a < actions; ++a) {
-            const double p = propensity[a * subscribers + s];
-            double spread = spread_fixed[table + a] + spread_accept[table + a] * p;
-            for (int i = 0; i < width; ++i)
-                if (chosen[i * subscribers + s] == a) spread = -spread;
-            surplus[a] = (w * value_fixed[a] - price_fixed[table + a]) +
-                         (w * value_accept[a] - price_accept[table + a]) * p + spread;
-        }
+        const AtPrices at_prices = {row, value_fixed, value_accept, price_fixed + table,
+                                    price_accept + table, weight[s]};
+        const AtWorst surplus = {at_prices, spread_fixed + table, spread_accept + table, chosen,
+                                 width};
         int best[MOST_BUNDLE];
         best_of(row, surplus, actions, most[s], width, best);
         bool same = true;  // as sets: the same number of actions, each among the chosen

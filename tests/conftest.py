@@ -1,6 +1,7 @@
 """Every kernel test runs on every backend that this machine has."""
 
 import ctypes
+import itertools
 import shutil
 import subprocess
 import tempfile
@@ -66,21 +67,34 @@ def host_library(source: str) -> ctypes.CDLL:
     return ctypes.CDLL(str(out))
 
 
-def host_launch(source: str, name: str) -> Callable[..., None]:
-    """Return the C++ build of a kernel, called with NumPy arrays and NumPy scalars in order."""
-    ctype = {"int64": ctypes.c_longlong, "int32": ctypes.c_int, "float64": ctypes.c_double}
+class Place(ctypes.Structure):
+    """An index of the emulated grid, as in portable.cuh."""
 
-    def call(*arguments: Any) -> None:
-        getattr(host_library(source), name)(
-            *(
-                a.ctypes.data_as(ctypes.c_void_p)
-                if isinstance(a, np.ndarray)
-                else ctype[a.dtype.name](a)
-                for a in arguments
-            )
-        )
+    _fields_ = [("x", ctypes.c_uint)]
 
-    return call
+
+CTYPES = {"int64": ctypes.c_longlong, "int32": ctypes.c_int, "float64": ctypes.c_double}
+
+
+def host_function(source: str, name: str) -> Callable[..., None]:
+    """Return the C++ build of a kernel, launched as CuPy launches one: every thread in turn."""
+    library = host_library(source)
+    kernel = getattr(library, name)
+    names = ("gridDim", "blockDim", "blockIdx", "threadIdx")
+    blocks, threads, block, thread = (Place.in_dll(library, place) for place in names)
+
+    def launch(grid: tuple[int], size: tuple[int], arguments: tuple[Any, ...]) -> None:
+        converted = [
+            a.ctypes.data_as(ctypes.c_void_p)
+            if isinstance(a, np.ndarray)
+            else CTYPES[a.dtype.name](a)
+            for a in arguments
+        ]
+        (blocks.x,), (threads.x,) = grid, size
+        for block.x, thread.x in itertools.product(range(*grid), range(*size)):
+            kernel(*converted)
+
+    return launch
 
 
 class HostCupy:
@@ -90,7 +104,13 @@ class HostCupy:
         return getattr(np, name)
 
 
-def run_on(side: str, name: str, monkeypatch: pytest.MonkeyPatch, *values: Any) -> Any:
+def run_on(
+    side: str,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *values: Any,
+    grid: tuple[int, int] = (2, 2),  # fewer threads than rows, so that a thread takes several
+) -> Any:
     """Run operation ``name`` on one backend: its CPU twin, its CUDA code as C++, or the GPU."""
     cpu, gpu = backend.TWINS[name]
     if side == "cpu":
@@ -98,12 +118,15 @@ def run_on(side: str, name: str, monkeypatch: pytest.MonkeyPatch, *values: Any) 
     if side == "host":
         with monkeypatch.context() as patch:
             patch.setattr(backend, "cupy", HostCupy())
-            patch.setattr(backend, "cuda_function", host_launch)
-            patch.setattr(backend, "launch", lambda kernel, rows, *a: kernel(*a) if rows else None)
+            patch.setattr(backend, "cuda_function", host_function)
+            patch.setattr(backend, "MOST_BLOCKS", grid[0])
+            patch.setattr(backend, "THREADS", grid[1])
             return gpu(*values)
     moved = [backend.to_gpu(v) if isinstance(v, np.ndarray) else v for v in values]
     result = gpu(*moved)
-    return tuple(map(backend.to_cpu, result)) if isinstance(result, tuple) else backend.to_cpu(result)
+    if isinstance(result, tuple):
+        return tuple(map(backend.to_cpu, result))
+    return backend.to_cpu(result)
 
 
 @pytest.fixture(params=BACKENDS)
