@@ -35,10 +35,10 @@ WEIGHTS = {
 
 
 @st.composite
-def small_problems(draw, *, with_minimums=True):
+def small_problems(draw, *, with_minimums=True, palettes=None):
     """A problem of up to six subscribers in up to three blocks."""
     subscribers = draw(st.sampled_from([0, 1, 2, 3, 5, 6, 2, 3, 5, 6]))
-    palettes = [
+    palettes = palettes or [
         draw(st.sampled_from(p))
         for p in (["ties", "odd", "ties", "one", "none", "odd"], list(MONEY), list(WEIGHTS))
     ]
@@ -46,12 +46,14 @@ def small_problems(draw, *, with_minimums=True):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = [int(rng.integers(1, n + 1)) for n in (3, 3, 2, 3, 3)]
     kinds = rng.choice(["contacts", "acceptances", "cost", "value"], limits).tolist()
-    problem = _unlimited(rng, subscribers, *shape, *palettes)
+    problem = _unlimited(rng, subscribers, shape, palettes)
     limited = _with_limits(rng, problem, kinds, palettes[1], with_minimums=with_minimums)
     return rearranged(limited, rng, draw(st.integers(1, 3)))
 
 
-def _unlimited(rng, subscribers, offers, channels, categories, groups, width, p, money, weight):
+def _unlimited(rng, subscribers, shape, palettes):
+    offers, channels, categories, groups, width = shape
+    p, money, weight = palettes
     pairs = [(o, c) for o in range(offers) for c in range(channels)]
     most = min(len(pairs), MOST_ACTIONS[subscribers])
     count = rng.integers((most + 1) // 2, most + 1)
@@ -155,7 +157,7 @@ def realistic(subscribers, *, seed=0, offers=7, channels=3, width=2, minimums=Tr
         *((f"segment_{g}", "contacts", one, zero, np.arange(segments * split) // split == g,
            subscribers / segments * rng.uniform(0.3, 0.6)) for g in range(segments)),
         *((f"minimum_{o}", "contacts", (offer == o) * -one, zero, everyone,
-           -0.03 * subscribers) for o in range(0, offers * minimums, 3)),
+           -np.floor(0.03 * subscribers)) for o in range(0, offers * minimums, 3)),
     ]  # fmt: skip
     names, measures, fixed, accept, in_scope, limit = zip(*limits, strict=True)
     problem = Problem(
@@ -279,13 +281,18 @@ def value_of(problem, chosen):
     return value
 
 
-def best_by_scip(problem):
-    """Return the most value, money, by SCIP over the pairs; None: infeasible."""
-    solver = pywraplp.Solver.CreateSolver("SCIP")
+def best_by_ortools(problem, backend):
+    """Return the most value, money, of the plain model over the pairs; None: infeasible.
+
+    Args:
+        problem: the problem.
+        backend: SCIP for whole contacts, GLOP for shares of them.
+    """
+    solver = pywraplp.Solver.CreateSolver(backend)
     uses = [solver.Constraint(-solver.infinity(), limit / MICRO) for limit in problem.limit]
     solver.Objective().SetMaximization()
     for subscriber in in_words(problem):
-        taken = {a: solver.BoolVar("") for a in subscriber["p"]}
+        taken = {a: solver.IntVar(0, 1, "") for a in subscriber["p"]}
         solver.Add(sum(taken.values()) <= subscriber["most"])
         for of, caps in (
             (problem.offer, [1] * (max(problem.offer) + 1)),

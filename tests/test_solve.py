@@ -1,0 +1,194 @@
+"""The solver against every outcome listed, against plain models, and against itself rearranged."""
+
+from dataclasses import replace
+from fractions import Fraction
+from time import perf_counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.errors import AllocationError
+from engine.problem import VALUE_UNIT, Block, Problem, Row
+from engine.settings.job import Solver
+from engine.solve import Status, solve
+from tests import problems
+from tests.problems import MICRO
+
+TIGHT = Solver(gap_tolerance=1e-9)
+ROUNDED = Solver(gap_tolerance=1e-9, exact_pairs=0)
+# The bound is summed in float64: a few units in the last place per subscriber.
+ROUNDING = Fraction(1, 10**12)
+
+
+def is_bound(bound, best):
+    """Whether no allocation worth ``best`` whole units is above the bound."""
+    return Fraction(bound) + ROUNDING * max(1, abs(Fraction(bound))) >= Fraction(best, VALUE_UNIT)
+
+
+@settings(max_examples=150)
+@given(problems.small_problems())
+def test_small_problems_are_solved_to_the_optimum(problem):
+    best = problems.optimum(problem)
+    found = solve(problem, TIGHT)
+    assert (found.status == Status.INFEASIBLE) == (best is None)
+    assert bool(found.conflict) == (best is None)
+    if best is None:
+        assert not any((bundles >= 0).any() for bundles in found.chosen)
+        return
+    assert problems.value_of(problem, found.chosen) == best
+    assert found.value == best / VALUE_UNIT
+    assert is_bound(found.bound, best) and is_bound(found.dual_bound, best)
+
+
+@settings(max_examples=100)
+@given(problems.small_problems())
+def test_prices_and_rounding_are_between_nothing_and_the_bound(problem):
+    best = problems.optimum(problem)
+    try:
+        found = solve(problem, ROUNDED)
+    except AllocationError as error:  # whole contacts alone may be impossible: the dual can't tell
+        assert "raise solver.time_limit_s" in str(error)
+        return
+    if found.status == Status.INFEASIBLE:
+        assert best is None
+        return
+    value = problems.value_of(problem, found.chosen)
+    assert best is not None and value <= best and is_bound(found.bound, best)
+    assert found.value == value / VALUE_UNIT
+    assert found.gap >= -ROUNDING
+    if found.status == Status.OPTIMAL:
+        assert best - value <= 1e-9 * max(1.0, abs(found.bound)) * VALUE_UNIT
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_scip_finds_nothing_better(seed):
+    problem = problems.realistic(40, seed=seed, offers=4, minimums=seed % 2 == 0)
+    best = problems.best_by_ortools(problem, "SCIP")
+    found = solve(problem, TIGHT)
+    value = problems.value_of(problem, found.chosen) / VALUE_UNIT
+    # SCIP accepts a limit passed by 1e-6 of it, and a gap as small.
+    assert value == pytest.approx(best, rel=2e-6) and found.bound == pytest.approx(best, rel=2e-6)
+
+
+@settings(max_examples=40)
+@given(problems.small_problems(), st.integers(0, 99), st.integers(1, 8), st.sampled_from([0, 20_000]))
+def test_any_order_and_any_blocks_give_the_same_bits(problem, seed, blocks, exact_pairs):
+    solver = Solver(exact_pairs=exact_pairs)
+    moved = problems.rearranged(problem, np.random.default_rng(seed), blocks)
+    assert_same(answer(problem, solver), answer(moved, solver))
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_any_order_and_any_blocks_give_the_same_bits_when_most_settle(width):
+    problem = problems.realistic(3_000, seed=3, width=width)
+    solver = Solver.model_construct(sample=200, exact_pairs=0)
+    first = answer(problem, solver)
+    for blocks in (3, 8):
+        moved = problems.rearranged(problem, np.random.default_rng(blocks), blocks)
+        assert_same(first, answer(moved, solver))
+
+
+def answer(problem, solver):
+    try:
+        found = solve(problem, solver)
+    except AllocationError as error:
+        return str(error)
+    bundles = problems.bundles_by_key(problem, found.chosen)
+    best = problems.bundles_by_key(problem, found.best)
+    numbers = (found.status, found.value, found.bound, found.dual_bound, found.prices.tolist())
+    return numbers, bundles, best, found.conflict
+
+
+def assert_same(first, second):
+    assert first == second
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_thousands_of_subscribers_leave_a_small_gap(seed):
+    problem = problems.realistic(2_000 + 1_000 * seed, seed=seed, width=1 + seed % 3)
+    found = solve(problem, Solver(sample=200, exact_pairs=0))
+    assert found.status == Status.OPTIMAL
+    assert found.value == problems.value_of(problem, found.chosen) / VALUE_UNIT
+    assert -1e-12 <= found.gap <= 1e-4
+    assert found.bound == found.dual_bound
+
+
+def line(subscribers, *, rows=(), fixed=MICRO, p=0.5):
+    """Return a problem of one action: everybody is worth the same."""
+    block = Block(
+        np.arange(subscribers, dtype=np.int64),
+        np.full((1, subscribers), p, np.float32),
+        np.ones(subscribers, np.float32),
+        np.zeros(subscribers, np.int32),
+        np.ones(subscribers, np.uint8),
+        np.ones((1, subscribers), np.uint8),
+        np.ones((1, subscribers), np.uint8),
+    )
+    one = np.zeros(1, np.int32)
+    sign = np.array([-1 if is_minimum else 1 for _, is_minimum in rows], np.int64)
+    return Problem(
+        [block], one, one, one, np.array([fixed]), np.array([0]),
+        [Row(f"limit_{k}", "contacts", is_minimum) for k, (_, is_minimum) in enumerate(rows)],
+        (sign * MICRO).reshape(-1, 1), np.zeros((len(rows), 1), np.int64),
+        np.ones((len(rows), 1), bool), sign * np.array([b for b, _ in rows], np.int64) * MICRO,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("exact_pairs", [0, 20_000])
+@pytest.mark.parametrize(
+    ("rows", "value"),
+    [
+        ((), 5.0),
+        (((3, False),), 3.0),
+        (((0, False),), 0.0),
+        (((3, True),), 5.0),
+        (((2, False), (2, True)), 2.0),
+    ],
+)
+def test_equal_subscribers_fill_a_limit_to_the_last_unit(rows, value, exact_pairs):
+    found = solve(line(5, rows=rows), Solver(gap_tolerance=1e-9, exact_pairs=exact_pairs))
+    assert (found.status, found.value) == (Status.OPTIMAL, value)
+
+
+@pytest.mark.parametrize("exact_pairs", [0, 20_000])
+def test_a_minimum_is_met_at_the_least_loss(exact_pairs):
+    problem = line(500, rows=((120, True),), fixed=-3 * MICRO)
+    found = solve(problem, Solver(gap_tolerance=1e-9, exact_pairs=exact_pairs))
+    assert (found.status, found.value) == (Status.OPTIMAL, -360.0)
+    assert found.prices.tolist() == pytest.approx([3.0])
+
+
+@pytest.mark.parametrize("exact_pairs", [0, 20_000])
+def test_a_limit_of_any_size_is_kept(exact_pairs):
+    problem = replace(line(5, rows=((2, False),)), limit=np.array([10**18]))
+    found = solve(problem, Solver(gap_tolerance=1e-9, exact_pairs=exact_pairs))
+    assert (found.status, found.value) == (Status.OPTIMAL, 5.0)
+
+
+@pytest.mark.parametrize("exact_pairs", [0, 20_000])
+def test_nobody_gets_nothing(exact_pairs):
+    found = solve(line(0, rows=((3, False),)), Solver(exact_pairs=exact_pairs))
+    assert (found.status, found.value, found.gap) == (Status.OPTIMAL, 0.0, 0.0)
+    found = solve(line(4, rows=((1, True),), p=np.nan), Solver(exact_pairs=exact_pairs))
+    assert found.status == Status.INFEASIBLE
+    assert [c.smallest_relaxation for c in found.conflict] == [1.0]
+
+
+@pytest.mark.parametrize("exact_pairs", [0, 20_000])
+def test_the_time_limit_ends_every_search(exact_pairs):
+    problem = problems.realistic(1_500, seed=1)
+    solver = Solver(time_limit_s=1e-6, gap_tolerance=1e-9, exact_pairs=exact_pairs, sample=200)
+    began = perf_counter()
+    try:
+        found = solve(problem, solver)
+    except AllocationError as error:
+        assert "raise solver.time_limit_s" in str(error)
+    else:
+        assert found.status == Status.TIME_LIMIT and "raise solver.time_limit_s" in found.remedy
+        value = problems.value_of(problem, found.chosen) / VALUE_UNIT
+        assert found.value == value <= found.bound
+        relaxed = problems.best_by_ortools(problem, "GLOP")
+        assert relaxed <= found.dual_bound * (1 + 1e-9)
+    assert perf_counter() - began < 20  # a search of its own takes minutes at this tolerance
