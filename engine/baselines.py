@@ -71,8 +71,8 @@ def arrival_order(instance: Instance) -> Baseline:
     This is "no optimisation": who comes late finds budgets spent.
     """
     value, pair = _pairs(instance)
-    arrival = pair // len(instance.offer)
-    return _take(instance, pair[np.lexsort((-value, arrival))])
+    _best_first(value, pair, len(instance.offer))
+    return _take(instance, pair)
 
 
 def _pairs(instance: Instance) -> tuple[Any, Any]:
@@ -111,6 +111,17 @@ def _count_pairs(  # noqa: PLR0917 (arrays, as kernels take them)
                     value[count], pair[count] = worth, i * actions + a
                 count += 1
     return count
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _best_first(value: Any, pair: Any, actions: int) -> None:
+    """Sort each subscriber's pairs in place, highest value first, the first of equals first."""
+    for i in range(1, len(pair)):
+        worth, own, j = value[i], pair[i], i
+        while j > 0 and value[j - 1] < worth and pair[j - 1] // actions == own // actions:
+            value[j], pair[j] = value[j - 1], pair[j - 1]
+            j -= 1
+        value[j], pair[j] = worth, own
 
 
 def _take(instance: Instance, pair: Any) -> Baseline:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from engine import tables
 from engine.actions import actions
 from engine.certificate import CLAIM_TOLERANCE, certify, check_partition
+from engine.certificate_bound import _flow
 from engine.errors import DataError
 from engine.limits import MICRO, coefficients, limits
 from engine.settings import parse
@@ -259,6 +260,15 @@ def test_a_cap_broken_through_history_is_named(time, caught):
     assert texts == ([("policy", 11, text)] if caught else [])
     # Without sms and the app nothing is left for the bound either.
     assert (check.surplus < checked(job, features, GOOD[:3]).surplus) == caught
+
+
+def test_a_history_above_its_cap_leaves_nothing():
+    job = job_of(policies=[{"name": "weekly", "at_most": 1, "within": "7d"}])
+    contacts = history(*[(10, AS_OF - n, "a", "sms") for n in range(3)])
+    check = checked(job, chosen=GOOD[3:], contacts=contacts)
+    assert check.violations == () and check.choices == 3
+    (violation,) = checked(job, chosen=[(0, "a", "app")], contacts=contacts).violations
+    assert violation.text == "policy weekly leaves 0, got 1 contacts"
 
 
 def test_history_counts_by_the_offers_category_of_today():
@@ -543,6 +553,52 @@ def test_weak_duality_no_allocation_beats_the_bound(instance):
     assert certificate["value"] == float(best[0])
     assert [row["use"] for row in certificate["constraints"]] == [float(u) for u in best[2]]
     assert Fraction(certificate["bound"]) >= best[0]
+
+
+@pytest.mark.parametrize(
+    ("offer", "channel", "category", "worth", "best"),
+    [
+        # The first offer moves to its other channel so that the second fits: 9 + 8, not 10.
+        ([0, 0, 1], [0, 1, 0], [0, 0, 0], [10, 9, 8], 17),
+        # The first offer is given up for another of its category: 9 + 8, not 10.
+        ([0, 1, 2], [0, 1, 0], [0, 0, 1], [10, 8, 9], 17),
+    ],
+)
+def test_a_bundle_gives_up_what_came_first(offer, channel, category, worth, best):
+    arrays = [np.array(x, np.int64) for x in (offer, channel, category, worth)]
+    category_most = np.array([2 - max(category), 1], np.uint8)  # the second case allows one of each
+    assert _flow(*arrays, 2, np.ones(2, np.uint8), category_most, 3) == best
+
+
+@given(data=st.data(), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=200)
+def test_the_best_bundle_is_the_best(data, seed):
+    rng = np.random.default_rng(seed)
+    offers, channels, categories = (data.draw(st.integers(1, n)) for n in (7, 4, 3))
+    pairs = [(o, c) for o in range(offers) for c in range(channels) if rng.random() < 0.8]
+    if not pairs:
+        return
+    offer, channel = np.array(pairs, np.int64).T.copy()
+    of_offer = rng.integers(categories, size=offers)
+    worth = rng.integers(1, data.draw(st.sampled_from([3, 10, 10**12])), len(pairs))
+    most = data.draw(st.integers(1, 8))
+    channel_most = rng.integers(0, 4, channels).astype(np.uint8)
+    category_most = rng.integers(0, 4, categories).astype(np.uint8)
+    # Definition: offer by offer, the best total for every use of the caps.
+    best = {(0,) * (channels + categories): 0}
+    for o in range(offers):
+        for state, total in list(best.items()):
+            for gain, c in zip(worth[offer == o].tolist(), channel[offer == o], strict=True):
+                then = list(state)
+                then[c] += 1
+                then[channels + of_offer[o]] += 1
+                caps = [*channel_most, *category_most]
+                if all(x <= cap for x, cap in zip(then, caps, strict=True)) and (
+                    sum(then[:channels]) <= most
+                ):
+                    best[tuple(then)] = max(best.get(tuple(then), 0), total + gain)
+    arguments = (offer, channel, of_offer[offer], worth, most, channel_most, category_most, offers)
+    assert _flow(*arguments) == max(best.values())
 
 
 def check_instance(instance, chosen, rows=slice(None)):
