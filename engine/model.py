@@ -4,8 +4,8 @@
     p      = min(max_propensity, 1 / (1 + exp(-(slope * margin + intercept))))
 
 Contacts are ordered by time: the first share trains the trees, the next fits slope and intercept
-(Platt), the rest measures. Offers and channels that are not in the catalogue (any more) train too;
-their 0/1 columns are all zero.
+(Platt), the rest measures. A contact whose outcome window reaches into the next share is in none.
+Offers and channels that are not in the catalogue (any more) train too; their 0/1 columns are zero.
 
 Source:
     Chen and Guestrin, "XGBoost: A Scalable Tree Boosting System", KDD 2016.
@@ -15,23 +15,21 @@ Source:
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engine import tables
+from engine import ensemble, tables
 from engine.actions import Action, actions
+from engine.ensemble import THREADS
 from engine.errors import ConfigError, DataError
 from engine.quality import platt, quality
 from engine.settings import Job
-from engine.training import ROW, model_columns, settings
+from engine.training import ROW, SHARES, model_columns, settings, split
 from kernels import backend
 
-THREADS = 1  # a constant, so that no sum over rows depends on the machine; tasks run side by side
 LARGEST = float(np.finfo("float32").max)
-SHARES = ("train", "calibrate", "test")
 
 
 @dataclass(frozen=True)
@@ -59,26 +57,16 @@ class Model:
     @classmethod
     def load(cls, folder: Path) -> "Model":
         """Read what :meth:`save` wrote; it scores on the CPU until told otherwise."""
-        booster = _xgboost().Booster({"nthread": THREADS}, model_file=folder / "model.json")
+        booster = ensemble.xgboost().Booster({"nthread": THREADS}, model_file=folder / "model.json")
         rest = json.loads((folder / "calibration.json").read_text())
         return cls(booster, tuple(rest.pop("columns")), **rest)
-
-
-def _xgboost() -> Any:
-    try:
-        return import_module("xgboost")
-    except ImportError:
-        raise ConfigError(
-            "scores.kind: model needs XGBoost, which is not installed; "
-            "pip install 'walras[cpu]' or 'walras[gpu]'"
-        ) from None
 
 
 def problems(job: Job, schema: Mapping[str, Any]) -> list[str]:
     """Return every problem of a job's model settings, given the kind of each column."""
     found = []
     try:
-        _xgboost()
+        ensemble.xgboost()
     except ConfigError as error:
         found.append(str(error))
     wanted, columns = settings(job), model_columns(job, schema)
@@ -88,7 +76,10 @@ def problems(job: Job, schema: Mapping[str, Any]) -> list[str]:
             f"{wanted.train_share} + {wanted.calibrate_share}; their sum must be below 1"
         )
     if not columns:
-        found.append("scores.features: no numeric feature to learn from; add one to features")
+        found.append(
+            "scores.features: no numeric feature to learn from that is known as of a past contact; "
+            "add one to features"
+        )
     for index, name in enumerate(columns):
         if name not in schema:
             there = ", ".join(sorted(schema))
@@ -157,8 +148,6 @@ def _training_block(job: Job, rows: Any, columns: tuple[str, ...]) -> Any:
 def propensities(job: Job, model: Model, features: Any) -> Any:
     """Score every action for the subscribers of a partition.
 
-    The feature block is built once; from action to action only the 0/1 columns change.
-
     Args:
         job: a job whose scores are a model.
         model: the trained model.
@@ -167,24 +156,17 @@ def propensities(job: Job, model: Model, features: Any) -> Any:
     Returns:
         Frame with ``subscriber`` and, per action, a float32 column in [0, 1] of its name.
     """
-    names = one_hot(job)
+    names, every = one_hot(job), actions(job.catalogue)
     place = {name: len(model.columns) + index for index, name in enumerate(names)}
+    ones = [frozenset(place[name] for name in _ones(job, action)) for action in every]
     inputs = block(features, model.columns, len(names))
+    trees = ensemble.resolved(model.booster, len(model.columns), ones)
     if backend.library(inputs) is not np:
-        model.booster.set_param({"device": "cuda"})
+        trees.booster.set_param({"device": "cuda"})
     out = {"subscriber": features["subscriber"]}
-    for action in actions(job.catalogue):
-        ones = [place[name] for name in _ones(job, action)]
-        inputs[:, ones] = 1
-        out[action.name] = _predict(model, inputs).astype("float32")
-        inputs[:, ones] = 0
+    for action, margin in zip(every, trees.margins(inputs), strict=True):
+        out[action.name] = model.calibrated(margin).astype("float32")
     return tables.frame(out, features)
-
-
-def _predict(model: Model, inputs: Any) -> Any:
-    if not len(inputs):
-        return inputs[:, 0]
-    return model.calibrated(model.booster.inplace_predict(inputs, predict_type="margin"))
 
 
 def fit(job: Job, rows: Any, columns: list[str]) -> tuple[Model, dict[str, Any]]:
@@ -197,18 +179,21 @@ def fit(job: Job, rows: Any, columns: list[str]) -> tuple[Model, dict[str, Any]]
 
     Returns:
         model: the trained model.
-        quality: contacts and accepts by share, AUC, Brier score, calibration table, importance.
+        quality: contacts and accepts by share, contacts purged, AUC, Brier score, calibration
+            table, importance.
 
     Raises:
         DataError: too few contacts or accepts, with their counts.
     """
-    xgboost, wanted = _xgboost(), settings(job)
+    xgboost, wanted = ensemble.xgboost(), settings(job)
     rows = rows.sort_values(ROW).reset_index(drop=True)
     label = backend.to_cpu(tables.array(rows["accepted"].astype("int64")))
-    train, calibrate, test = parts = split(job, backend.to_cpu(tables.array(rows["time"])))
+    share, purged = split(job, backend.to_cpu(tables.array(rows["time"])))
+    train, calibrate, test = parts = [(share == k) & ~purged for k in range(len(SHARES))]
     counts = {
         "contacts": {name: int(part.sum()) for name, part in zip(SHARES, parts, strict=True)},
         "accepts": {name: int(label[part].sum()) for name, part in zip(SHARES, parts, strict=True)},
+        "purged": {name: int(purged[share == k].sum()) for k, name in enumerate(SHARES[:-1])},
     }
     _enough(job, **counts)
 
@@ -234,50 +219,35 @@ def fit(job: Job, rows: Any, columns: list[str]) -> tuple[Model, dict[str, Any]]
     margin = backend.to_cpu(booster.inplace_predict(inputs, predict_type="margin"))
     slope, intercept = platt(margin[calibrate], label[calibrate])
     model = Model(booster, tuple(columns), slope, intercept, _cap(wanted.max_propensity))
-    base = float(label[~test].mean())
+    base = float(label[train | calibrate].mean())
     measured = quality(model.calibrated(margin[test]), label[test], base)
     return model, counts | measured | {"importance": _importance(booster)}
 
 
-def split(job: Job, time: Any) -> tuple[Any, Any, Any]:
-    """Split contacts by time into the shares that train, calibrate and test.
-
-    Args:
-        job: a job whose scores are a model.
-        time: [n] int64, instants of the contacts in canonical order, which breaks ties.
-
-    Returns:
-        Three [n] bool masks.
-    """
-    wanted, n = settings(job), len(time)
-    rank = np.empty(n, np.int64)
-    rank[np.argsort(time, kind="stable")] = np.arange(n)
-    first = int(n * wanted.train_share)
-    second = int(n * (wanted.train_share + wanted.calibrate_share))
-    return rank < first, (rank >= first) & (rank < second), rank >= second
-
-
-def _enough(job: Job, contacts: dict[str, int], accepts: dict[str, int]) -> None:
+def _enough(
+    job: Job, contacts: dict[str, int], accepts: dict[str, int], purged: dict[str, int]
+) -> None:
     """Refuse shares that a model cannot be trained, calibrated or measured on."""
     fewest = settings(job).min_accepts
     found = []
     if accepts["train"] < fewest or accepts["train"] == contacts["train"]:
         found.append(
             f"scores: the training share has {accepts['train']} accepted of "
-            f"{contacts['train']} contacts; it needs at least {fewest} accepted "
-            "(scores.min_accepts) and one that is not"
+            f"{contacts['train']} contacts ({purged['train']} more are purged); it needs at least "
+            f"{fewest} accepted (scores.min_accepts) and one that is not"
         )
     if not 0 < accepts["calibrate"] < contacts["calibrate"]:
         found.append(
             f"scores: the calibration share has {accepts['calibrate']} accepted of "
-            f"{contacts['calibrate']} contacts; it needs one that is and one that is not"
+            f"{contacts['calibrate']} contacts ({purged['calibrate']} more are purged); "
+            "it needs one that is and one that is not"
         )
     if not contacts["test"]:
         found.append("scores: the test share has no contacts; it needs at least one")
     if found:
-        raise DataError.of(
-            [*found, "more past contacts, a longer scores.horizon or other shares would help"]
-        )
+        hint = "more past contacts, another scores.horizon or other shares would help"
+        why = "; contacts whose outcome window reaches into the next share are purged"
+        raise DataError.of([*found, hint + why * any(purged.values())])
 
 
 def _cap(highest: float) -> float:

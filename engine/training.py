@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine import tables
-from engine.profile import columns as feature_columns
-from engine.profile import features_at
+from engine.profile import describe, features_at
 from engine.settings import Job
 from engine.settings.base import seconds
 from engine.settings.scores import ModelScores
@@ -22,6 +21,8 @@ from kernels import backend
 KEYS = ["subscriber", "offer", "channel"]
 ROW = ["subscriber", "time", "offer", "channel"]  # canonical order of training rows
 EVERYTHING = 2.0  # a limit above every draw
+SHARES = ("train", "calibrate", "test")  # by time
+NEVER = np.iinfo(np.int64).max  # s, an instant after all others
 
 
 def settings(job: Job) -> ModelScores:
@@ -31,14 +32,35 @@ def settings(job: Job) -> ModelScores:
 
 
 def model_columns(job: Job, schema: Mapping[str, Any]) -> list[str]:
-    """Return the columns the model sees: those listed, or else every numeric feature.
+    """Return the columns the model sees.
+
+    Those listed, or else every numeric feature that is known as of a past contact. Not known is
+    what depends on a subscriber column as the table has it now: it may tell what followed.
 
     Args:
         job: a job whose scores are a model.
         schema: kind by column, subscriber columns and features.
     """
-    listed = settings(job).features
-    return listed or [name for name in feature_columns(job) if schema.get(name) == "number"]
+    return settings(job).features or _numeric(job, schema, snapshot=False)
+
+
+def left_out(job: Job, schema: Mapping[str, Any]) -> list[str]:
+    """Return the numeric features that :func:`model_columns` leaves out."""
+    return [] if settings(job).features else _numeric(job, schema, snapshot=True)
+
+
+def snapshots(job: Job, columns: Iterable[str]) -> list[str]:
+    """Return those of the columns that are not known as of a past contact, in order."""
+    past = {column["name"] for column in describe(job) if not column["snapshot"]}
+    return [name for name in columns if name not in past]
+
+
+def _numeric(job: Job, schema: Mapping[str, Any], *, snapshot: bool) -> list[str]:
+    return [
+        column["name"]
+        for column in describe(job)
+        if column["snapshot"] == snapshot and schema.get(column["name"]) == "number"
+    ]
 
 
 def usable(job: Job, contacts: Any) -> Any:
@@ -73,6 +95,28 @@ def accepted(contacts: Any, outcomes: Any, horizon_s: int) -> Any:
     after = library.searchsorted(known, at, side="right")  # the first outcome strictly later
     found = known[library.minimum(after, len(known) - 1)]
     return (after < len(known)) & (found <= at + horizon_s)
+
+
+def split(job: Job, time: Any) -> tuple[Any, Any]:
+    """Split contacts by time into the shares that train, calibrate and test.
+
+    A share begins at an instant, with all contacts of that instant.
+
+    Args:
+        job: a job whose scores are a model.
+        time: [n] int64 s, instants of the contacts, in any order.
+
+    Returns:
+        share: [n] int, position in ``SHARES``.
+        purged: [n] bool, the outcome window ends after the next share begins, so that the contact
+            would tell its own share what happened in the next.
+    """
+    wanted, ordered = settings(job), np.sort(time)
+    shares = (wanted.train_share, wanted.train_share + wanted.calibrate_share)
+    begins = [ordered[int(len(time) * s)] if len(time) else NEVER for s in shares]
+    share = np.searchsorted(begins, time, side="right")
+    ends = np.array([*begins, NEVER])[share]
+    return share, time + seconds(wanted.horizon) > ends
 
 
 def draws(job: Job, contacts: Any) -> Any:

@@ -107,6 +107,8 @@ def _train(
     usable, late = sum(n for _, n, _ in drawn), sum(n for _, _, n in drawn)
     return quality | {
         "columns": columns,
+        "left_out": training.left_out(job, schema),
+        "snapshots": training.snapshots(job, columns),
         "excluded": {"without a full outcome window": late, "not sampled": usable - kept},
     }
 

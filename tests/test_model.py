@@ -4,14 +4,14 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import model, tables, training
+from engine import ensemble, model, tables, training
 from engine import score as scores
 from engine.actions import actions
 from engine.errors import ConfigError, DataError
-from engine.profile import profile_partition
+from engine.profile import kinds, profile_partition
 from engine.quality import platt, quality
 from engine.settings import Job
 from jobs.score import score
@@ -176,24 +176,55 @@ def test_the_sample_is_the_same_for_any_order_and_partitioning():
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 100])
 def test_the_split_is_by_time(n):
     job = job_of(train_share=0.5, calibrate_share=0.3)
-    time = np.random.default_rng(n).integers(0, 20, n)
-    train, calibrate, test = model.split(job, time)
-    assert [m.sum() for m in (train, calibrate, test)] == [
-        n // 2,
-        int(n * 0.8) - n // 2,
-        n - int(n * 0.8),
-    ]
-    assert (train + 0 + calibrate + test == 1).all()
-    for early, late in ((train, calibrate), (calibrate, test)):
-        assert not early.any() or not late.any() or time[early].max() <= time[late].min()
+    time = np.random.default_rng(n).permutation(n) * 3
+    share, _ = training.split(job, time)
+    sizes = [n // 2, int(n * 0.8) - n // 2, n - int(n * 0.8)]
+    assert np.bincount(share, minlength=3).tolist() == sizes
+    assert (np.diff(share[np.argsort(time)]) >= 0).all()
+
+
+@given(
+    st.lists(st.integers(0, 12), min_size=1, max_size=40),
+    st.integers(1, 9),
+    st.sampled_from([0.2, 0.5, 0.6]),
+)
+def test_what_a_share_knows_ends_before_the_next_begins(times, horizon, train_share):
+    job = job_of(horizon=f"{horizon}s", train_share=train_share, calibrate_share=0.3)
+    time = np.array(times)
+    share, purged = training.split(job, time)
+    assert len(set(zip(times, share, strict=True))) == len(set(times))  # an instant is in one share
+    edges = [sorted(times)[int(len(times) * s)] for s in (train_share, train_share + 0.3)]
+    for t, own, out in zip(times, share, purged, strict=True):
+        assert own == sum(edge <= t for edge in edges)
+        assert out == (own < 2 and t + horizon > edges[own])
+    for k in (0, 1):  # no outcome window of a share reaches into a later one
+        kept, later = time[(share == k) & ~purged], time[share > k]
+        assert not len(kept) or not len(later) or kept.max() + horizon <= later.min()
+
+
+def test_purged_contacts_train_calibrate_and_measure_nothing(tiny):
+    job, *_, rows, fitted, measured, _ = tiny
+    share, purged = training.split(job, rows["time"].to_numpy())
+    gone = [int((purged & (share == k)).sum()) for k in range(3)]
+    assert measured["purged"] == {"train": gone[0], "calibrate": gone[1]}
+    assert min(gone[:2]) > 20 and gone[2] == 0
+    assert measured["contacts"]["train"] == (share == 0).sum() - gone[0]
+    changed = rows.assign(
+        accepted=rows["accepted"] ^ purged, mb_30d=rows["mb_30d"].where(~purged, 1e9)
+    )
+    again, same = model.fit(job, changed, COLUMNS)
+    assert same == measured
+    assert again.booster.save_raw() == fitted.booster.save_raw()
+    assert (again.slope, again.intercept) == (fitted.slope, fitted.intercept)
 
 
 def test_the_model_learns_what_drives_acceptance(tiny):
     *_, rows, fitted, measured, _ = tiny
     assert measured["auc"] > 0.7
     assert measured["brier"] < measured["brier_base"]
-    assert sum(measured["contacts"].values()) == len(rows)
-    assert sum(measured["accepts"].values()) == rows["accepted"].sum()
+    assert sum((*measured["contacts"].values(), *measured["purged"].values())) == len(rows)
+    _, purged = training.split(job_of(), rows["time"].to_numpy())
+    assert sum(measured["accepts"].values()) == rows["accepted"][~purged].sum()
     assert sum(b["contacts"] for b in measured["calibration"]) == measured["contacts"]["test"]
     assert len(measured["calibration"]) == 10
     assert measured["importance"][0]["feature"] == "usage_n_7d"
@@ -231,6 +262,40 @@ def test_propensities_match_a_prediction_row_by_row(tiny):
     assert len(model.propensities(job, fitted, features.iloc[:0])) == 0
 
 
+@pytest.mark.parametrize("cells", [1, 700, 2**24])
+def test_the_same_bits_for_any_number_of_rows_at_a_time(tiny, cells, monkeypatch):
+    job, *_, fitted, _, features = tiny
+    expected = model.propensities(job, fitted, features.iloc[:201])
+    monkeypatch.setattr(ensemble, "CELLS", cells)
+    for rows in (0, 1, 2, 201):
+        found = model.propensities(job, fitted, features.iloc[:rows])
+        pd.testing.assert_frame_equal(found, expected.iloc[:rows], check_exact=True)
+
+
+@given(seed=st.integers(0, 2**16), depth=st.integers(1, 5))
+@settings(max_examples=25)
+def test_resolved_trees_have_the_bits_of_the_booster(seed, depth):
+    """Rows full of ties and gaps; 0/1 columns of which several are 1 at once, or none."""
+    xgboost = pytest.importorskip("xgboost")
+    rng = np.random.default_rng(seed)
+    numbers = rng.choice([0.0, 1.0, 2.5, -3.0, np.nan], (60, 2)).astype("float32")
+    hot = rng.integers(0, 2, (60, 3)).astype("float32")
+    whole = np.hstack([numbers, hot])
+    label = (hot @ [1, 2, 4] + np.nan_to_num(numbers[:, 0]) + rng.normal(size=60) > 3.5).astype(int)
+    label[:2] = 0, 1
+    options = {"max_depth": depth, "min_child_weight": 0, "nthread": 1, "eta": 0.5,
+               "objective": "binary:logistic"}  # fmt: skip
+    booster = xgboost.train(options, xgboost.DMatrix(whole, label), 7)
+    ones = [frozenset(s) for s in ((), (2,), (3, 4), (2, 3, 4), (2,))]
+    found = ensemble.resolved(booster, 2, ones)
+    assert len(found.start) <= 1 + 7 * 4  # the two equal actions share every tree
+    assert found.terms[1] == found.terms[4]
+    for some, margins in zip(ones, found.margins(whole), strict=True):
+        whole[:, 2:] = [float(column in some) for column in (2, 3, 4)]
+        expected = booster.inplace_predict(whole, predict_type="margin")
+        assert margins.tolist() == expected.tolist()
+
+
 def test_a_saved_model_scores_the_same_bits(tiny, tmp_path):
     job, *_, fitted, _, features = tiny
     fitted.save(tmp_path)
@@ -254,7 +319,7 @@ def test_too_few_accepts_are_told_with_their_counts(tiny):
     *_, rows, _, _, _ = tiny
     job = job_of(min_accepts=1_000)
     with pytest.raises(
-        DataError, match=r"training share has \d+ accepted of \d+ contacts; it needs"
+        DataError, match=r"training share has \d+ accepted of \d+ contacts \(\d+ more are purged\)"
     ):
         model.fit(job, rows, COLUMNS)
     refused = rows.assign(accepted=False)
@@ -307,6 +372,53 @@ def test_all_problems_of_a_model_are_told_at_once():
     assert "no numeric feature to learn from" in nothing
 
 
+def snapshot_job(**changes):
+    """The tiny job with features over subscriber columns."""
+    job = job_of(**changes)
+    more = [
+        {"op": "run_out", "name": "left_hours", "of": "usage.mb", "balance": "balance",
+         "half_life": "7d"},
+        {"op": "expression", "name": "per_mb", "sql": "balance / (1 + mb_30d)"},
+        {"op": "expression", "name": "twice", "sql": "2 * per_mb"},
+        {"op": "expression", "name": "busy", "sql": "usage_n_7d / (1 + usage_n_30d)"},
+        {"op": "tenure", "name": "tenure_days", "since": "start"},
+    ]  # fmt: skip
+    tiny = job.model_dump(mode="json", exclude_unset=True)
+    return Job.model_validate({**tiny, "features": [*tiny["features"], *more]})
+
+
+KNOWN = [*COLUMNS, "busy", "tenure_days"]
+NOT_KNOWN = ["left_hours", "per_mb", "twice"]
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 50.0, 1e6, np.nan]), min_size=12, max_size=12))
+@settings(max_examples=25)
+def test_present_values_of_subscribers_change_nothing_that_trains(balances):
+    job, (subscribers, events) = snapshot_job(), world(12)
+    known = subscribers.assign(start=pd.Timestamp("2026-01-05"), balance=20.0)
+    columns = training.model_columns(job, kinds(job, tables.schema(known)))
+    assert columns == KNOWN
+    before = rows_of(job, known, events)
+    after = rows_of(job, known.assign(balance=balances), events)
+    seen = [*training.ROW, "accepted", *columns]
+    pd.testing.assert_frame_equal(before[seen], after[seen], check_exact=True)
+    if set(balances) != {20.0}:  # what is left out does change
+        assert not before["per_mb"].equals(after["per_mb"])
+
+
+def test_the_summary_names_what_is_left_out_and_what_is_listed_all_the_same(tmp_path):
+    subscribers, events = world(300)
+    known = subscribers.assign(start=pd.Timestamp("2026-01-05"), balance=20.0)
+    summary, _ = run_stage(tmp_path / "default", snapshot_job(), [(known, events)])
+    assert summary["columns"] == KNOWN
+    assert summary["left_out"] == NOT_KNOWN and summary["snapshots"] == []
+    listed = snapshot_job(features=["mb_30d", "twice", "tenure_days", "left_hours", "balance"])
+    summary, _ = run_stage(tmp_path / "listed", listed, [(known, events)])
+    assert summary["columns"] == ["mb_30d", "twice", "tenure_days", "left_hours", "balance"]
+    assert summary["snapshots"] == ["twice", "left_hours", "balance"]
+    assert summary["left_out"] == []
+
+
 def test_a_missing_xgboost_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "xgboost", None)
     (found,) = scores.problems(job_of(), dict.fromkeys(COLUMNS, "number"))
@@ -353,7 +465,8 @@ def test_the_stage_gives_the_same_bits_for_1_and_3_partitions(tmp_path):
     assert one["kind"] == "model" and one["columns"] == COLUMNS
     late = (events["contacts"]["time"] > AS_OF - 7 * DAY).sum()
     assert one["excluded"]["without a full outcome window"] == late
-    assert sum(one["contacts"].values()) + sum(one["excluded"].values()) == len(events["contacts"])
+    counts = (one[name].values() for name in ("contacts", "purged", "excluded"))
+    assert sum(map(sum, counts)) == len(events["contacts"])
     assert one["excluded"]["not sampled"] > 0
     assert [a["mean"] for a in one["actions"]] == pytest.approx(
         rows.drop(columns="subscriber").mean().tolist(), rel=1e-6
@@ -386,4 +499,5 @@ def test_a_listed_subscriber_column_is_learnt_from(tmp_path):
     assert (rows["likes"] == rows["subscriber"].map(known.set_index("subscriber")["likes"])).all()
     summary, _ = run_stage(tmp_path, job, [(known, events)])
     assert summary["columns"] == ["mb_30d", "likes", "app"]
+    assert summary["snapshots"] == ["likes", "app"] and summary["left_out"] == []
     assert summary["importance"][0]["feature"] == "likes"

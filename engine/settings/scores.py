@@ -29,14 +29,16 @@ class ModelScores(Settings):
     """Propensities from gradient-boosted trees (XGBoost) trained on past contacts and outcomes.
 
     Past contacts are ordered by time: the first share trains, the next calibrates, the rest tests.
-    Features are computed as of each contact, so the model never sees its future.
+    Features are computed as of each contact, and a contact whose outcome window reaches into the
+    next share is left out, so the model never sees its future. A feature over a subscriber
+    column as the table has it now (a balance, not a start date) would: it is used only if listed.
     """
 
     kind: Literal["model"]
     horizon: Duration = "7d"
     """A contact counts as accepted when an outcome of its offer follows within this time."""
     features: list[str] = []
-    """Columns the model sees; empty: every numeric feature."""
+    """Columns the model sees; empty: numeric features free of present subscriber values."""
     train_share: Annotated[float, Field(gt=0, lt=1, json_schema_extra={"unit": "share"})] = 0.6
     """Share of the past contacts, earliest first, that trains the model."""
     calibrate_share: Annotated[float, Field(gt=0, lt=1, json_schema_extra={"unit": "share"})] = 0.2
