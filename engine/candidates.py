@@ -13,7 +13,7 @@ import numpy as np
 
 from engine import expressions, tables
 from engine.actions import Action, actions
-from engine.errors import DataError
+from engine.errors import ConfigError, DataError
 from engine.limits import Limit, coefficients, limits
 from engine.problem import KEY_RANGE, MOST_WEIGHT, Block, Problem, Row
 from engine.settings import Job
@@ -253,8 +253,10 @@ def assemble(job: Job, parts: Sequence[Candidates]) -> Placed:
     that the dual gets more cuts a pass. A block's rows are ordered by group, then key.
 
     Raises:
+        ConfigError: conditions of constraints that no subscriber meets.
         DataError: weights too large in sum, or too many distinct scopes.
     """
+    _refuse_empty_scopes(job, parts)
     codes = sorted({int(c) for part in parts for c in np.unique(_host(part.scope))})
     total = sum(float(part.weight.sum(dtype="float64")) for part in parts)
     if total > MOST_WEIGHT:
@@ -279,6 +281,22 @@ def assemble(job: Job, parts: Sequence[Candidates]) -> Placed:
             )
         )
     return Placed(_problem(job, blocks, np.array(codes, np.int64).repeat(split)), order)
+
+
+def _refuse_empty_scopes(job: Job, parts: Sequence[Candidates]) -> None:
+    """Raise if there are subscribers, but none in the scope of some constraint."""
+    if not any(len(part.reason) for part in parts):
+        return
+    where = scopes(job)
+    found = [any(bool((part.scope >> i & 1).any()) for part in parts) for i in range(len(where))]
+    problems = [
+        f"constraints.{c.name}.where: matches no subscriber, got {c.where}; "
+        "change the condition or leave the constraint out"
+        for c in job.constraints
+        if c.where and not found[where.index(c.where)]
+    ]
+    if problems:
+        raise ConfigError.of(problems)
 
 
 def _problem(job: Job, blocks: list[Block], codes: Any) -> Problem:

@@ -12,11 +12,12 @@ from engine.limits import MICRO, coefficients
 from engine.oracle import Oracle
 from engine.problem import Problem
 from engine.settings import Job
-from engine.solve import Allocation
+from engine.solve import Allocation, Status
 from kernels.backend import to_cpu
 
 NO_OFFER = "no_offer_worth_its_price"
 BEST, TIE = "best at the prices", "near tie, chosen to fill the limits"
+LEFT_OUT, NOTHING = "near tie, left out to keep the limits", "nothing allocated: limits conflict"
 STEPS = {
     "subscribers": "all subscribers of the table",
     "hold_out": "held out to measure the effect, never contacted",
@@ -101,9 +102,16 @@ def undecided(placed: Placed, parts: Sequence[Candidates], found: Allocation) ->
         order = to_cpu(placed.order[b])
         contacted[order[(found.chosen[b] >= 0).any(axis=0)]] = True
         reason = np.array(REASONS, object)[to_cpu(part.reason)]
-        reason[reason == "open"] = NO_OFFER
+        is_open = reason == "open"
+        reason[is_open] = NO_OFFER
+        detail = np.array(part.blocked_by, object)
+        is_wanted = np.zeros(len(reason), bool)
+        is_wanted[order[(found.best[b] >= 0).any(axis=0)]] = True
+        detail[is_open & is_wanted] = LEFT_OUT
+        if found.status == Status.INFEASIBLE:
+            detail[is_open] = NOTHING
         frame = pd.DataFrame(
-            {"subscriber": _host(part.subscriber), "reason": reason, "detail": part.blocked_by}
+            {"subscriber": _host(part.subscriber), "reason": reason, "detail": detail}
         )
         frames.append(frame[~contacted])
     return pd.concat(frames, ignore_index=True).sort_values(

@@ -64,8 +64,7 @@ def infeasible(summary: Mapping[str, Any]) -> list[str]:
     """Return which constraints conflict and how far each would have to give, a line each."""
     lines = ["infeasible: no allocation keeps every constraint; these conflict:"]
     for item in summary.get("conflict", []):
-        lines.append(
-            f"  {item['constraint']}: limit {item['limit']:,.10g}; relaxing it alone takes "
-            f"{item['smallest_relaxation']:,.10g}; {item['text']}"
-        )
+        least = item["smallest_relaxation"]
+        alone = "" if least is None else f"relaxing it alone takes {least:,.10g}; "
+        lines.append(f"  {item['constraint']}: limit {item['limit']:,.10g}; {alone}{item['text']}")
     return [*lines, f"  {summary['remedy']}"]

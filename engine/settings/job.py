@@ -11,6 +11,8 @@ from engine.settings.features import Feature
 from engine.settings.inputs import Inputs
 from engine.settings.scores import Scores
 
+MOST_CONDITIONS = 62  # one bit each of a subscriber's 64-bit scope
+
 
 class Solver(Settings):
     """How the allocation is solved.
@@ -124,6 +126,23 @@ def _disagreements(job: Job) -> list[str]:
         known(f"constraints.{i}.offers", constraint.offers, "offer", offers)
         known(f"constraints.{i}.categories", constraint.categories, "category", categories)
         known(f"constraints.{i}.channels", constraint.channels, "channel", channels)
+        is_empty = not any(
+            (not constraint.offers or name in constraint.offers)
+            and (not constraint.categories or offer.category in constraint.categories)
+            and (not constraint.channels or set(offer.channels) & set(constraint.channels))
+            for name, offer in offers.items()
+        )
+        if is_empty and not any(text.startswith(f"constraints.{i}.") for text in problems):
+            problems.append(
+                f"constraints.{i}: constraint {constraint.name} has no action in scope: none of "
+                "its offers and categories goes by its channels"
+            )
+    conditions = {constraint.where for constraint in job.constraints if constraint.where}
+    if len(conditions) > MOST_CONDITIONS:
+        problems.append(
+            f"constraints: should have at most {MOST_CONDITIONS} different conditions (where), "
+            f"got {len(conditions)}"
+        )
     for kind, names in (
         ("policies", [p.name for p in job.policies]),
         ("constraints", [c.name for c in job.constraints]),
