@@ -5,31 +5,37 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import bench
+from benchmarks import bench, cases
+from kernels import backend
+
+
+def test_every_operation_is_timed():
+    assert {operation.name for operation in cases.OPERATIONS} == set(backend.TWINS)
 
 
 def test_the_smoke_size_of_every_case_agrees_with_its_definition(capsys):
     bench.main(["smoke", "--json"])
     *lines, last = capsys.readouterr().out.splitlines()
     results = json.loads(last)
-    smoke = [name for name in bench.CASES if name.endswith(":smoke")]
-    assert smoke
-    assert [row["case"] for row in results["results"] if row["side"] == "cpu"] == smoke
+    smoke = [name for name in cases.CASES if name.endswith(":smoke")]
+    assert len(smoke) == len(cases.OPERATIONS)
+    assert sorted(r["case"] for r in results["results"] if r["side"] == "cpu") == sorted(smoke)
     assert len(lines) == len(results["results"])
-    assert all(row["events_per_s"] > 0 for row in results["results"])
-    assert {"cpu", "numba", "numpy", "python"} <= set(results["machine"])
+    assert all(row["items_per_s"] > 0 for row in results["results"])
+    assert {"cpu", "cores", "date", "numba", "numpy", "python"} <= set(results["machine"])
 
 
-@pytest.mark.parametrize("operation", bench.OPERATIONS, ids=lambda o: o.name)
+@pytest.mark.parametrize("operation", cases.OPERATIONS, ids=lambda o: o.label)
 def test_a_wrong_result_is_not_timed(operation):
-    operands = operation.operands(bench.SIZES[0])
-    result = bench.outputs(bench.backend.TWINS[operation.name][0](*operands))
+    operands = operation.operands(cases.PAIR_SIZES[0])
+    result = bench.outputs(backend.TWINS[operation.name][0](*operands))
     bench.check(operation, operands, result)
-    start, stop = operands[1 + operation.valued : 3 + operation.valued]
-    busiest = int(np.argmax((stop - start)[: bench.CHECKED_ROWS]))
-    wrong = [np.where(np.arange(array.shape[-1]) == busiest, array + 1, array) for array in result]
-    with pytest.raises(AssertionError):
-        bench.check(operation, operands, wrong)
+    for i, array in enumerate(result):
+        wrong = [a.copy() for a in result]
+        where = np.unravel_index(np.flatnonzero(array == array)[0], array.shape)
+        wrong[i][where] += 1
+        with pytest.raises(AssertionError):
+            bench.check(operation, operands, wrong)
 
 
 def test_an_unknown_case_is_refused_with_those_that_exist(capsys):

@@ -1,0 +1,195 @@
+"""What is timed: every operation of ``kernels``, with arguments drawn from a seed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from kernels import choose
+from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
+from tests import test_choose
+from tests.test_decay import decay_definition, trend_definition
+from tests.test_rhythm import rhythm_definition
+from tests.test_windows import window_definition
+
+CHECKED_ROWS = 50
+"""Rows compared with the definition, which is slow; the twins are compared on all rows."""
+DAY_S = 86_400
+DAYS = 90
+WINDOWS = np.array([1, 7, 30, 90], np.int64) * DAY_S
+OFFERS_PER_CHANNEL, SCOPE_GROUPS = 10, 16
+
+
+@dataclass(frozen=True)
+class Size:
+    """One size; everything else follows from the seed."""
+
+    name: str
+    subscribers: int
+    each: int  # events of a subscriber on average, or actions
+    seed: int = 7
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A public operation of ``kernels`` on one kind of arguments."""
+
+    label: str
+    name: str  # of the operation, as in backend.TWINS
+    operands: Callable  # size -> its arguments
+    definition: Callable  # operands, rows, result -> expected outputs of the first rows
+    streamed: tuple[int, ...]  # the arguments it must read as a whole
+    item: str = "events"  # what the first streamed argument holds
+    rounding: float = 0.0  # largest relative difference, 0: the same bits
+    is_threaded: bool = False  # whether the CPU twin uses all cores; else one, as a task does
+
+
+def events(size):
+    """Return time, value, start, stop and instant: a skewed number of events in 90 days."""
+    rng = np.random.default_rng(size.seed)
+    counts = rng.poisson(rng.gamma(0.8, size.each / 0.8, size.subscribers))
+    ends = np.cumsum(counts)
+    owner = np.repeat(np.arange(size.subscribers), counts)
+    seconds = rng.integers(0, DAYS * DAY_S, len(owner))
+    time = np.sort(owner * (DAYS * DAY_S) + seconds) - owner * (DAYS * DAY_S)
+    at = np.full(size.subscribers, DAYS * DAY_S, np.int64)
+    return time, rng.gamma(1.0, 3.0, len(owner)), ends - counts, ends, at
+
+
+def times_until(size):
+    """Return the arguments of ``events_until``, half of the events being too late."""
+    time, _, start, end, at = events(size)
+    return time, start, end, at // 2
+
+
+def bundles(size, width):
+    """Return the arguments of ``choose``: offers by channels, a third of the pairs not open."""
+    rng = np.random.default_rng(size.seed)
+    actions, subscribers = size.each, size.subscribers
+    channels = -(-actions // OFFERS_PER_CHANNEL)
+    index = np.arange(actions)
+    propensity = rng.random((actions, subscribers), np.float32)
+    propensity[rng.random((actions, subscribers), np.float32) < 1 / 3] = np.nan
+    money = (rng.gamma(2.0, 0.2, (SCOPE_GROUPS, actions)) for _ in range(2))
+    return (
+        propensity,
+        np.rint(rng.uniform(0.5, 2.0, subscribers) * WEIGHT_GRID).astype(np.float32) / WEIGHT_GRID,
+        np.sort(rng.integers(0, SCOPE_GROUPS, subscribers)).astype(np.int32),
+        np.full(subscribers, width, np.uint8),
+        np.ones((channels, subscribers), np.uint8),
+        np.ones((3, subscribers), np.uint8),
+        (index // channels).astype(np.int32),
+        (index % channels).astype(np.int32),
+        (index // channels % 3).astype(np.int32),
+        np.full(actions, -0.01),
+        rng.uniform(1.0, 3.0, actions),
+        *money,
+    )  # fmt: skip
+
+
+def settlings(size, width):
+    """Return the arguments of ``settled``: the bundles at some prices, prices moving by 2 %."""
+    problem = bundles(size, width)
+    chosen, _ = choose(*problem, width)
+    return (*problem, *(price * 0.02 for price in problem[11:13]), chosen)
+
+
+def first_rows(operands, rows, count):
+    """Return event operands with the first ``count`` of the arguments at the places ``rows``."""
+    return tuple(a[:count] if i in rows else a for i, a in enumerate(operands))
+
+
+def by_until(operands, count, _):
+    """Return where the events of the first rows end."""
+    time, *rows = first_rows(operands, (1, 2, 3), count)
+    return [np.array([a + np.sum(time[a:b] <= at) for a, b, at in zip(*rows, strict=True)])]
+
+
+def by_window(operands, count, _):
+    """Return count, sum and max of the first rows, window by window."""
+    *rows, windows = first_rows(operands, (2, 3, 4), count)
+    columns = zip(*window_definition(rows, windows), strict=True)
+    return [np.reshape(column, (len(windows), -1)) for column in columns]
+
+
+def by_rhythm(operands, count, _):
+    """Return recency, mean and deviation of the gaps of the first rows."""
+    columns = zip(*rhythm_definition(*first_rows(operands, (1, 2, 3), count)), strict=True)
+    return [np.array(column, np.float64) for column in columns]
+
+
+def by_decay(operands, count, _):
+    """Return the decayed sum of the first rows."""
+    *rows, half_life = first_rows(operands, (2, 3, 4), count)
+    return [np.array([total for total, _ in decay_definition(rows, half_life)])]
+
+
+def by_trend(operands, count, _):
+    """Return the slope of the first rows."""
+    *rows, days = first_rows(operands, (2, 3, 4), count)
+    return [np.array([float(slope) for slope in trend_definition(rows, days)])]
+
+
+def by_choice(operands, count, result):
+    """Return the best bundles of the first rows, and what all the bundles found add up to."""
+    *problem, width = operands
+    chosen = np.full((width, min(count, len(problem[1]))), NO_ACTION)
+    for s in range(chosen.shape[1]):
+        best, _ = test_choose.definition(problem, s, test_choose.surpluses(problem, s))
+        chosen[: len(best), s] = best
+    propensity, weight, group = problem[:3]
+    tally = np.zeros((4, *problem[11].shape), np.int64)
+    for actions in result[0]:
+        s = np.flatnonzero(actions >= 0)
+        p = np.nan_to_num(propensity[actions[s], s], nan=-1.0)  # not open: the tally is wrong then
+        p = (p.astype(np.float64) * PROPENSITY_GRID).astype(np.int64)
+        w = (weight[s].astype(np.float64) * WEIGHT_GRID).astype(np.int64)
+        for row, amount in zip(tally, (1, p, w, w * p), strict=True):
+            np.add.at(row, (group[s], actions[s]), amount)
+    return [chosen, tally]
+
+
+def by_settling(operands, count, _):
+    """Return which of the first rows keep their bundle when prices are at their worst for it."""
+    *problem, spread_fixed, spread_accept, chosen = operands
+    still = np.zeros(min(count, len(problem[1])), np.uint8)
+    for s in range(len(still)):
+        held = [int(a) for a in chosen[:, s] if a != NO_ACTION]
+        worst = test_choose.surpluses(problem, s, (spread_fixed, spread_accept), held)
+        still[s] = set(test_choose.definition(problem, s, worst)[0]) == set(held)
+    return [still]
+
+
+def both_widths(label, name, operands, definition):
+    """Return an operation on one offer per subscriber and on bundles of two."""
+    return [
+        Operation(f"{label}-{text}", name, lambda size, width=width: operands(size, width),
+                  definition, (0, 1, 2, 3), "pairs", is_threaded=True)
+        for width, text in ((1, "one"), (2, "two"))
+    ]  # fmt: skip
+
+
+EVENT_SIZES = (Size("smoke", 300, 20), Size("city", 100_000, 70))
+PAIR_SIZES = (Size("smoke", 300, 10), Size("city", 100_000, 50), Size("country", 1_000_000, 50))
+# Rounding: hundreds of terms of either sign in another order than the definition's; exp2 may be
+# off by two units in the last place, 2**-52. Slopes cancel, so they lose a few digits more.
+EVENT_OPERATIONS = (
+    Operation("events_until", "events_until", times_until, by_until, (1, 2, 3)),
+    Operation("windowed", "windowed", lambda size: (*events(size), WINDOWS), by_window, (0, 1)),
+    Operation("rhythm", "rhythm", lambda size: (events(size)[0], *events(size)[2:]), by_rhythm,
+              (0,), rounding=1e-12),
+    Operation("decayed", "decayed", lambda size: (*events(size), 14.0 * DAY_S), by_decay, (0, 1),
+              rounding=1e-12),
+    Operation("trend", "trend", lambda size: (*events(size), 28), by_trend, (0, 1), rounding=1e-9),
+)  # fmt: skip
+PAIR_OPERATIONS = (
+    *both_widths("choose", "choose", lambda size, width: (*bundles(size, width), width), by_choice),
+    *both_widths("settled", "settled", settlings, by_settling),
+)
+OPERATIONS = (*EVENT_OPERATIONS, *PAIR_OPERATIONS)
+CASES = {
+    f"{operation.label}:{size.name}": (operation, size)
+    for operations, sizes in ((EVENT_OPERATIONS, EVENT_SIZES), (PAIR_OPERATIONS, PAIR_SIZES))
+    for size in sizes
+    for operation in operations
+}
