@@ -110,7 +110,16 @@ def solve_exactly(problem: Problem, *, slack: int, effort: float, seconds: float
 
 
 def least_use(problem: Problem, k: int, *, effort: float, seconds: float) -> int | None:
-    """Return the least use of limit k (use units) that the other limits allow, or None."""
+    """Return the least use of limit k (use units) that the other limits allow, or None.
+
+    If the effort ends first, the least found.
+
+    Args:
+        problem: a small allocation problem.
+        k: the limit.
+        effort: as in :func:`engine.integers.solve`.
+        seconds: as in :func:`engine.integers.solve`.
+    """
     found = pairs(problem)
     everything = list(range(len(found.value)))
     limits = limit_units(problem)
@@ -118,4 +127,6 @@ def least_use(problem: Problem, k: int, *, effort: float, seconds: float) -> int
     answer = integers.solve(
         [-u for u in found.use[k]], found.choices, uses, slack=0, effort=effort, seconds=seconds
     )
-    return -answer.bound if answer.status in ("OPTIMAL", "FEASIBLE") else None
+    if answer.status not in ("OPTIMAL", "FEASIBLE"):
+        return None
+    return sum(found.use[k][i] for i in np.flatnonzero(answer.taken))

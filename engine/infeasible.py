@@ -4,12 +4,12 @@ Without values, D_0(prices) = prices . limit + sum_s max over X_s of (- prices .
 negative when an allocation exists (weak duality, Farkas). So prices with D_0 < 0 prove that none
 does, and limits with a zero price have no part in the proof. The rest is thinned out one by one.
 With the price of one limit held at 1, the least D_0 is the limit less the least use that the
-other limits allow: how far that limit alone must move. Small problems ask CP-SAT instead, whose
-answers also count what is impossible only in whole contacts.
+other limits allow: how far that limit alone must move. For small problems CP-SAT is asked too: it
+also finds what is impossible only in whole contacts.
 """
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isnan, nan
 from time import perf_counter
 from typing import Any
 
@@ -23,6 +23,7 @@ from engine.problem import MEASURE_UNIT, USE_UNIT, Problem
 
 EVALUATIONS = 150  # most passes of one search
 EFFORT = 10.0  # CP-SAT's deterministic time of one question
+UNKNOWN = nan  # a relaxation that the time did not allow to find
 NOISE = 1e-7  # a share of the limits: less is rounding, not conflict
 
 
@@ -32,7 +33,7 @@ class Conflict:
 
     constraint: str
     limit: float  # units of the measure
-    smallest_relaxation: float | None  # how far it alone must move; None: moving it is not enough
+    smallest_relaxation: float | None  # how far it alone must move; None: not enough, or unknown
     text: str
 
 
@@ -41,73 +42,91 @@ def explain(problem: Problem, *, small: bool, deadline: float) -> list[Conflict]
 
     Args:
         problem: the allocation problem.
-        small: whether CP-SAT decides (exact in whole contacts) or the dual (fast on any size).
-        deadline: ``perf_counter`` instant; after it no further limit is thinned out.
+        small: whether CP-SAT may be asked what the dual does not prove: whole contacts count.
+        deadline: ``perf_counter`` instant; after it no further limit is thinned out and no further
+            relaxation computed.
     """
     rows = list(range(len(problem.rows)))
-    core = _conflict(problem, rows, small=small)
+    search = _Search(problem, small, deadline)
+    core = search.conflict(rows)
     if core is None:
         return []
     for k in list(core):
         rest = [i for i in core if i != k]
-        if rest and perf_counter() < deadline and _conflict(problem, rest, small=small) is not None:
+        if rest and not search.is_late() and search.conflict(rest) is not None:
             core = rest
-    return [_told(problem, k, _relaxation(problem, k, small=small)) for k in core]
+    return [_told(problem, k, UNKNOWN if search.is_late() else search.relaxation(k)) for k in core]
 
 
-def _conflict(problem: Problem, rows: list[int], *, small: bool) -> list[int] | None:
-    """Return those of the rows that a proof of conflict needs, or None when there is no proof."""
-    part = problem.with_rows(rows)
-    if small:
-        part = part.with_value(np.zeros_like(part.value_fixed), np.zeros_like(part.value_accept))
-        answer = exact.solve_exactly(part, slack=0, effort=EFFORT, seconds=60.0)
-        return rows if answer.status == "INFEASIBLE" else None
-    scale = scale_of(part)
-    dual = _least(part, (np.zeros(len(rows)), 1.0 / scale))
-    size = float(np.abs(part.limit / MICRO / scale).max(initial=1.0))
-    if dual.bound >= -NOISE * size:
+@dataclass(frozen=True, eq=False)
+class _Search:
+    problem: Problem
+    small: bool
+    deadline: float
+
+    def is_late(self) -> bool:
+        return perf_counter() > self.deadline
+
+    def seconds(self) -> float:
+        return max(1.0, self.deadline - perf_counter())
+
+    def conflict(self, rows: list[int]) -> list[int] | None:
+        """Return those of the rows that a proof of conflict needs, or None if none is found."""
+        part = self.problem.with_rows(rows)
+        scale = scale_of(part)
+        dual = self.least(part, (np.zeros(len(rows)), 1.0 / scale))
+        size = float(np.abs(part.limit / MICRO / scale).max(initial=1.0))
+        if dual.bound < -NOISE * size:
+            return [rows[i] for i in np.flatnonzero(dual.prices * scale > 1e-6)]
+        if self.small:
+            nothing = np.zeros_like(part.value_fixed)
+            answer = exact.solve_exactly(
+                part.with_value(nothing, nothing), slack=0, effort=EFFORT, seconds=self.seconds()
+            )
+            return rows if answer.status == "INFEASIBLE" else None
         return None
-    return [rows[i] for i in np.flatnonzero(dual.prices * scale > 1e-6)]
 
+    def relaxation(self, k: int) -> float | None:
+        """Return by how many units limit k must be raised (a minimum: lowered), or None."""
+        others = [i for i in range(len(self.problem.rows)) if i != k]
+        if others and self.conflict(others) is not None:
+            return None
+        if self.small:
+            least = exact.least_use(self.problem, k, effort=EFFORT, seconds=self.seconds())
+            if least is None:
+                return UNKNOWN
+            return (least - int(self.problem.limit[k]) * (USE_UNIT // MICRO)) / USE_UNIT
+        scale = scale_of(self.problem)
+        lowest, highest = np.zeros(len(scale)), 1e4 / scale
+        lowest[k] = highest[k] = 1.0 / scale[k]
+        least_bound = self.least(self.problem, (lowest, highest)).bound
+        return UNKNOWN if self.is_late() else -least_bound * float(scale[k])
 
-def _relaxation(problem: Problem, k: int, *, small: bool) -> float | None:
-    """Return by how many units limit k must be raised (a minimum: lowered), or None."""
-    others = [i for i in range(len(problem.rows)) if i != k]
-    if others and _conflict(problem, others, small=small) is not None:
-        return None
-    limit = int(problem.limit[k])
-    if small:
-        least = exact.least_use(problem, k, effort=EFFORT, seconds=60.0)
-        return None if least is None else (least - limit * (USE_UNIT // MICRO)) / USE_UNIT
-    scale = scale_of(problem)
-    lowest, highest = np.zeros(len(scale)), 1e4 / scale
-    lowest[k] = highest[k] = 1.0 / scale[k]
-    return -_least(problem, (lowest, highest)).bound * float(scale[k])
+    def least(self, problem: Problem, range_: tuple[Any, Any]) -> Dual:
+        """Minimise D_0 over prices in a range."""
+        nothing = np.zeros_like(problem.value_fixed)
+        bare = problem.with_value(nothing, nothing)
+        oracle = Oracle(bare, bare.blocks)
 
+        def is_done(count: int, best: Evaluation, model: float) -> bool:
+            return count >= EVALUATIONS or self.is_late()
 
-def _least(problem: Problem, range_: tuple[Any, Any]) -> Dual:
-    """Minimise D_0 over prices in a range."""
-    bare = problem.with_value(
-        np.zeros_like(problem.value_fixed), np.zeros_like(problem.value_accept)
-    )
-    oracle = Oracle(bare, bare.blocks)
-    limit = bare.limit / MICRO
-
-    def is_done(count: int, best: Evaluation, model: float) -> bool:
-        return count >= EVALUATIONS
-
-    return minimise_dual(
-        oracle.evaluate, limit, range_[0], scale=scale_of(bare), unit=1.0,
-        range_=range_, radius=1.0, tolerance=1e-7, is_done=is_done,
-    )  # fmt: skip
+        return minimise_dual(
+            oracle.evaluate, bare.limit / MICRO, range_[0], scale=scale_of(bare), unit=1.0,
+            range_=range_, radius=1.0, tolerance=1e-7, is_done=is_done,
+        )  # fmt: skip
 
 
 def _told(problem: Problem, k: int, relaxation: float | None) -> Conflict:
     row = problem.rows[k]
     unit, limit = MEASURE_UNIT[row.measure], abs(int(problem.limit[k])) / MICRO
     kind = "a minimum" if row.is_minimum else "a limit"
-    if relaxation is None:
-        text = f"{row.name} ({kind} of {limit:,g} {unit}): changing it alone is not enough"
+    if relaxation is None or isnan(relaxation):
+        known = "changing it alone is not enough"
+        unknown = "by how much it would have to change was not found in the time limit"
+        text = (
+            f"{row.name} ({kind} of {limit:,g} {unit}): {known if relaxation is None else unknown}"
+        )
         return Conflict(row.name, limit, None, text)
     amount = float(ceil(relaxation - 1e-6)) if row.measure == "contacts" else relaxation
     amount = max(amount, 0.0)

@@ -21,6 +21,7 @@ from kernels.choose import NO_ACTION
 
 DUAL_TOLERANCE = 2e-7  # the prices are this good, so that few subscribers are left open
 EXACT_EFFORT = 60.0  # CP-SAT's deterministic time for a small problem
+EXPLAIN_SHARE = 0.25  # a conflict may be looked for this share of the time limit beyond it
 
 
 class Status(StrEnum):
@@ -96,7 +97,7 @@ def solve(
             chosen, value = answer.chosen, answer.value / VALUE_UNIT
             if answer.bound / VALUE_UNIT < bound:
                 bound, bound_by = answer.bound / VALUE_UNIT, "exact model (CP-SAT)"
-    elif not proved_empty:
+    if chosen is None and not proved_empty:
         rounded = round_bundles(
             problem, zoomed, tolerance=settings.gap_tolerance, deadline=deadline
         )
@@ -104,7 +105,8 @@ def solve(
             chosen, value = rounded.chosen, rounded.value / VALUE_UNIT
     conflict: list[Conflict] = []
     if chosen is None:
-        conflict = infeasible.explain(problem, small=small, deadline=deadline)
+        until = max(deadline, perf_counter() + settings.time_limit_s * EXPLAIN_SHARE)
+        conflict = infeasible.explain(problem, small=small, deadline=until)
         if not conflict:
             raise AllocationError(
                 "solver: no allocation that keeps every limit was found, and none was proved "
@@ -129,7 +131,10 @@ def _status(
         names = ", ".join(c.constraint for c in conflict)
         return Status.INFEASIBLE, f"no allocation keeps {names} together; relax one of them"
     if gap <= settings.gap_tolerance:
-        return Status.OPTIMAL, "none needed: the gap is within the tolerance"
+        return (
+            Status.OPTIMAL,
+            f"the gap of {gap:.2g} is within the tolerance of {settings.gap_tolerance:g}",
+        )
     way = "raise solver.time_limit_s or accept" if is_late else "accept"
     return Status.TIME_LIMIT, f"{way} the gap of {gap:.2g} by solver.gap_tolerance"
 

@@ -58,7 +58,7 @@ def sample_blocks(problem: Problem, low: float, high: float) -> list[Block]:
 
 
 def sampled_prices(
-    problem: Problem, sample: int, *, evaluations: int = MOST_EVALUATIONS
+    problem: Problem, sample: int, *, deadline: float, evaluations: int = MOST_EVALUATIONS
 ) -> tuple[Any, Any]:
     """Return the prices that two disjoint samples of half the size each give."""
     share = min(0.5, sample / 2 / max(1, problem.subscribers))
@@ -76,7 +76,7 @@ def sampled_prices(
             range_=price_range(problem),
             radius=typical_value(problem) * (0.02 if found else 0.1),
             tolerance=1e-5,
-            is_done=lambda n, best, model: n >= evaluations,
+            is_done=lambda n, best, model: n >= evaluations or perf_counter() > deadline,
         )
         found.append(dual.prices)
     return found[0], found[1]
@@ -119,7 +119,7 @@ def zoom(
     began = perf_counter()
     full = Oracle(problem, problem.blocks)
     limit, scale = problem.limit / MICRO, scale_of(problem)
-    first, second = start or sampled_prices(problem, sample)
+    first, second = start or sampled_prices(problem, sample, deadline=deadline)
     reads = 0.0
     prices, move = (first + second) / 2, np.abs(first - second)
     spread = _spread(full, first, second)

@@ -27,7 +27,7 @@ def is_bound(bound, best):
     return Fraction(bound) + ROUNDING * max(1, abs(Fraction(bound))) >= Fraction(best, VALUE_UNIT)
 
 
-@settings(max_examples=150)
+@settings(max_examples=120)
 @given(problems.small_problems())
 def test_small_problems_are_solved_to_the_optimum(problem):
     best = problems.optimum(problem)
@@ -42,7 +42,7 @@ def test_small_problems_are_solved_to_the_optimum(problem):
     assert is_bound(found.bound, best) and is_bound(found.dual_bound, best)
 
 
-@settings(max_examples=100)
+@settings(max_examples=80)
 @given(problems.small_problems())
 def test_prices_and_rounding_are_between_nothing_and_the_bound(problem):
     best = problems.optimum(problem)
@@ -72,7 +72,7 @@ def test_scip_finds_nothing_better(seed):
     assert value == pytest.approx(best, rel=2e-6) and found.bound == pytest.approx(best, rel=2e-6)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(problems.small_problems(), st.integers(0, 99), st.integers(1, 8), st.sampled_from([0, 20_000]))
 def test_any_order_and_any_blocks_give_the_same_bits(problem, seed, blocks, exact_pairs):
     solver = Solver(exact_pairs=exact_pairs)

@@ -1,0 +1,122 @@
+"""Limits in conflict: a minimal set, and how far each must move, against every outcome listed."""
+
+from dataclasses import replace
+from math import inf
+from time import perf_counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.infeasible import explain
+from engine.problem import Row
+from tests import problems
+from tests.problems import MICRO
+
+
+def explained(problem, *, small=True, seconds=60.0):
+    return explain(problem, small=small, deadline=perf_counter() + seconds)
+
+
+@settings(max_examples=100)
+@given(problems.small_problems())
+def test_a_conflict_is_minimal_and_its_relaxations_are_the_smallest(problem):
+    found = problems.outcomes(problem)
+    names = [row.name for row in problem.rows]
+    conflict = explained(problem)
+    core = [names.index(c.constraint) for c in conflict]
+    assert bool(core) == (problems.optimum(problem, found) is None)
+    outside = [k for k in range(len(names)) if k not in core]
+    if core:
+        assert problems.optimum(problem, found, without=outside) is None
+    for k, told in zip(core, conflict, strict=True):
+        assert problems.optimum(problem, found, without=[*outside, k]) is not None
+        assert told.limit == abs(int(problem.limit[k])) / MICRO
+        moved = smallest_move(problem, found, k)
+        if moved is None:
+            assert told.smallest_relaxation is None and "not enough" in told.text
+        elif problem.rows[k].measure == "contacts":
+            assert told.smallest_relaxation == -(-moved // MICRO)
+        else:
+            assert told.smallest_relaxation == pytest.approx(moved / MICRO, rel=1e-12)
+
+
+def smallest_move(problem, found, k):
+    """Return by how many micro-units limit k alone must move, or None."""
+    limits = problems.limits_of(problem)
+    others = [i for i in range(len(limits)) if i != k]
+    moves = [use[k] - limits[k] for use in found if all(use[i] <= limits[i] for i in others)]
+    return min(moves) / problems.GRID if moves else None
+
+
+@settings(max_examples=40)
+@given(problems.small_problems(palettes=("ties", "ties", "one")), st.data())
+def test_relaxing_by_a_contact_less_is_not_enough(problem, data):
+    told = [c for c in explained(problem) if c.smallest_relaxation is not None]
+    for conflict in told:
+        k = [row.name for row in problem.rows].index(conflict.constraint)
+        unit = MICRO if problem.rows[k].measure == "contacts" else 1
+        enough = problem.limit.copy()
+        enough[k] += round(conflict.smallest_relaxation * MICRO + (0 if unit == MICRO else 0.5))
+        assert problems.optimum(replace(problem, limit=enough)) is not None
+        enough[k] -= unit + (unit == 1)
+        assert problems.optimum(replace(problem, limit=enough)) is None
+
+
+def in_conflict(seed, *, minimum, capacity):
+    """Return a problem whose first offer's minimum does not fit the first channels' capacities."""
+    problem = problems.realistic(300, seed=seed, minimums=False)
+    of_offer = (problem.offer == 0).astype(np.int64) * MICRO
+    channels = sorted(set(problem.channel[problem.offer == 0].tolist()))
+    fixed = [-of_offer, *((problem.channel == c).astype(np.int64) * MICRO for c in channels)]
+    limit = [-minimum * MICRO, *[capacity * MICRO] * len(channels)]
+    rows = [Row("enough", "contacts", is_minimum=True)]
+    rows += [Row(f"narrow_{c}", "contacts", is_minimum=False) for c in channels]
+    free = [k for k, r in enumerate(problem.rows) if r.name not in {"quota_0", "budget"}]
+    problem = problem.with_rows(free)
+    return replace(
+        problem,
+        rows=[*problem.rows, *rows],
+        use_fixed=np.concatenate([problem.use_fixed, fixed]),
+        use_accept=np.concatenate([problem.use_accept, np.zeros_like(fixed)]),
+        in_scope=np.concatenate([problem.in_scope, np.ones((len(rows), problem.groups), bool)]),
+        limit=np.concatenate([problem.limit, limit]),
+    )
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_dual_tells_the_same_as_the_exact_model(seed):
+    problem = in_conflict(seed, minimum=30, capacity=12)
+    by_dual = explained(problem, small=False)
+    assert [c.constraint for c in by_dual] == ["enough", "narrow_1", "narrow_2"]
+    assert [c.smallest_relaxation for c in by_dual] == [6.0] * 3
+    assert by_dual == explained(problem)
+
+
+def test_the_dual_finds_no_conflict_where_there_is_none():
+    assert explained(in_conflict(0, minimum=24, capacity=12), small=False) == []
+
+
+def test_two_conflicts_make_no_single_relaxation_enough():
+    problem = in_conflict(0, minimum=30, capacity=12)
+    problem = replace(
+        problem,
+        rows=[*problem.rows, Row("wish", "contacts", is_minimum=True)],
+        use_fixed=np.concatenate([problem.use_fixed, [(problem.offer == 1) * -MICRO]]),
+        use_accept=np.concatenate([problem.use_accept, np.zeros((1, len(problem.offer)), int)]),
+        in_scope=np.concatenate([problem.in_scope, np.ones((1, problem.groups), bool)]),
+        limit=np.concatenate([problem.limit, [-400 * MICRO]]),
+    )
+    for small in (False, True):
+        conflict = explained(problem, small=small)
+        assert len(conflict) in (1, 2, 3)
+        assert {c.smallest_relaxation for c in conflict} == {None}
+        assert "changing it alone is not enough" in conflict[0].text
+
+
+def test_without_time_the_conflict_is_told_and_its_relaxation_is_not():
+    problem = in_conflict(0, minimum=400, capacity=12)
+    conflict = explain(problem, small=True, deadline=-inf)
+    assert conflict and {c.smallest_relaxation for c in conflict} == {None}
+    assert "not found in the time limit" in conflict[0].text
