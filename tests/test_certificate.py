@@ -438,7 +438,7 @@ def instances(draw, most_offers=4, most_subscribers=3):
     features = people(
         size,
         age=column([10.0, 30.0, 30.0]),
-        weight=column([0.0, 0.3333, 1.0, 1.5]),
+        weight=column([0.0, 0.6667, 1.0, 1.5]),
         gold=np.array(column([True, False]), bool),
     )
     propensity = scores_of(job, features)
