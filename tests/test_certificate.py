@@ -102,7 +102,7 @@ def allocation(job, features, propensity, chosen):
     for row, offer, channel in chosen:
         a = names.index(f"{offer}@{channel}")
         p = float(propensity[names[a]].iloc[row])
-        weight = features["weight"].iloc[row]
+        weight = round(features["weight"].iloc[row] * 1024) / 1024
         money = [(fixed + accept * p) / MICRO for fixed, accept in (value[a], cost[a])]
         rows.append(
             (features["subscriber"].iloc[row], offer, channel, weight * money[0], money[1], p)
@@ -396,7 +396,9 @@ def instances(draw, most_offers=4, most_subscribers=3):
     """Draw a tiny job with its partition: few distinct values, so that ties happen."""
     offers, channels = draw(st.integers(1, most_offers)), draw(st.integers(1, 3))
     names = [f"c{c}" for c in range(channels)]
-    carried = st.lists(st.sampled_from(names), min_size=1, unique=True)
+    several = st.lists(st.sampled_from(names), min_size=1, unique=True)
+    carried = draw(st.lists(several, min_size=offers, max_size=offers))
+    in_use = sorted(set().union(*carried))
     money = st.sampled_from([0.0, 0.1, 1.0, 2.5, 7.0])
     cap = st.integers(0, 3)
     policies = [{"name": "all", "at_most": draw(st.integers(0, 4))}] if draw(st.booleans()) else []
@@ -410,7 +412,7 @@ def instances(draw, most_offers=4, most_subscribers=3):
         scope = (
             {"where": "gold"}
             if draw(st.booleans())
-            else {"channels": [draw(st.sampled_from(names))]}
+            else {"channels": [draw(st.sampled_from(in_use))]}
         )
         amount = draw(st.sampled_from([0.5, 1.0, 2.0, 3.3]))
         constraints.append({"name": f"k{k}", "measure": measure, side: amount} | scope)
@@ -423,7 +425,7 @@ def instances(draw, most_offers=4, most_subscribers=3):
                 "category": draw(st.sampled_from(["x", "y"])),
                 "value": draw(money),
                 "cost": draw(money),
-                "channels": draw(carried),
+                "channels": carried[o],
                 "eligible": "age >= 18",
             }
             for o in range(offers)
