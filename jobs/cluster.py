@@ -145,6 +145,9 @@ def cluster(settings: Cluster) -> Iterator[Workers]:
         threadpool_limits(1, user_api="blas"),
     ):
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        # Dask drops heartbeats of its own when it closes, and asyncio reports them long after. What
+        # a task raises reaches the caller through its result, never through this logger.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         stack.callback(logging.getLogger("distributed").setLevel, level)
         if isinstance(settings, LocalCluster) and settings.workers:
             pa.set_cpu_count(settings.workers)
