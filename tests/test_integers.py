@@ -58,7 +58,10 @@ def test_solve_is_exact_for_numbers_of_any_size(model):
     worth = sum(v for v, t in zip(values, answer.taken, strict=True) if t)
     _, divisor = integers.shrink(values)
     assert answer.bound >= most  # values are rounded up by less than the divisor each
-    assert most - worth < divisor * max(1, len(values)) and answer.bound - most < divisor * len(values) + 1
+    assert (
+        most - worth < divisor * max(1, len(values))
+        and answer.bound - most < divisor * len(values) + 1
+    )
 
 
 @settings(max_examples=60)
@@ -83,7 +86,9 @@ def test_near_best_is_best_for_usual_numbers():
         uses = [(list(range(9)), (rng.integers(0, 9, 9) * 10**12 + 1).tolist(), 12 * 10**12)]
         taken = integers.near_best(values, choices, uses, slack=0, nodes=1_000, seconds=10.0)
         assert kept(taken, choices, uses)
-        assert sum(v for v, t in zip(values, taken, strict=True) if t) == best(values, choices, uses)
+        assert sum(v for v, t in zip(values, taken, strict=True) if t) == best(
+            values, choices, uses
+        )
 
 
 @given(st.lists(st.sampled_from(NUMBERS)))

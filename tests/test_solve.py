@@ -73,7 +73,9 @@ def test_scip_finds_nothing_better(seed):
 
 
 @settings(max_examples=25)
-@given(problems.small_problems(), st.integers(0, 99), st.integers(1, 8), st.sampled_from([0, 20_000]))
+@given(
+    problems.small_problems(), st.integers(0, 99), st.integers(1, 8), st.sampled_from([0, 20_000])
+)
 def test_any_order_and_any_blocks_give_the_same_bits(problem, seed, blocks, exact_pairs):
     solver = Solver(exact_pairs=exact_pairs)
     moved = problems.rearranged(problem, np.random.default_rng(seed), blocks)
