@@ -20,10 +20,12 @@ limits/nodes = {nodes}
 limits/absgap = {slack!r}
 numerics/feastol = 1e-9
 randomization/randomseedshift = 1
+misc/catchctrlc = FALSE
 """
 MARGINS = (0.0, 1e-9, 1e-7, 1e-5)  # room taken off a limit, as a share of it
 MOST_WHOLE = 1_000_000  # largest coefficient that stays a whole number in SCIP's rows
 MOST_SUM = 1 << 52  # CP-SAT's sums stay far below its 64-bit limit
+LONGEST = 1e9  # seconds that SCIP can count
 LIMB = 1 << 40  # larger sums are kept in two parts
 
 
@@ -133,7 +135,7 @@ def _scip(
     options = SCIP_OPTIONS.format(nodes=nodes, slack=slack / unit)
     if not solver.SetSolverSpecificParametersAsString(options):
         raise EngineError("SCIP refused its options")
-    solver.SetTimeLimit(int(1000 * max(0.1, seconds)))
+    solver.SetTimeLimit(int(1000 * min(max(0.1, seconds), LONGEST)))
     variables = [solver.BoolVar("") for _ in values]
     objective = solver.Objective()
     objective.SetMaximization()
@@ -197,6 +199,7 @@ def solve(
     parameters = solver.parameters
     parameters.num_workers = 1
     parameters.random_seed = 1
+    parameters.catch_sigint_signal = False  # or Ctrl-C ends the search, and later the process
     parameters.max_deterministic_time = effort
     parameters.max_time_in_seconds = max(0.1, seconds)
     parameters.absolute_gap_limit = float(slack // divisor)

@@ -220,9 +220,10 @@ def _deal(dual: Dual, block: Block, class_: Any, at: dict[int, Any], first: Any)
     dealt = first.T.copy()
     for g in np.unique(class_):
         shares = [(j, share) for (j, h), share in sorted(dual.mix.items()) if h == g]
-        if not shares:
-            continue
         members = np.flatnonzero(class_ == g)
+        if not shares:  # the empty bundle's cut carries the whole class
+            dealt[members] = NO_ACTION
+            continue
         patterns = np.concatenate([at[j][:, members] for j, _ in shares]).T
         _, kind = np.unique(patterns, axis=0, return_inverse=True)
         order = np.lexsort((block.key[members], kind.ravel()))
