@@ -129,6 +129,10 @@ def _certified(
     prices = tuple(float(price) for price in found.prices)
     items = [CheckPart(part, folder / "allocations", prices) for part in parts]
     checks = tasks.map("certify", check_part, items, rows=lambda check: check.subscribers)
+    seen = sum(check.subscribers for check in checks), sum(check.contacts for check in checks)
+    written = placed.problem.subscribers, len(_read_rows(folder / "allocations"))
+    if seen != written:
+        raise RuntimeError(f"certified {seen} subscribers and contacts, but {written} are written")
     tally = tally_of_bundles(placed.problem, found.chosen)
     uses = use_units(placed.problem, tally).sum(axis=1)
     signs = [-1 if row.is_minimum else 1 for row in placed.problem.rows]
