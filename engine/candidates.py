@@ -257,7 +257,7 @@ def assemble(job: Job, parts: Sequence[Candidates]) -> Placed:
         DataError: weights too large in sum, or too many distinct scopes.
     """
     _refuse_empty_scopes(job, parts)
-    codes = sorted({int(c) for part in parts for c in np.unique(_host(part.scope))})
+    codes = sorted({int(c) for part in parts for c in np.unique(_host(part.scope))}) or [0]
     total = sum(float(part.weight.sum(dtype="float64")) for part in parts)
     if total > MOST_WEIGHT:
         raise DataError(f"catalogue.weight: sums to {total:,.0f}; at most {MOST_WEIGHT:,} allowed")

@@ -140,6 +140,8 @@ def _score_part(job: Job, profiled: Path, folder: Path, part: str) -> _Scored:
         propensity = model.propensities(job, model.Model.load(folder), features)
     else:
         propensity, faults = scores.score_partition(job, features)
+    if faults:  # NaN and infinity have no sum, and the stage ends here
+        return _Scored(len(propensity), (), tuple(faults))
     sums = tuple(scores.fixed_sum(tables.array(propensity[a.name])) for a in actions(job.catalogue))
     tables.write(propensity, folder / "propensity" / part)
-    return _Scored(len(propensity), sums, tuple(faults))
+    return _Scored(len(propensity), sums, ())
