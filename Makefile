@@ -18,7 +18,19 @@ check: $(VENV)/test.stamp
 	$(BIN)/lint-imports
 
 bench: $(VENV)/test.stamp
-	$(BIN)/python -m benchmarks.bench
+	$(BIN)/python -m benchmarks.bench --json
+
+# On a machine with an NVIDIA GPU, within eight minutes: tests of all backends, then benchmarks.
+# A short table comes last; all output goes to $$OUT, or to build/gpu. `make gpu PYTHON=python3`
+# takes that Python as it is when it has CuPy, else an environment with walras[gpu] is made. What a
+# missing package (ortools, cudf) leaves out is said loudly; `make gpu REQUIRE="ortools cudf"`
+# makes it a failure.
+gpu:
+	@if $(PYTHON) -c 'import cupy, numba, pytest, hypothesis' 2>/dev/null; then \
+	  $(PYTHON) -m benchmarks.gpu $(REQUIRE:%=--require %); \
+	else \
+	  $(MAKE) $(VENV)/gpu.stamp && $(BIN)/python -m benchmarks.gpu $(REQUIRE:%=--require %); \
+	fi
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +42,10 @@ $(VENV)/run.stamp: pyproject.toml | $(VENV)/bin/python
 $(VENV)/test.stamp: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[cpu,examples,test]'
 	touch $@ $(VENV)/run.stamp
+
+$(VENV)/gpu.stamp: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[gpu,test]'
+	touch $@
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -174,7 +174,7 @@ PAIR_SIZES = (Size("smoke", 300, 10), Size("city", 100_000, 50), Size("country",
 # Rounding: hundreds of terms of either sign in another order than the definition's; exp2 may be
 # off by two units in the last place, 2**-52. Slopes cancel, so they lose a few digits more.
 EVENT_OPERATIONS = (
-    Operation("events_until", "events_until", times_until, by_until, (1, 2, 3)),
+    Operation("events_until", "events_until", times_until, by_until, (1, 2, 3), "rows"),
     Operation("windowed", "windowed", lambda size: (*events(size), WINDOWS), by_window, (0, 1)),
     Operation("rhythm", "rhythm", lambda size: (events(size)[0], *events(size)[2:]), by_rhythm,
               (0,), rounding=1e-12),

@@ -3,7 +3,9 @@
 import platform
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from itertools import cycle
 from os import sched_getaffinity
 from pathlib import Path
@@ -32,6 +34,9 @@ def described() -> dict[str, Any]:
     found: dict[str, Any] = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "cpu": _processor()}
     found |= {"cores": cores(), "python": platform.python_version()}
     found |= {"numpy": np.__version__, "numba": numba.__version__}
+    for package in ("ortools", "cudf"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
     if backend.HAS_GPU:
         runtime = backend.cupy.cuda.runtime
         found["gpu"] = runtime.getDeviceProperties(0)["name"].decode()
