@@ -15,7 +15,7 @@ from jobs.stages import STORE
 from tests.test_cli import walras
 
 ROOT = Path(__file__).parent.parent
-SUBSCRIBERS, DAYS = 800, 40
+SUBSCRIBERS, DAYS = 1_000, 60
 ZOOM = ("solver.exact_pairs=0", "solver.sample=150", "solver.gap_tolerance=0.001")
 
 
@@ -30,7 +30,7 @@ def small_job(folder):
         for name in {"minimum", "at_least"} & set(group):
             group[name] = round(group[name] * share / 2)
     job["inputs"] |= {"folder": str(folder), "source": {"kind": "files"}, "partitions": 3}
-    job["scores"] |= {"trees": 15, "depth": 3}
+    job["scores"] |= {"trees": 15, "depth": 3, "horizon": "3d", "min_accepts": 10}
     return job
 
 
