@@ -43,6 +43,7 @@ def allocation(case, subscribers, actions=50, constraints=30):
 
 STEPS = (
     Step("tests-kernels", (*PYTEST, *(f"tests/test_{name}.py" for name in KERNELS))),
+    Step("tests-device", (*PYTEST, "tests/test_device_side.py"), ENGINE),
     Step("tests-benchmarks", (*PYTEST, "tests/test_bench.py")),
     Step("tests-cluster", (*PYTEST, "-m", "gpu", "tests/test_cluster.py"),
          (*ENGINE, "cudf", "dask_cuda", "distributed", "threadpoolctl", "xgboost", "bokeh")),

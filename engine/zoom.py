@@ -48,10 +48,10 @@ Tell = Callable[[Step], None]
 
 def sample_blocks(problem: Problem, low: float, high: float) -> list[Block]:
     """Return the subscribers whose key, as a share of its range, is in ``[low, high)``."""
-    bounds = [int(share * KEY_RANGE) for share in (low, high)]
+    first, last = int(low * KEY_RANGE), int(high * KEY_RANGE) - 1  # CuPy takes no 2**63
     picked = []
     for block in problem.blocks:
-        rows = (block.key >= bounds[0]) & (block.key < bounds[1])
+        rows = (block.key >= first) & (block.key <= last)
         if rows.any():
             picked.append(block.take(library(block.key).flatnonzero(rows)))
     return picked

@@ -151,3 +151,18 @@ def test_a_wrong_dtype_is_refused():
     problem = [np.zeros((1, 1), np.float64)] + [np.zeros(1, np.float32)] * 12
     with pytest.raises(TypeError, match="choose: propensity must be contiguous float32"):
         choose(*problem, 1)
+
+
+def test_one_offer_of_any_number_of_actions_is_chosen(on_each_backend):
+    actions, rows = 600, 5
+    propensity = np.full((actions, rows), 0.25, np.float32)
+    propensity[[577, 599, 0, 512, 300], np.arange(rows)] = 0.5
+    propensity[:, 4] = np.nan
+    index, none = np.arange(actions, dtype=np.int32), np.zeros((1, actions))
+    chosen, tally = on_each_backend(
+        "choose", propensity, np.ones(rows, np.float32), np.zeros(rows, np.int32),
+        np.ones(rows, np.uint8), np.ones((1, rows), np.uint8), np.ones((1, rows), np.uint8),
+        index, index * 0, index * 0, none[0], np.ones(actions), none, none, 1,
+    )  # fmt: skip
+    assert chosen.tolist() == [[577, 599, 0, 512, NO_ACTION]]
+    assert np.flatnonzero(tally[0, 0]).tolist() == [0, 512, 577, 599]
