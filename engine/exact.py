@@ -83,7 +83,9 @@ class Exact:
     bound: int  # in value units, no allocation is worth more
 
 
-def solve_exactly(problem: Problem, *, slack: int, effort: float, seconds: float) -> Exact:
+def solve_exactly(
+    problem: Problem, *, slack: int, effort: float, seconds: float, share: float = 0.0
+) -> Exact:
     """Solve a problem as one model.
 
     Args:
@@ -91,6 +93,7 @@ def solve_exactly(problem: Problem, *, slack: int, effort: float, seconds: float
         slack: as in :func:`engine.integers.solve`.
         effort: as in :func:`engine.integers.solve`.
         seconds: as in :func:`engine.integers.solve`.
+        share: as in :func:`engine.integers.solve`.
     """
     found = pairs(problem)
     everything = list(range(len(found.value)))
@@ -99,7 +102,7 @@ def solve_exactly(problem: Problem, *, slack: int, effort: float, seconds: float
         for use, limit in zip(found.use, limit_units(problem), strict=True)
     ]  # fmt: skip
     answer = integers.solve(
-        found.value, found.choices, uses, slack=slack, effort=effort, seconds=seconds
+        found.value, found.choices, uses, slack=slack, effort=effort, seconds=seconds, share=share
     )
     chosen = [np.full((problem.width, len(b)), NO_ACTION, np.int16) for b in problem.blocks]
     taken = np.flatnonzero(answer.taken)

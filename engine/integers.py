@@ -169,6 +169,7 @@ def solve(
     slack: int,
     effort: float,
     seconds: float,
+    share: float = 0.0,
 ) -> Answer:
     """Maximise ``sum values[i] x[i]`` over x in {0, 1}.
 
@@ -182,6 +183,7 @@ def solve(
         slack: an answer this close to the bound is good enough, in units of the values.
         effort: CP-SAT's deterministic time, about seconds.
         seconds: wall clock after which the best answer so far is returned.
+        share: an answer this close to the bound, as a share of it, is good enough too.
 
     Returns:
         The answer.
@@ -203,6 +205,7 @@ def solve(
     parameters.max_deterministic_time = effort
     parameters.max_time_in_seconds = max(0.1, seconds)
     parameters.absolute_gap_limit = float(slack // divisor)
+    parameters.relative_gap_limit = share
     status = solver.status_name(solver.solve(model))
     found = status in ("OPTIMAL", "FEASIBLE")
     taken = np.array([solver.boolean_value(v) for v in variables], bool) if found else np.empty(0)

@@ -88,10 +88,12 @@ def solve(
     chosen: list[Any] | None = None
     value = 0.0
     if small and not proved_empty:
-        slack = int(settings.gap_tolerance / 2 * max(1.0, abs(bound)) * VALUE_UNIT)
+        # As a share of the answer's own bound: the dual's may be far above it.
+        half = settings.gap_tolerance / 2
         answer = exact.solve_exactly(
-            problem, slack=slack, effort=EXACT_EFFORT, seconds=max(1.0, deadline - perf_counter())
-        )
+            problem, slack=int(half * VALUE_UNIT), share=half, effort=EXACT_EFFORT,
+            seconds=max(1.0, deadline - perf_counter()),
+        )  # fmt: skip
         proved_empty = answer.status == "INFEASIBLE"
         if answer.status in ("OPTIMAL", "FEASIBLE"):
             chosen, value = answer.chosen, answer.value / VALUE_UNIT
