@@ -1,4 +1,4 @@
-"""Solve an allocation problem: exactly when it is small, by price zoom and rounding otherwise."""
+"""Solve an allocation problem: by price zoom and rounding, then exactly where that leaves a gap."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +19,9 @@ from engine.zoom import Step, zoom
 from kernels.backend import to_cpu
 from kernels.choose import NO_ACTION
 
+LEAST_TOLERANCE = 1e-9  # the linear program over prices is not much better
 DUAL_TOLERANCE = 2e-7  # the prices are this good, so that few subscribers are left open
-EXACT_EFFORT = 60.0  # CP-SAT's deterministic time for a small problem
+EXACT_EFFORT = 20.0  # CP-SAT's deterministic time for a small problem
 EXPLAIN_SHARE = 0.25  # a conflict may be looked for this share of the time limit beyond it
 
 
@@ -79,32 +80,34 @@ def solve(
         tell(step)
 
     zoomed = zoom(
-        problem, sample=settings.sample, tolerance=min(settings.gap_tolerance / 4, DUAL_TOLERANCE),
+        problem, sample=settings.sample,
+        tolerance=min(max(settings.gap_tolerance / 4, LEAST_TOLERANCE), DUAL_TOLERANCE),
         tell=log, deadline=deadline,
     )  # fmt: skip
     prices, bound, bound_by = zoomed.dual.prices, zoomed.bound, "prices (Lagrangian dual)"
-    small = exact.open_pairs(problem) <= settings.exact_pairs
     proved_empty = bound < _least_value(problem)
+    small = exact.open_pairs(problem) <= settings.exact_pairs
     chosen: list[Any] | None = None
     value = 0.0
-    if small and not proved_empty:
+    if not proved_empty:
+        rounded = round_bundles(
+            problem, zoomed, tolerance=settings.gap_tolerance, deadline=deadline
+        )
+        if rounded.is_feasible:
+            chosen, value = rounded.chosen, rounded.value / VALUE_UNIT
+    is_open = chosen is None or bound - value > settings.gap_tolerance * max(1.0, abs(bound))
+    if small and is_open and not proved_empty:
         # As a share of the answer's own bound: the dual's may be far above it.
         half = settings.gap_tolerance / 2
         answer = exact.solve_exactly(
             problem, slack=int(half * VALUE_UNIT), share=half, effort=EXACT_EFFORT,
             seconds=max(1.0, deadline - perf_counter()),
         )  # fmt: skip
-        proved_empty = answer.status == "INFEASIBLE"
         if answer.status in ("OPTIMAL", "FEASIBLE"):
-            chosen, value = answer.chosen, answer.value / VALUE_UNIT
+            if chosen is None or answer.value / VALUE_UNIT > value:
+                chosen, value = answer.chosen, answer.value / VALUE_UNIT
             if answer.bound / VALUE_UNIT < bound:
                 bound, bound_by = answer.bound / VALUE_UNIT, "exact model (CP-SAT)"
-    if chosen is None and not proved_empty:
-        rounded = round_bundles(
-            problem, zoomed, tolerance=settings.gap_tolerance, deadline=deadline
-        )
-        if rounded.is_feasible:
-            chosen, value = rounded.chosen, rounded.value / VALUE_UNIT
     conflict: list[Conflict] = []
     if chosen is None:
         until = max(deadline, perf_counter() + settings.time_limit_s * EXPLAIN_SHARE)

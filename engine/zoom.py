@@ -25,7 +25,7 @@ from kernels.backend import library, to_cpu
 from kernels.choose import choose, settled
 
 SPREAD = 4.0  # spreads are this many times the difference between the two samples' prices
-DUST = 1e-3  # prices below this share of a typical value are tried as zero
+DUST = (1e-3, 1e-5, 1e-7)  # prices below these shares of a typical value are tried as zero
 WIDEN = 2.0  # spreads grow by this when the minimum is on the region's face
 MOST_SETTLINGS = 8
 MOST_EVALUATIONS = 400  # of one minimisation
@@ -166,12 +166,16 @@ def _without_dust(full: Oracle, dual: Dual, tolerance: float) -> tuple[Dual, flo
     A limit with room to spare has a price of zero; the search only comes close to it.
     """
     limit = full.problem.limit / MICRO
-    dust = dual.prices * scale_of(full.problem) < DUST * typical_value(full.problem)
-    prices = np.where(dust, 0.0, dual.prices)
-    bounds = [full.evaluate(p).dual(limit) for p in (dual.prices, prices)]
-    if bounds[1] <= bounds[0] + tolerance * max(1.0, abs(bounds[0])):
-        return replace(dual, prices=prices), bounds[1]
-    return dual, bounds[0]
+    bound = full.evaluate(dual.prices).dual(limit)
+    scaled = dual.prices * scale_of(full.problem) / typical_value(full.problem)
+    for dust in DUST:
+        prices = np.where(scaled < dust, 0.0, dual.prices)
+        if (prices == dual.prices).all():
+            break
+        clean = full.evaluate(prices).dual(limit)
+        if clean <= bound + tolerance * max(1.0, abs(bound)):
+            return replace(dual, prices=prices), clean
+    return dual, bound
 
 
 def _trust(full: Oracle, prices: Any, spread: tuple[Any, Any]) -> Trust:

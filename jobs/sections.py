@@ -209,7 +209,7 @@ def _convergence(
     )
     panel = Panel(table=Table("Steps; open: subscribers not settled yet", head, cells))
     goal = f" The dashed line is the tolerance, {tolerance:.0e}." if tolerance and drawn else ""
-    text = f"Zoom: how far the bound may still fall; rounded: the answer. A read is a pass over all.{goal}"
+    text = f"Zoom: how far the bound may still fall; rounded: the answer.{goal}"
     if drawn:
         first, last = drawn[0], drawn[-1]
         alt = f"The gap falls from {tiny(first['gap'])} to {tiny(last['gap'])} "

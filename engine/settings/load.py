@@ -41,6 +41,13 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.add_implicit_resolver(  # YAML 1.1 takes 1e-4 for text: it wants 1.0e-4
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
 def load(path: Path, changes: Sequence[str] = ()) -> Job:
     """Read a YAML job file.
 
