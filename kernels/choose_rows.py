@@ -146,29 +146,13 @@ def _worst_tile(
 
 
 @njit(cache=True, nogil=True)
-def _single_tile(surplus: Any, rows: int, highest: Any, single: Any) -> None:
-    """Fill ``single[t]``, the first action of highest surplus, action by action: it vectorises."""
-    for t in range(rows):
-        highest[t], single[t] = 0.0, NO_ACTION
+def _best_single(surplus: Any, t: int) -> int:
+    """Return the first action of highest surplus, or none."""
+    best, best_surplus = NO_ACTION, 0.0
     for a in range(surplus.shape[0]):
-        for t in range(rows):
-            value = surplus[a, t]
-            is_better = value > highest[t]
-            highest[t] = value if is_better else highest[t]
-            single[t] = a if is_better else single[t]
-
-
-@njit(cache=True, nogil=True)
-def _best_of(
-    surplus: Any, single: Any, t: int, s: int, most: int, caps: Any, kinds: Any, scratch: Any,
-    best: Any,
-) -> None:  # fmt: skip
-    for i in range(best.size):
-        best[i] = NO_ACTION
-    if most > 1:
-        _best_bundle(surplus, t, s, most, caps, kinds, scratch, best)
-    elif most > 0:
-        best[0] = single[t]
+        if surplus[a, t] > best_surplus:
+            best, best_surplus = a, surplus[a, t]
+    return best
 
 
 @njit(cache=True, nogil=True)
@@ -187,15 +171,18 @@ def choose_rows(
 ) -> None:  # fmt: skip
     actions = propensity.shape[0]
     surplus = np.empty((actions, TILE), np.float64)
-    highest, single = np.empty(TILE, np.float64), np.empty(TILE, np.int64)
     scratch = _scratch(actions, chosen.shape[0])
     best = np.empty(chosen.shape[0], np.int64)
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
         _surplus_tile(propensity, weight, group, low, high, tables, surplus)
-        _single_tile(surplus, high - low, highest, single)
         for s in range(low, high):
-            _best_of(surplus, single, s - low, s, most[s], caps, kinds, scratch, best)
+            for i in range(best.size):
+                best[i] = NO_ACTION
+            if most[s] > 1:
+                _best_bundle(surplus, s - low, s, most[s], caps, kinds, scratch, best)
+            elif most[s] > 0:
+                best[0] = _best_single(surplus, s - low)
             for i in range(best.size):
                 a = best[i]
                 chosen[i, s] = a
@@ -216,16 +203,19 @@ def settled_rows(
     actions = propensity.shape[0]
     surplus = np.empty((actions, TILE), np.float64)
     kept = np.empty((chosen.shape[0], TILE), np.float64)
-    highest, single = np.empty(TILE, np.float64), np.empty(TILE, np.int64)
     scratch = _scratch(actions, chosen.shape[0])
     best = np.empty(chosen.shape[0], np.int64)
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
         _surplus_tile(propensity, weight, group, low, high, tables, surplus)
         _worst_tile(propensity, group, low, high, spreads, chosen, kept, surplus)
-        _single_tile(surplus, high - low, highest, single)
         for s in range(low, high):
-            _best_of(surplus, single, s - low, s, most[s], caps, kinds, scratch, best)
+            for i in range(best.size):
+                best[i] = NO_ACTION
+            if most[s] > 1:
+                _best_bundle(surplus, s - low, s, most[s], caps, kinds, scratch, best)
+            elif most[s] > 0:
+                best[0] = _best_single(surplus, s - low)
             same = True
             for i in range(best.size):
                 found = False
