@@ -113,6 +113,10 @@ class Problem:
         actions = len(self.offer)
         if self.width > 1 and actions > MOST_ACTIONS:
             raise DataError(f"catalogue: {actions} actions; bundles allow at most {MOST_ACTIONS}")
+        if actions > np.iinfo(np.int16).max:
+            raise DataError(
+                f"catalogue: {actions} actions; at most {np.iinfo(np.int16).max} are allowed"
+            )
         if self.width > MOST_BUNDLE:
             raise DataError(
                 f"policies: {self.width} actions per subscriber; at most {MOST_BUNDLE} are allowed"
