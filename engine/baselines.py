@@ -19,7 +19,7 @@ from engine.limits import MICRO
 P_ONE = 2**24
 W_ONE = 2**10
 LOW_BITS = 44
-BUNDLE = 8
+BUNDLE = 4
 """A run never gives a subscriber more actions than this, whatever the policies."""
 
 

@@ -23,7 +23,7 @@ P_ONE = 2**24
 W_ONE = 2**10
 """Weights are whole numbers of 2**-10."""
 W_MOST = 1000
-BUNDLE = 8
+BUNDLE = 4
 """A run never gives a subscriber more actions than this, whatever the policies."""
 
 

@@ -3,7 +3,7 @@
 // Of equal bundles the first in the order of the search wins, as in the twin: same bits.
 
 #define MOST_ACTIONS 512  // open actions of one subscriber that the bundle search can hold
-#define MOST_BUNDLE 8     // actions of one bundle
+#define MOST_BUNDLE 4     // actions of one bundle
 
 struct Row {
     const float* propensity;            // [A, S] in [0, 1], NaN where the action is not open
@@ -94,8 +94,28 @@ DEVICE int candidates(const Row& row, const Surplus& surplus, int actions, int m
     return kept;
 }
 
+// What no bundle with this beginning exceeds: of the candidates from `first` on that may join it,
+// the best while their channel has room. Offers and categories of the rest are ignored.
+DEVICE double reach(const Row& row, const int* bundle, int depth, double total, int first, int most,
+                    int count, const short* order, const double* sorted) {
+    int picked[MOST_BUNDLE];
+    int picks = depth;
+    for (int j = first; j < count && picks < most; ++j) {
+        const int a = order[j];
+        if (!fits(row, bundle, depth, a)) continue;
+        int in_channel = 0;
+        for (int i = 0; i < depth; ++i) in_channel += row.channel[bundle[i]] == row.channel[a];
+        for (int i = depth; i < picks; ++i) in_channel += row.channel[picked[i]] == row.channel[a];
+        if (in_channel < row.channel_most[row.channel[a] * row.subscribers + row.s]) {
+            picked[picks++] = a;
+            total += sorted[j];
+        }
+    }
+    return total;
+}
+
 // Exact search for the best bundle of at most `most` actions: depth first over the sorted
-// candidates; a branch ends when even `most` copies of its next candidate cannot beat the best.
+// candidates; a branch ends when what it can reach does not beat the best.
 template <class Surplus>
 DEVICE void best_bundle(const Row& row, const Surplus& surplus, int actions, int most, int width,
                         int* best) {
@@ -112,9 +132,10 @@ DEVICE void best_bundle(const Row& row, const Surplus& surplus, int actions, int
         const int i = next[depth];
         bool open = depth < most && i < count;
         if (open) {
-            double reach = sum[depth];
-            for (int d = depth; d < most; ++d) reach += sorted[i];
-            open = reach > best_sum;
+            double highest = sum[depth];  // the cheaper bound first
+            for (int d = depth; d < most; ++d) highest += sorted[i];
+            open = highest > best_sum &&
+                   reach(row, bundle, depth, sum[depth], i, most, count, order, sorted) > best_sum;
         }
         if (!open) {
             --depth;

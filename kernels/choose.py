@@ -22,7 +22,7 @@ from kernels.choose_rows import PROPENSITY_GRID as PROPENSITY_GRID
 from kernels.choose_rows import WEIGHT_GRID as WEIGHT_GRID
 from kernels.choose_rows import choose_rows, settled_rows
 
-MOST_ACTIONS, MOST_BUNDLE = 512, 8  # as in choose.cu
+MOST_ACTIONS, MOST_BUNDLE = 512, 4  # as in choose.cu
 CHUNK = 16_384  # subscribers a thread takes at a time
 
 
@@ -62,7 +62,7 @@ def choose_cpu(
         value_accept: [A] float64, money per acceptance.
         price_fixed: [G, A] float64, money to pay per contact at the prices.
         price_accept: [G, A] float64, money to pay per acceptance at the prices.
-        width: Q, the largest ``most``, at least 1 and at most 8.
+        width: Q, the largest ``most``, at least 1 and at most 4.
 
     Returns:
         chosen: [Q, S] int16, the actions of the bundle, then ``NO_ACTION``.

@@ -60,10 +60,41 @@ def _candidates(surplus: Any, t: int, most: int, kinds: Any, order: Any, ranked:
 
 # Elements are copied in loops: Numba takes eight seconds to compile an assignment to a slice.
 @njit(cache=True, nogil=True)
+def _reach(
+    total: float, bundle: Any, depth: int, first: int, most: int, s: int, count: int, caps: Any,
+    kinds: Any, order: Any, ranked: Any, picked: Any,
+) -> float:  # fmt: skip
+    """Return what no bundle with this beginning exceeds.
+
+    Of the candidates from ``first`` on that may join the beginning, the best are taken while their
+    channel has room. Offers and categories of the rest are ignored: without them the best first is
+    the best, pick by pick, so the rounded sum is not below that of any bundle.
+    """
+    channel = kinds[1]
+    picks = depth
+    for j in range(first, count):
+        if picks == most:
+            break
+        a = order[j]
+        if not _fits(bundle, depth, a, s, caps, kinds):
+            continue
+        in_channel = 0
+        for i in range(depth):
+            in_channel += channel[bundle[i]] == channel[a]
+        for i in range(depth, picks):
+            in_channel += channel[picked[i]] == channel[a]
+        if in_channel < caps[0][channel[a], s]:
+            picked[picks] = a
+            picks += 1
+            total += ranked[j]
+    return total
+
+
+@njit(cache=True, nogil=True)
 def _best_bundle(
     surplus: Any, t: int, s: int, most: int, caps: Any, kinds: Any, scratch: Any, best: Any
 ) -> None:
-    order, ranked, follow, bundle, total = scratch
+    order, ranked, follow, bundle, total, picked = scratch
     count = _candidates(surplus, t, most, kinds, order, ranked)
     best_total = 0.0
     depth = 0
@@ -75,7 +106,13 @@ def _best_bundle(
             reach = total[depth]
             for _ in range(depth, most):
                 reach += ranked[i]
-            is_open = reach > best_total
+            is_open = reach > best_total  # the cheaper bound first
+            if is_open:
+                reach = _reach(
+                    total[depth], bundle, depth, i, most, s, count, caps, kinds, order, ranked,
+                    picked,
+                )  # fmt: skip
+                is_open = reach > best_total
         if not is_open:
             depth -= 1
             continue
@@ -161,6 +198,7 @@ def _scratch(actions: int, width: int) -> Any:
     return (
         np.empty(actions, np.int64), np.empty(actions, np.float64), np.empty(width + 1, np.int64),
         np.empty(width + 1, np.int64), np.empty(width + 1, np.float64),
+        np.empty(width + 1, np.int64),
     )  # fmt: skip
 
 

@@ -16,10 +16,10 @@ GRID = 1 << 24
 def problems(draw, max_rows=7):
     """A small problem: few distinct values, so ties, empty rows and blocked rows are common."""
     rows = draw(st.sampled_from([0, 1, 2, max_rows]))
-    offers, channels, categories = (draw(st.integers(1, n)) for n in (4, 3, 2))
-    groups, width = draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    offers, channels, categories = (draw(st.integers(1, n)) for n in (5, 4, 3))
+    groups, width = draw(st.integers(1, 2)), draw(st.integers(1, 4))
     pairs = sorted(draw(st.sets(st.tuples(st.integers(0, offers - 1), st.integers(0, channels - 1)),
-                                min_size=1, max_size=7)))  # fmt: skip
+                                min_size=1, max_size=10)))  # fmt: skip
     actions = len(pairs)
 
     def array(choices, shape, dtype):
@@ -28,8 +28,8 @@ def problems(draw, max_rows=7):
         return np.array(flat, dtype).reshape(shape)
 
     most = array([0, 1, width, width], rows, np.uint8)
-    channel_most = array([0, 1, 2], (channels, rows), np.uint8)
-    category_most = array([0, 1, 3], (categories, rows), np.uint8)
+    channel_most = array([0, 1, 1, 2], (channels, rows), np.uint8)
+    category_most = array([0, 1, 3, 4], (categories, rows), np.uint8)
     offer = np.array([o for o, _ in pairs], np.int32)
     channel = np.array([c for _, c in pairs], np.int32)
     category = (offer % categories).astype(np.int32)
