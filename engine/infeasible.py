@@ -31,6 +31,7 @@ NOISE = 1e-7  # a share of the limits: less is rounding, not conflict
 class Conflict:
     """One limit of a set that no allocation can keep together."""
 
+    set_number: int  # from 1: no two sets share a limit, so one of each must give way
     constraint: str
     limit: float  # units of the measure
     smallest_relaxation: float | None  # how far it alone must move; None: not enough, or unknown
@@ -38,24 +39,34 @@ class Conflict:
 
 
 def explain(problem: Problem, *, small: bool, deadline: float) -> list[Conflict]:
-    """Return a minimal set of limits in conflict, or nothing if no conflict is proved.
+    """Return minimal sets of limits in conflict, or nothing if no conflict is proved.
+
+    Sets are looked for one after the other among the limits that are in none yet. How far a limit
+    must move is reckoned with the others of its set and the limits that are in no set.
 
     Args:
         problem: the allocation problem.
         small: whether CP-SAT may be asked what the dual does not prove: whole contacts count.
-        deadline: ``perf_counter`` instant; after it no further limit is thinned out and no further
-            relaxation computed.
+        deadline: ``perf_counter`` instant; after it no further set is looked for, no limit thinned
+            out and no relaxation computed.
     """
-    rows = list(range(len(problem.rows)))
     search = _Search(problem, small, deadline)
-    core = search.conflict(rows)
-    if core is None:
-        return []
-    for k in list(core):
-        rest = [i for i in core if i != k]
-        if rest and not search.is_late() and search.conflict(rest) is not None:
-            core = rest
-    return [_told(problem, k, UNKNOWN if search.is_late() else search.relaxation(k)) for k in core]
+    free = list(range(len(problem.rows)))
+    sets: list[list[int]] = []
+    while free and not (sets and search.is_late()):
+        core = search.core(free)
+        if not core:
+            break
+        sets.append(core)
+        free = [k for k in free if k not in core]
+    found = []
+    for number, core in enumerate(sets, start=1):
+        rows = sorted([*free, *core])
+        within = _Search(problem.with_rows(rows), small, deadline)
+        for k in core:
+            amount = UNKNOWN if search.is_late() else within.relaxation(rows.index(k))
+            found.append(_told(problem, k, number, amount))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +81,22 @@ class _Search:
     def seconds(self) -> float:
         return max(1.0, self.deadline - perf_counter())
 
+    def core(self, rows: list[int]) -> list[int]:
+        """Return a minimal set of these rows that is in conflict, empty if none is proved."""
+        core = self.conflict(rows) or []
+        for k in list(core):
+            rest = [i for i in core if i != k]
+            if rest and not self.is_late():
+                core = rest if self.conflict(rest) is not None else core
+        return core
+
     def conflict(self, rows: list[int]) -> list[int] | None:
         """Return those of the rows that a proof of conflict needs, or None if none is found."""
         part = self.problem.with_rows(rows)
         scale = scale_of(part)
         dual = self.least(part, (np.zeros(len(rows)), 1.0 / scale))
-        size = float(np.abs(part.limit / MICRO / scale).max(initial=1.0))
-        if dual.bound < -NOISE * size:
+        size = float((dual.prices * np.abs(part.limit / MICRO)).sum())  # of the proof's own limits
+        if dual.bound < -NOISE * max(1.0, size):
             return [rows[i] for i in np.flatnonzero(dual.prices * scale > 1e-6)]
         if self.small:
             nothing = np.zeros_like(part.value_fixed)
@@ -117,7 +137,7 @@ class _Search:
         )  # fmt: skip
 
 
-def _told(problem: Problem, k: int, relaxation: float | None) -> Conflict:
+def _told(problem: Problem, k: int, number: int, relaxation: float | None) -> Conflict:
     row = problem.rows[k]
     unit, limit = MEASURE_UNIT[row.measure], abs(int(problem.limit[k])) / MICRO
     kind = "a minimum" if row.is_minimum else "a limit"
@@ -127,7 +147,7 @@ def _told(problem: Problem, k: int, relaxation: float | None) -> Conflict:
         text = (
             f"{row.name} ({kind} of {limit:,g} {unit}): {known if relaxation is None else unknown}"
         )
-        return Conflict(row.name, limit, None, text)
+        return Conflict(number, row.name, limit, None, text)
     amount = float(ceil(relaxation - 1e-6)) if row.measure == "contacts" else relaxation
     amount = max(amount, 0.0)
     target = limit - amount if row.is_minimum else limit + amount
@@ -135,4 +155,4 @@ def _told(problem: Problem, k: int, relaxation: float | None) -> Conflict:
     text = (
         f"{row.name} ({kind} of {limit:,g} {unit}): {verb} by at least {amount:,g}, to {target:,g}"
     )
-    return Conflict(row.name, limit, amount, text)
+    return Conflict(number, row.name, limit, amount, text)

@@ -21,19 +21,24 @@ def explained(problem, *, small=True, seconds=60.0):
 
 @settings(max_examples=100)
 @given(problems.small_problems())
-def test_a_conflict_is_minimal_and_its_relaxations_are_the_smallest(problem):
+def test_conflicts_are_minimal_and_their_relaxations_are_the_smallest(problem):
     found = problems.outcomes(problem)
     names = [row.name for row in problem.rows]
     conflict = explained(problem)
-    core = [names.index(c.constraint) for c in conflict]
-    assert bool(core) == (problems.optimum(problem, found) is None)
-    outside = [k for k in range(len(names)) if k not in core]
-    if core:
+    sets = [[] for _ in range(max((c.set_number for c in conflict), default=0))]
+    for told in conflict:
+        sets[told.set_number - 1].append(names.index(told.constraint))
+    every = sum(sets, [])
+    assert len(set(every)) == len(every) and all(sets)
+    assert problems.optimum(problem, found, without=every) is not None  # none is overlooked
+    for k, told in zip(every, conflict, strict=True):
+        core = next(core for core in sets if k in core)
+        outside = [i for i in range(len(names)) if i not in core]
         assert problems.optimum(problem, found, without=outside) is None
-    for k, told in zip(core, conflict, strict=True):
         assert problems.optimum(problem, found, without=[*outside, k]) is not None
         assert told.limit == abs(int(problem.limit[k])) / MICRO
-        moved = smallest_move(problem, found, k)
+        elsewhere = [i for i in every if i not in core]
+        moved = smallest_move(problem, found, k, without=elsewhere)
         if moved is None:
             assert told.smallest_relaxation is None and "not enough" in told.text
         elif problem.rows[k].measure == "contacts":
@@ -42,10 +47,10 @@ def test_a_conflict_is_minimal_and_its_relaxations_are_the_smallest(problem):
             assert told.smallest_relaxation == pytest.approx(moved / MICRO, rel=1e-12)
 
 
-def smallest_move(problem, found, k):
+def smallest_move(problem, found, k, without):
     """Return by how many micro-units limit k alone must move, or None."""
     limits = problems.limits_of(problem)
-    others = [i for i in range(len(limits)) if i != k]
+    others = [i for i in range(len(limits)) if i != k and i not in without]
     moves = [use[k] - limits[k] for use in found if all(use[i] <= limits[i] for i in others)]
     return min(moves) / problems.GRID if moves else None
 
@@ -53,8 +58,9 @@ def smallest_move(problem, found, k):
 @settings(max_examples=40)
 @given(problems.small_problems(palettes=("ties", "ties", "one")), st.data())
 def test_relaxing_by_a_contact_less_is_not_enough(problem, data):
-    told = [c for c in explained(problem) if c.smallest_relaxation is not None]
-    for conflict in told:
+    conflicts = explained(problem)
+    told = [c for c in conflicts if c.smallest_relaxation is not None]
+    for conflict in told if {c.set_number for c in conflicts} == {1} else []:
         k = [row.name for row in problem.rows].index(conflict.constraint)
         unit = MICRO if problem.rows[k].measure == "contacts" else 1
         enough = problem.limit.copy()
@@ -98,21 +104,50 @@ def test_the_dual_finds_no_conflict_where_there_is_none():
     assert explained(in_conflict(0, minimum=24, capacity=12), small=False) == []
 
 
-def test_two_conflicts_make_no_single_relaxation_enough():
-    problem = in_conflict(0, minimum=30, capacity=12)
-    problem = replace(
+def with_limit(problem, row, fixed, limit):
+    """Return the problem with one more limit, on contacts with subscribers of any group."""
+    return replace(
         problem,
-        rows=[*problem.rows, Row("wish", "contacts", is_minimum=True)],
-        use_fixed=np.concatenate([problem.use_fixed, [(problem.offer == 1) * -MICRO]]),
-        use_accept=np.concatenate([problem.use_accept, np.zeros((1, len(problem.offer)), int)]),
+        rows=[*problem.rows, row],
+        use_fixed=np.concatenate([problem.use_fixed, [fixed]]),
+        use_accept=np.concatenate([problem.use_accept, [np.zeros_like(fixed)]]),
         in_scope=np.concatenate([problem.in_scope, np.ones((1, problem.groups), bool)]),
-        limit=np.concatenate([problem.limit, [-400 * MICRO]]),
+        limit=np.concatenate([problem.limit, [limit]]),
     )
-    for small in (False, True):
-        conflict = explained(problem, small=small)
-        assert len(conflict) in (1, 2, 3)
-        assert {c.smallest_relaxation for c in conflict} == {None}
-        assert "changing it alone is not enough" in conflict[0].text
+
+
+def test_conflicts_beside_each_other_are_all_told():
+    problem = in_conflict(0, minimum=30, capacity=12)
+    wish = Row("wish", "contacts", is_minimum=True)  # more contacts than there are subscribers
+    problem = with_limit(problem, wish, (problem.offer == 1) * -MICRO, -400 * MICRO)
+    told = explained(problem, small=False)
+    sets = [{c.constraint for c in told if c.set_number == n} for n in (1, 2)]
+    assert {"wish"} in sets and {"enough", "narrow_1", "narrow_2"} in sets
+    alone = {c.constraint: c.smallest_relaxation for c in told}
+    assert [alone[name] for name in ("enough", "narrow_1", "narrow_2")] == [6.0] * 3
+    assert 100 <= alone["wish"] < 400
+    exactly = explained(problem, small=True)
+    assert {c.constraint: c.smallest_relaxation for c in exactly} == alone
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_where_two_limits_ask_too_much_of_a_third_one_alone_is_not_enough(small):
+    problem = in_conflict(0, minimum=30, capacity=12)
+    wish = Row("wish", "contacts", is_minimum=True)
+    narrow = [k for k, row in enumerate(problem.rows) if row.name == "narrow_1"]
+    fixed = -problem.use_fixed[narrow[0]]  # of the channel that narrow_1 limits to 12
+    told = explained(with_limit(problem, wish, fixed, -20 * MICRO), small=small)
+    assert {c.set_number for c in told} == {1}
+    alone = {c.constraint: c.smallest_relaxation for c in told}
+    assert alone["narrow_1"] == 8.0 and alone[(set(alone) - {"narrow_1"}).pop()] is None
+
+
+def test_a_large_limit_elsewhere_hides_no_conflict():
+    problem = in_conflict(0, minimum=30, capacity=12)
+    much = Row("much", "contacts", is_minimum=False)
+    problem = with_limit(problem, much, np.full(len(problem.offer), MICRO), 10**12 * MICRO)
+    told = explained(problem, small=False)
+    assert {c.constraint for c in told} == {"enough", "narrow_1", "narrow_2"}
 
 
 def test_without_time_the_conflict_is_told_and_its_relaxation_is_not():
