@@ -2,6 +2,7 @@
 
 import ctypes
 import itertools
+import os
 import shutil
 import subprocess
 import tempfile
@@ -17,7 +18,10 @@ from hypothesis import HealthCheck, settings
 from kernels import backend
 
 settings.register_profile(
-    "walras", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "walras",
+    deadline=None,
+    derandomize="CI" in os.environ,  # a change is judged by the same examples each time
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("walras")
 

@@ -54,7 +54,7 @@ def test_the_least_dual_is_the_linear_optimum(problem):
     best = problems.best_by_ortools(problem, "GLOP")
     dual = minimised(problem)
     if best is None:
-        assert dual.bound < -1.0
+        assert dual.bound < -1_000 * typical_value(problem)
     else:
         assert close(dual.bound, best)
         assert dual.gap <= TOLERANCE or len(dual.evaluations) == 300
