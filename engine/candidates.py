@@ -19,6 +19,7 @@ from engine.problem import KEY_RANGE, MOST_WEIGHT, Block, Problem, Row
 from engine.settings import Job
 from engine.settings.base import seconds
 from engine.settings.catalogue import ContactPolicy
+from kernels.backend import to_cpu
 from kernels.choose import MOST_BUNDLE, PROPENSITY_GRID, WEIGHT_GRID
 
 REASONS = ("open", "hold_out", "not_eligible", "policy")
@@ -229,13 +230,9 @@ def _blockers(reason: Any, allowed: Any, forbids: dict[str, Any]) -> list[str]:
     stuck = reason == 3
     text = ["" for _ in range(len(reason))]
     for name, forbidden in forbids.items():
-        for row in np.flatnonzero(_host(stuck & (allowed & forbidden).any(axis=0))):
+        for row in np.flatnonzero(to_cpu(stuck & (allowed & forbidden).any(axis=0))):
             text[row] += f", {name}" if text[row] else name
     return text
-
-
-def _host(array: Any) -> Any:
-    return array if isinstance(array, np.ndarray) else array.get()
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,17 +244,21 @@ class Placed:
 
 
 def assemble(job: Job, parts: Sequence[Candidates]) -> Placed:
-    """Return the allocation problem of all partitions.
+    """Return the allocation problem of all partitions, one block a partition.
 
     Subscribers with equal scopes form a group; groups are split by key while there are few, so
     that the dual gets more cuts a pass. A block's rows are ordered by group, then key.
+
+    Args:
+        job: the job.
+        parts: the candidates of each partition.
 
     Raises:
         ConfigError: conditions of constraints that no subscriber meets.
         DataError: weights too large in sum, or too many distinct scopes.
     """
     _refuse_empty_scopes(job, parts)
-    codes = sorted({int(c) for part in parts for c in np.unique(_host(part.scope))}) or [0]
+    codes = sorted({int(c) for part in parts for c in np.unique(to_cpu(part.scope))}) or [0]
     total = sum(float(part.weight.sum(dtype="float64")) for part in parts)
     if total > MOST_WEIGHT:
         raise DataError(f"catalogue.weight: sums to {total:,.0f}; at most {MOST_WEIGHT:,} allowed")
