@@ -30,7 +30,7 @@ REJECTS = pa.schema(
     ]
 )
 
-_WHOLE = r"^-?\d+$"
+_WHOLE = r"^(0|-?[1-9]\d*)$"  # as it is usually written: 00123 may be another key than 123
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _EPOCH = r"^\d{9,11}$"  # eight digits would be a date such as 20260101
 _ISO = (

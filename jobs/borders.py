@@ -1,7 +1,7 @@
 """The border: do the input files have the columns and types that the job names?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import pyarrow as pa
@@ -10,7 +10,7 @@ from engine.errors import DataError
 from engine.ingest import FILE, KEY, ROW, TIME
 from engine.settings import Job
 from engine.settings.inputs import EventTable
-from jobs.raw import RawFile, find, open_file
+from jobs.raw import RawFile, find, open_file, typed
 
 ALLOWED = {
     "key": ("whole number", "text"),
@@ -44,17 +44,20 @@ def inspect(job: Job) -> Inputs:
         DataError: every problem of every file.
     """
     problems: list[str] = []
-    tables = job.inputs.tables()
+    tables, key = job.inputs.tables(), job.inputs.subscribers.key
     subscribers = _open(job, job.inputs.subscribers.path, "inputs.subscribers", problems)
     events = {
         name: _open(job, table.path, _where(job, name), problems) for name, table in tables.items()
     }
-    schema = _subscriber_schema(subscribers, job.inputs.subscribers.key, problems)
+    csv_key = _csv_key(job, subscribers, events)
+    subscribers = tuple(_keyed(file, key, csv_key, problems) for file in subscribers)
+    schema = _subscriber_schema(subscribers, key, problems)
+    odd = next((f"{file.odd_key} in {file.path}" for file in subscribers if file.odd_key), "")
     for name, table in tables.items():
         problems += _name_problems(table, _where(job, name))
         problems += _event_problems(events[name], table)
-        key_field = schema.field(KEY) if KEY in schema.names else None
-        problems += _key_problems(events[name], table, key_field)
+        if KEY in schema.names:
+            problems += _key_problems(events[name], table, schema.field(KEY).type, odd)
     if problems:
         raise DataError.of(problems)
     return Inputs(schema.field(KEY).type, subscribers, schema, events)
@@ -100,7 +103,10 @@ def _open(job: Job, pattern: str, where: str, problems: list[str]) -> tuple[RawF
         return ()
     for path in paths:
         try:
-            files.append(open_file(path, folder, typed=where == "inputs.subscribers"))
+            file = open_file(path, folder)
+            if where == "inputs.subscribers":
+                file = typed(file, job.inputs.subscribers.key)
+            files.append(file)
         except DataError as error:
             problems.append(str(error))
     return tuple(files)
@@ -160,17 +166,51 @@ def _event_problems(files: Sequence[RawFile], table: EventTable) -> list[str]:
     return problems
 
 
-def _key_problems(files: Sequence[RawFile], table: EventTable, key: pa.Field | None) -> list[str]:
-    if key is None:
-        return []
+def _csv_key(
+    job: Job, subscribers: Sequence[RawFile], events: Mapping[str, Sequence[RawFile]]
+) -> pa.DataType:
+    """Return the type of the key in the CSV files of the subscriber table, where it has none.
+
+    It is that of the table's first Parquet file. Without one it is text if a Parquet file of
+    events has text keys, or if some key is not written as a whole number; else whole number.
+    """
+    found = _stored(subscribers, job.inputs.subscribers.key)
+    if found:
+        return found[0]
+    tables = job.inputs.tables()
+    stored = [kind for name, files in events.items() for kind in _stored(files, tables[name].key)]
+    is_text = any(kind_of(kind) == "text" for kind in stored) or any(f.odd_key for f in subscribers)
+    return pa.string() if is_text else pa.int64()
+
+
+def _stored(files: Sequence[RawFile], name: str) -> list[pa.DataType]:
+    """Return the types of a column in those of the files that have types."""
+    return [f.schema.field(name).type for f in files if not f.is_csv and name in f.schema.names]
+
+
+def _keyed(file: RawFile, key: str, kind: pa.DataType, problems: list[str]) -> RawFile:
+    """Return a file of the subscriber table, its key of this type if it is a CSV file."""
+    if not file.is_csv or key not in file.schema.names:
+        return file
+    if file.odd_key and kind_of(kind) == "whole number":
+        problems.append(
+            f"{file.path}: column {key} (key) has {file.odd_key}, which is not written as a whole "
+            "number of 64 bits, but the keys of the table's Parquet files are whole numbers"
+        )
+    place = file.schema.get_field_index(key)
+    return replace(file, schema=file.schema.set(place, pa.field(key, kind)))
+
+
+def _key_problems(
+    files: Sequence[RawFile], table: EventTable, key: pa.DataType, odd: str
+) -> list[str]:
+    why = f" ({odd} is not written as a whole number)" if odd and kind_of(key) == "text" else ""
+    kinds = [(file, kind_of(kind)) for file in files for kind in _stored([file], table.key)]
     return [
-        f"{file.path}: column {table.key} (key) is {kind_of(file.schema.field(table.key).type)}, "
-        f"but the key of the subscriber table is {kind_of(key.type)}; they should be the same"
-        for file in files
-        if not file.is_csv
-        and table.key in file.schema.names
-        and kind_of(file.schema.field(table.key).type) in ALLOWED["key"]
-        and kind_of(file.schema.field(table.key).type) != kind_of(key.type)
+        f"{file.path}: column {table.key} (key) is {kind}, but the key of the subscriber table is "
+        f"{kind_of(key)}{why}; they should be the same"
+        for file, kind in kinds
+        if kind in ALLOWED["key"] and kind != kind_of(key)
     ]
 
 

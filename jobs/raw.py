@@ -1,21 +1,30 @@
 """Raw input files: find them, read their schema, read their rows in bounded chunks."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from engine.errors import DataError
-from engine.ingest import FILE, ROW
+from engine.ingest import FILE, ROW, whole_or_text
 
 ROWS = 1_000_000  # rows of a chunk, and so the memory a task needs
-BLOCK_BYTES = 16 * 1024 * 1024  # of a CSV file read at once
+BLOCK_BYTES = 4 * 1024 * 1024  # of a CSV file parsed at once; Arrow holds up to 40 of them
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
+CSV_TYPES = (
+    pa.null(), pa.int64(), pa.bool_(), pa.date32(), pa.time32("s"), pa.timestamp("s"),
+    pa.timestamp("ns"), pa.timestamp("s", "UTC"), pa.timestamp("ns", "UTC"), pa.float64(),
+    pa.string(),
+)  # fmt: skip
+"""What a column of a CSV file may be: the first of these that all its fields can be read as."""
+UNREADABLE = (OSError, pa.ArrowException, ValueError)
 
 
 @dataclass(frozen=True)
@@ -25,14 +34,16 @@ class RawFile:
     Attributes:
         path: where it is.
         name: its path below ``inputs.folder``, for people.
-        schema: its columns; of a CSV file read as text, all are text.
+        schema: its columns; those of a CSV file are text until :func:`typed`.
         groups: rows of each row group; empty for CSV.
+        odd_key: of a typed CSV file, a key that is not written as a whole number, if there is one.
     """
 
     path: Path
     name: str
     schema: pa.Schema
     groups: tuple[int, ...] = ()
+    odd_key: str = ""
 
     @property
     def is_csv(self) -> bool:
@@ -69,13 +80,12 @@ def find(folder: Path, pattern: str, where: str) -> list[Path]:
     return paths
 
 
-def open_file(path: Path, folder: Path, *, typed: bool) -> RawFile:
+def open_file(path: Path, folder: Path) -> RawFile:
     """Read the schema of a file.
 
     Args:
         path: the file.
         folder: the inputs folder, for its name.
-        typed: whether the columns of a CSV file get types (from all its rows) or stay text.
 
     Raises:
         DataError: the file cannot be read, or names a column twice.
@@ -87,18 +97,63 @@ def open_file(path: Path, folder: Path, *, typed: bool) -> RawFile:
                 meta = file.metadata
                 groups = tuple(meta.row_group(i).num_rows for i in range(meta.num_row_groups))
                 raw = RawFile(path, name, file.schema_arrow.remove_metadata(), groups)
-        elif typed:
-            raw = RawFile(path, name, csv.read_csv(path, convert_options=_convert()).schema)
         else:
             with csv.open_csv(path, read_options=_read_options()) as reader:
                 names = reader.schema.names
             raw = RawFile(path, name, pa.schema([(n, pa.string()) for n in names]))
-    except (OSError, pa.ArrowException, ValueError) as error:
+    except UNREADABLE as error:
         raise unreadable(path, error) from None
     twice = sorted({n for n in raw.schema.names if raw.schema.names.count(n) > 1})
     if twice:
         raise DataError(f"{path}: names the column {twice[0]} twice; names should be unique")
     return raw
+
+
+def typed(file: RawFile, key: str) -> RawFile:
+    """Find the types of a CSV file's columns from all its rows, a block at a time.
+
+    Args:
+        file: any file; one that is not CSV has its types already.
+        key: its key column, which stays text.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    if not file.is_csv:
+        return file
+    left = {name: CSV_TYPES if name != key else CSV_TYPES[-1:] for name in file.schema.names}
+    odd_key = ""
+    try:
+        for batch in _csv_batches(Chunk(file, (), 0), file.schema):
+            for name, types in left.items():
+                left[name] = (*(t for t in types[:-1] if _is_read_as(batch[name], t)), types[-1])
+            if key in left:
+                odd_key = odd_key or _odd(batch[key])
+    except UNREADABLE as error:
+        raise unreadable(file.path, error) from None
+    schema = pa.schema([(name, types[0]) for name, types in left.items()])
+    return replace(file, schema=schema, odd_key=odd_key)
+
+
+def _is_read_as(texts: Any, kind: pa.DataType) -> bool:
+    """Say whether all fields of a CSV column are of a type; Arrow's own reader decides."""
+    fields = BytesIO()
+    csv.write_csv(pa.table({"field": texts}), fields)
+    fields.seek(0)
+    options = _convert(column_types={"field": kind})
+    try:
+        csv.read_csv(fields, read_options=_read_options(), convert_options=options)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _odd(keys: Any) -> str:
+    """Return the first key that is no whole number of 64 bits as Python writes it, or nothing."""
+    whole = whole_or_text(keys, pa.int64()).cast(pa.string())
+    same = pc.fill_null(pc.equal(whole, keys), pc.is_null(keys))
+    odd = keys.filter(pc.invert(same))
+    return str(odd[0]) if len(odd) else ""
 
 
 def chunks(files: Sequence[RawFile]) -> list[Chunk]:
@@ -134,7 +189,7 @@ def read(chunk: Chunk, schema: pa.Schema) -> Iterator[pa.Table]:
     while True:
         try:
             batch = next(batches, None)
-        except (OSError, pa.ArrowException, ValueError) as error:
+        except UNREADABLE as error:
             raise unreadable(chunk.file.path, error) from None
         if batch is None:
             return

@@ -17,12 +17,17 @@ class ValueColumn(Settings):
 
 
 class SubscriberTable(Settings):
-    """The table with one row per subscriber."""
+    """The table with one row per subscriber.
+
+    Its Parquet files say whether keys are whole numbers or text. If it has CSV files only, keys are
+    text where Parquet files of events have text, or where a key of the table is not written as a
+    whole number of 64 bits (123; not 00123, +123 or 1.0); else they are whole numbers.
+    """
 
     path: str
     """Files of the table (Parquet or CSV), a glob below ``inputs.folder``."""
     key: str = "subscriber"
-    """Column that names the subscriber: whole number or text, unique, never null."""
+    """Column that names the subscriber: whole numbers (not 00123) or text, unique, never null."""
 
 
 class EventTable(Settings):
@@ -31,7 +36,7 @@ class EventTable(Settings):
     path: str
     """Files of the table (Parquet or CSV), a glob below ``inputs.folder``."""
     key: str = "subscriber"
-    """Column that names the subscriber."""
+    """Column that names the subscriber, with keys like those of the subscriber table."""
     time: str = "time"
     """Column with the instant of the event: timestamp, date, ISO 8601 text or epoch seconds."""
     values: dict[str, ValueColumn] = {}
