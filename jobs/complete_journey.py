@@ -13,6 +13,7 @@ import pandas as pd
 
 from engine import tables
 from engine.errors import ConfigError
+from jobs.marker import mark
 from jobs.tasks import Tasks
 
 FAMILIES = {  # family by department; GROCERY is divided further by product category
@@ -63,6 +64,7 @@ def write(folder: Path, tasks: Tasks) -> None:
     tables.write(_contacts(sets["campaigns"], campaign, coupon), folder / "contacts.parquet")
     redeemed = _outcomes(sets["coupon_redemptions"], campaign, coupon)
     tables.write(redeemed, folder / "outcomes.parquet")
+    mark(folder, {"kind": "complete_journey"})
 
 
 def _families(products: pd.DataFrame) -> Any:

@@ -1,45 +1,38 @@
 """Fill the input folder of a job whose tables are made here: synthetic or packaged."""
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from engine.errors import ConfigError
 from engine.settings import Job
 from jobs import complete_journey, synthetic
+from jobs.marker import marked
+from jobs.stages import committed, sweep
 from jobs.tasks import Tasks
-
-MARKER = ".walras-source.json"
 
 
 def prepare(job: Job, tasks: Tasks) -> None:
     """Fill ``inputs.folder`` as ``inputs.source`` says, unless it was filled so before.
 
-    The folder is filled under a temporary name and renamed: it is whole or not there.
+    The folder is filled under a temporary name and renamed: it is whole or not there. Of several
+    processes that fill it at once the first wins, and the others take what it made.
 
     Raises:
         ConfigError: the folder holds something else, or the source is not installed.
     """
     source, folder = job.inputs.source.model_dump(mode="json"), job.inputs.folder
-    if source["kind"] == "files" or _found(folder) == source:
+    if source["kind"] == "files" or marked(folder) == source:
         return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        found = _found(folder)
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        sweep(folder.parent)
+        with committed(folder, folder.parent) as filling:
+            _fill(filling, source, tasks)
+    found = marked(folder)
+    if found != source:
         raise ConfigError(
             f"inputs.folder: {folder} should be filled with {_text(source)}, but holds "
             f"{_text(found) if found else 'something else'}; name another folder or remove it"
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    filling = folder.with_name(f".{folder.name}.{uuid4().hex}.filling")
-    filling.mkdir()
-    try:
-        _fill(filling, source, tasks)
-        (filling / MARKER).write_text(json.dumps(source), encoding="utf-8")
-        filling.rename(folder)
-    finally:
-        shutil.rmtree(filling, ignore_errors=True)
 
 
 def _fill(folder: Path, source: dict[str, Any], tasks: Tasks) -> None:
@@ -48,15 +41,6 @@ def _fill(folder: Path, source: dict[str, Any], tasks: Tasks) -> None:
         synthetic.generate(folder, *size, tasks)
     else:
         complete_journey.write(folder, tasks)
-
-
-def _found(folder: Path) -> dict[str, Any] | None:
-    """Return the settings with which a folder was filled, if it was."""
-    try:
-        found = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _text(source: dict[str, Any]) -> str:

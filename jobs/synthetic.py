@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs.marker import mark
 from jobs.tasks import Tasks
 from jobs.traits import (
     CELLS,
@@ -59,7 +60,7 @@ def generate(folder: Path, subscribers: int, days: int, seed: int, tasks: Tasks)
 
     Args:
         folder: receives ``subscribers/``, ``usage/``, ``recharges/``, ``network/``, ``care/``,
-            ``contacts/`` and ``outcomes/``; made if it is not there.
+            ``contacts/`` and ``outcomes/``, and says so; made if it is not there.
         subscribers: number of subscribers.
         days: days of events before ``AS_OF``.
         seed: the same seed gives the same bytes.
@@ -75,6 +76,8 @@ def generate(folder: Path, subscribers: int, days: int, seed: int, tasks: Tasks)
         for i, first in enumerate(range(0, subscribers, CHUNK))
     ]
     found = tasks.map("generate", write_chunk, items, rows=lambda counts: sum(counts.values()))
+    size = {"subscribers": subscribers, "days": days, "seed": seed}
+    mark(folder, {"kind": "synthetic", **size})
     return {table: sum(counts[table] for counts in found) for table in found[0]}
 
 

@@ -1,5 +1,7 @@
 """The synthetic operator: the same seed gives the same bytes, and its tables are worth learning."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,9 +14,12 @@ from sklearn.metrics import roc_auc_score
 from engine.errors import ConfigError
 from engine.settings import load
 from jobs import sources, synthetic
+from jobs.check import check
 from jobs.ingest import ingest
+from jobs.marker import MARKER
 from jobs.tasks import SerialTasks
 from jobs.traits import CHANNELS, DIRTY, END, OFFERS
+from tests.test_cli import walras
 
 QUICKSTART = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
 EVENTS = ("usage", "recharges", "network", "care", "contacts", "outcomes")
@@ -33,7 +38,11 @@ def operator(tmp_path_factory):
     """Return the tables of 20,000 subscribers, by name."""
     folder = tmp_path_factory.mktemp("operator")
     synthetic.generate(folder, 20_000, 90, 5, SerialTasks())
-    return {path.name: pd.read_parquet(path) for path in folder.iterdir()}
+    return tables(folder)
+
+
+def tables(folder: Path) -> dict[str, pd.DataFrame]:
+    return {path.name: pd.read_parquet(path) for path in folder.iterdir() if path.is_dir()}
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -65,7 +74,7 @@ def test_more_subscribers_leave_the_first_chunks_as_they_are(tmp_path, monkeypat
 @pytest.mark.parametrize(("subscribers", "days"), [(1, 1), (2, 1), (3, 400)])
 def test_small_and_long_operators(subscribers, days, tmp_path):
     counts = synthetic.generate(tmp_path, subscribers, days, 0, SerialTasks())
-    found = {path.name: pd.read_parquet(path) for path in tmp_path.iterdir()}
+    found = tables(tmp_path)
     assert counts == {name: len(table) for name, table in found.items()}
     assert found["subscribers"]["subscriber"].is_unique
     assert counts["subscribers"] == subscribers
@@ -176,7 +185,7 @@ def test_prepare_fills_a_folder_once_and_refuses_another(tmp_path):
         f"seed 8, but holds kind synthetic, subscribers 50, days 5, seed 7; "
         f"name another folder or remove it"
     )
-    (folder / sources.MARKER).unlink()
+    (folder / MARKER).unlink()
     with pytest.raises(ConfigError, match="but holds something else"):
         sources.prepare(load(QUICKSTART, changes), SerialTasks())
 
@@ -189,8 +198,74 @@ def test_prepare_leaves_nothing_when_it_is_interrupted(tmp_path, monkeypatch):
     monkeypatch.setattr(synthetic, "generate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         sources.prepare(load(QUICKSTART, [f"inputs.folder={tmp_path}/in"]), SerialTasks())
-    assert ".filling" in (tmp_path / "seen").read_text()
+    assert ".tmp-" in (tmp_path / "seen").read_text()
     assert [p.name for p in tmp_path.iterdir()] == ["seen"]
+
+
+FILL = """
+import sys, time
+from pathlib import Path
+from engine.settings import load
+from jobs import sources, synthetic
+from jobs.check import check
+from jobs.tasks import SerialTasks
+
+generate = synthetic.generate
+
+def slow(*arguments):
+    generate(*arguments)
+    print("made", flush=True)
+    sys.stdin.readline()
+
+synthetic.generate = slow
+sources.prepare(load(Path(sys.argv[1]), sys.argv[2:]), SerialTasks())
+print("there", flush=True)
+"""
+
+
+def filling(changes):
+    """Start a process that prepares the inputs; it waits for a line before it puts them there."""
+    words = [sys.executable, "-c", FILL, str(QUICKSTART), *changes]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(words, text=True, cwd=QUICKSTART.parents[1], **pipes)
+    assert process.stdout.readline() == "made\n"
+    return process
+
+
+def test_of_several_processes_that_prepare_at_once_each_has_its_inputs(tmp_path):
+    folder = tmp_path / "in"
+    changes = [f"inputs.folder={folder}", "inputs.source.subscribers=50", "inputs.source.days=5"]
+    first, second, other = map(filling, [changes, changes, [*changes, "inputs.source.seed=8"]])
+    assert first.communicate("\n", timeout=60)[0] == "there\n"
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    assert second.communicate("\n", timeout=60)[0] == "there\n"
+    assert "seed 8, but holds kind synthetic" in other.communicate("\n", timeout=60)[1]
+    assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_prepare_removes_what_a_killed_process_left(tmp_path):
+    changes = [f"inputs.folder={tmp_path}/in", "inputs.source.subscribers=50"]
+    process = filling(changes)
+    process.kill()
+    process.communicate()
+    (left,) = tmp_path.iterdir()
+    sources.prepare(load(QUICKSTART, changes), SerialTasks())
+    assert not left.exists() and [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_prepare_takes_what_the_command_generated_with_the_same_settings(tmp_path):
+    folder = tmp_path / "in"
+    size = ("--subscribers", 60, "--days", 5, "--seed", 9)
+    assert walras("generate", *size, "--out", folder, "--quiet").exit_code == 0
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    changes = [f"inputs.folder={folder}", "inputs.source.subscribers=60", "inputs.source.days=5"]
+    same = load(QUICKSTART, [*changes, "inputs.source.seed=9"])
+    sources.prepare(same, SerialTasks())
+    assert check(same).problems == []
+    assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    with pytest.raises(ConfigError, match="days 5, seed 7, but holds .* days 5, seed 9; name ano"):
+        sources.prepare(load(QUICKSTART, changes), SerialTasks())
 
 
 def test_prepare_leaves_a_folder_of_files_alone(tmp_path):
