@@ -13,7 +13,7 @@ Source:
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,14 @@ from engine import ensemble, tables
 from engine.actions import Action, actions
 from engine.ensemble import THREADS
 from engine.errors import ConfigError, DataError
+from engine.features import names_of
 from engine.quality import platt, quality
 from engine.settings import Job
 from engine.training import ROW, SHARES, model_columns, settings, split
 from kernels import backend
 
 LARGEST = float(np.finfo("float32").max)
+TAKEN = (*ROW, "accepted")  # columns of training rows beside those the model sees
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,14 @@ class Model:
         """Write ``model.json`` (XGBoost's own format) and ``calibration.json``."""
         self.booster.save_model(folder / "model.json")
         rest = {"columns": self.columns, "slope": self.slope, "intercept": self.intercept}
-        (folder / "calibration.json").write_text(json.dumps({**rest, "cap": self.cap}, indent=1))
+        text = json.dumps({**rest, "cap": self.cap}, indent=1)
+        (folder / "calibration.json").write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Model":
         """Read what :meth:`save` wrote; it scores on the CPU until told otherwise."""
         booster = ensemble.xgboost().Booster({"nthread": THREADS}, model_file=folder / "model.json")
-        rest = json.loads((folder / "calibration.json").read_text())
+        rest = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
         return cls(booster, tuple(rest.pop("columns")), **rest)
 
 
@@ -80,8 +83,20 @@ def problems(job: Job, schema: Mapping[str, Any]) -> list[str]:
             "scores.features: no numeric feature to learn from that is known as of a past contact; "
             "add one to features"
         )
+    made = {name for feature in job.features for name in names_of(feature, job)}
+    found += [
+        f"features: the column {name} is also a column of the rows that train the model; "
+        "give the feature another name"
+        for name in TAKEN
+        if name in made and name != "subscriber"  # which no feature is called, model or not
+    ]
     for index, name in enumerate(columns):
-        if name not in schema:
+        if name in TAKEN and name not in made:
+            found.append(
+                f"scores.features.{index}: {name} is also a column of the rows that train the "
+                "model; list a feature with another name (op: expression) instead"
+            )
+        elif name not in schema:
             there = ", ".join(sorted(schema))
             found.append(f"scores.features.{index}: unknown column {name}; there are {there}")
         elif schema[name] not in {"number", "boolean"}:
@@ -209,19 +224,15 @@ def fit(job: Job, rows: Any, columns: list[str]) -> tuple[Model, dict[str, Any]]
         "nthread": THREADS,
     }
     place = backend.to_gpu if on_gpu else np.asarray
-    matrix = xgboost.QuantileDMatrix(
-        inputs[place(train)],
-        label=label[train],
-        feature_names=[*columns, *one_hot(job)],
-        nthread=THREADS,
-    )
+    matrix = xgboost.QuantileDMatrix(inputs[place(train)], label=label[train], nthread=THREADS)
     booster = xgboost.train(options, matrix, wanted.trees)
     margin = backend.to_cpu(booster.inplace_predict(inputs, predict_type="margin"))
     slope, intercept = platt(margin[calibrate], label[calibrate])
     model = Model(booster, tuple(columns), slope, intercept, _cap(wanted.max_propensity))
     base = float(label[train | calibrate].mean())
     measured = quality(model.calibrated(margin[test]), label[test], base)
-    return model, counts | measured | {"importance": _importance(booster)}
+    importance = _importance(booster, [*columns, *one_hot(job)])
+    return model, counts | measured | {"importance": importance}
 
 
 def _enough(
@@ -256,9 +267,10 @@ def _cap(highest: float) -> float:
     return float(nearest if nearest <= highest else np.nextafter(nearest, np.float32(0)))
 
 
-def _importance(booster: Any) -> list[dict[str, Any]]:
+def _importance(booster: Any, names: Sequence[str]) -> list[dict[str, Any]]:
     """Return each column's share of the trees' total gain, largest first."""
-    gain = booster.get_score(importance_type="total_gain")
-    whole = sum(gain[name] for name in sorted(gain)) or 1.0
-    ranked = sorted(gain, key=lambda name: (-gain[name], name))
-    return [{"feature": name, "gain": gain[name] / whole} for name in ranked]
+    by_place = booster.get_score(importance_type="total_gain")  # f0, f1 ...; not of no gain
+    gain = {place: by_place.get(f"f{place}", 0.0) for place in range(len(names))}
+    whole = sum(gain.values()) or 1.0
+    ranked = sorted((place for place in gain if gain[place]), key=lambda place: -gain[place])
+    return [{"feature": names[place], "gain": gain[place] / whole} for place in ranked]

@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -246,13 +247,12 @@ def test_propensities_match_a_prediction_row_by_row(tiny):
     result = model.propensities(job, fitted, features)
     assert list(result) == ["subscriber", *(a.name for a in actions(job.catalogue))]
     names = [*COLUMNS, *model.one_hot(job)]
-    xgboost = pytest.importorskip("xgboost")
     for action in actions(job.catalogue):
         rows = features[COLUMNS].assign(**dict.fromkeys(model.one_hot(job), 0.0))
         category = job.catalogue.offers[action.offer].category
         for one in (f"offer={action.offer}", f"channel={action.channel}", f"category={category}"):
             rows[one] = 1.0
-        matrix = xgboost.DMatrix(rows[names].to_numpy("float32"), feature_names=names)
+        matrix = xgboost.DMatrix(rows[names].to_numpy("float32"))
         margin = fitted.booster.predict(matrix, output_margin=True).astype("float64")
         expected = 1 / (1 + np.exp(-(fitted.slope * margin + fitted.intercept)))
         assert result[action.name].tolist() == expected.astype("float32").tolist()
@@ -276,7 +276,6 @@ def test_the_same_bits_for_any_number_of_rows_at_a_time(tiny, cells, monkeypatch
 @settings(max_examples=25)
 def test_resolved_trees_have_the_bits_of_the_booster(seed, depth):
     """Rows full of ties and gaps; 0/1 columns of which several are 1 at once, or none."""
-    xgboost = pytest.importorskip("xgboost")
     rng = np.random.default_rng(seed)
     numbers = rng.choice([0.0, 1.0, 2.5, -3.0, np.nan], (60, 2)).astype("float32")
     hot = rng.integers(0, 2, (60, 3)).astype("float32")
@@ -370,6 +369,35 @@ def test_all_problems_of_a_model_are_told_at_once():
     assert scores.problems(job_of(), schema) == []
     (nothing,) = scores.problems(job_of(), {"segment": "text"})
     assert "no numeric feature to learn from" in nothing
+
+
+RESERVED = ["time", "offer", "channel", "accepted"]
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_a_feature_with_the_name_of_a_column_of_training_rows_is_refused(name):
+    tiny = job_of().model_dump(mode="json", exclude_unset=True)
+    features = [*tiny["features"], {"op": "recency", "name": name, "of": "usage"}]
+    said = (
+        f"features: the column {name} is also a column of the rows that train the model; "
+        "give the feature another name"
+    )
+    schema = dict.fromkeys([*COLUMNS, name], "number")
+    for listed in ([], [name]):
+        scored = {"kind": "model", "features": listed}
+        job = Job.model_validate({**tiny, "features": features, "scores": scored})
+        assert scores.problems(job, schema) == [said]
+    formulas = {"kind": "formula", "formulas": {"data": "0.1", "voice": "0.1"}}
+    free = Job.model_validate({**tiny, "features": features, "scores": formulas})
+    assert scores.problems(free, schema) == []  # it trains nothing
+
+
+@pytest.mark.parametrize("name", ["subscriber", *RESERVED])
+def test_a_subscriber_column_with_the_name_of_a_column_of_training_rows_is_not_learnt_from(name):
+    schema = dict.fromkeys([*COLUMNS, name], "number")
+    assert scores.problems(job_of(), schema) == []
+    (problem,) = scores.problems(job_of(features=["mb_30d", name]), schema)
+    assert problem.startswith(f"scores.features.1: {name} is also a column of the rows that train")
 
 
 def snapshot_job(**changes):
@@ -501,3 +529,15 @@ def test_a_listed_subscriber_column_is_learnt_from(tmp_path):
     assert summary["columns"] == ["mb_30d", "likes", "app"]
     assert summary["snapshots"] == ["likes", "app"] and summary["left_out"] == []
     assert summary["importance"][0]["feature"] == "likes"
+
+
+def test_columns_may_have_names_that_xgboost_refuses(tmp_path):
+    names = ["arpu [EUR]", "a<b", "channel=sms", "f0"]
+    job, (subscribers, events) = job_of(features=["mb_30d", *names]), world(300)
+    accepts = events["outcomes"].groupby("subscriber").size()
+    likes = subscribers["subscriber"].map(accepts).fillna(0).astype("float64")
+    known = subscribers.assign(**{name: likes * (name == "a<b") for name in names})
+    summary, _ = run_stage(tmp_path, job, [(known, events)])
+    assert summary["columns"] == ["mb_30d", *names]
+    assert summary["importance"][0]["feature"] == "a<b"
+    assert {one["feature"] for one in summary["importance"]}.isdisjoint(["arpu [EUR]", "f0"])

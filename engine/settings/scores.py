@@ -44,7 +44,7 @@ class ModelScores(Settings):
     calibrate_share: Annotated[float, Field(gt=0, lt=1, json_schema_extra={"unit": "share"})] = 0.2
     """Share of the past contacts, next in time, that calibrates it."""
     max_contacts: Annotated[int, Field(ge=100)] = 200_000
-    """Most past contacts used; more are sampled by a hash of subscriber and time."""
+    """Most past contacts used; more are sampled by a hash of subscriber, time and ``seed``."""
     min_accepts: Annotated[int, Field(ge=1)] = 20
     """Fewest accepted contacts in the training share; fewer are an error."""
     trees: Annotated[int, Field(ge=1, le=10_000)] = 120
