@@ -21,9 +21,12 @@ import distributed
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
+from engine import tables
 from engine.errors import ConfigError
 from engine.settings.job import AddressCluster, Cluster, LocalCluster, LocalCudaCluster
+from jobs.manifest import versions
 from kernels import backend
+from kernels.choose import MOST_THREADS
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -68,8 +71,8 @@ def cuda_options(settings: LocalCudaCluster) -> dict[str, Any]:
     }
 
 
-def frames(settings: Cluster) -> str:
-    """Return Dask's dataframe backend on this kind of cluster."""
+def frames(settings: Cluster) -> tables.Backend:
+    """Return the library that owns the tables on this kind of cluster."""
     return "cudf" if settings.kind == "local-cuda" else "pandas"
 
 
@@ -152,6 +155,7 @@ def cluster(settings: Cluster) -> Iterator[Workers]:
         if isinstance(settings, LocalCluster) and settings.workers:
             pa.set_cpu_count(settings.workers)
             stack.callback(pa.set_cpu_count, cpus)
+            stack.callback(MOST_THREADS.reset, MOST_THREADS.set(settings.workers))
         yield Workers(settings, stack)
 
 
@@ -212,7 +216,33 @@ def _connect(settings: AddressCluster, stack: ExitStack) -> Any:
             f"cluster.address: the scheduler has no workers, got {settings.address!r}; "
             "start `dask worker` with the same walras installed"
         )
+    _require_same(client)
     return client
+
+
+def _require_same(client: Any) -> None:
+    """Raise unless the scheduler and its workers have all versions that shape a result as here."""
+    found = client.run(versions, on_error="return")
+    try:
+        found["the scheduler"] = client.run_on_scheduler(versions)
+    except Exception as error:  # noqa: BLE001 (what it raised there: walras may be missing)
+        found["the scheduler"] = error
+    ours = versions()
+    other = {place: theirs for place, theirs in found.items() if theirs != ours}
+    if other:
+        place, theirs = next(iter(other.items()))
+        raise ConfigError(
+            f"cluster.address: {len(other)} of {len(found)} processes differ from this one, such "
+            f"as {place}: {_difference(theirs, ours)}; install the same walras, Python and "
+            "libraries on scheduler and workers"
+        )
+
+
+def _difference(theirs: Mapping[str, str] | Exception, ours: Mapping[str, str]) -> str:
+    if isinstance(theirs, Exception):
+        return f"walras cannot be imported ({' '.join(str(theirs).split())})"
+    names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    return ", ".join(f"{n} {theirs.get(n, 'missing')}, not {ours.get(n, 'missing')}" for n in names)
 
 
 def _close(resource_: Any, kind: type[BaseException] | None, *_: Any) -> None:

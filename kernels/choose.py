@@ -9,9 +9,10 @@ in float64, never contracted; a bundle's is the sum of its own, best first. The 
 Sums are 64-bit integers of grid units (p in 2**-24, w in 2**-10), so they do not depend on order.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from functools import cache
-from os import cpu_count
 from typing import Any
 
 import numpy as np
@@ -24,17 +25,18 @@ from kernels.choose_rows import choose_rows, settled_rows
 
 MOST_ACTIONS, MOST_BUNDLE = 512, 4  # as in choose.cu
 CHUNK = 16_384  # subscribers a thread takes at a time
+MOST_THREADS = ContextVar("MOST_THREADS", default=0)  # 0: one per processor of this process
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(cpu_count())
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count)
 
 
 def _each_chunk(rows: int, work: Any) -> list[Any]:
-    return list(
-        _threads().map(lambda low: work(low, min(low + CHUNK, rows)), range(0, rows, CHUNK))
-    )
+    processors = len(os.sched_getaffinity(0))  # those of the machine may be more
+    threads = _threads(min(MOST_THREADS.get() or processors, processors))
+    return list(threads.map(lambda low: work(low, min(low + CHUNK, rows)), range(0, rows, CHUNK)))
 
 
 def choose_cpu(

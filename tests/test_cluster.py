@@ -2,9 +2,13 @@
 
 import logging
 import os
+import subprocess
+import sys
 import threading
 import time
+from contextlib import nullcontext
 from io import StringIO
+from pathlib import Path
 
 import dask
 import distributed
@@ -18,7 +22,9 @@ from jobs import cluster as clusters
 from jobs import progress
 from jobs.cluster import cluster, cuda_options, local_options
 from jobs.progress import Lines, Live, ShownTasks, Silent, display
+from kernels.choose import CHUNK, _each_chunk
 
+ROOT = Path(__file__).parents[1]
 THREADS = LocalCluster(workers=2)
 PROCESSES = LocalCluster(workers=2, processes=True)
 
@@ -94,6 +100,27 @@ def test_threads_are_as_many_as_asked_and_in_this_process():
         assert set(workers.run(meet, range(4), lambda result: None)) == {os.getpid()}
 
 
+def threads_of_a_pass():
+    """Return how many threads a pass of the solver's kernel takes, which run in this process."""
+    seen = set()
+
+    def work(begin, end):
+        seen.add(threading.get_ident())
+        time.sleep(0.01)
+
+    _each_chunk(12 * CHUNK, work)
+    return len(seen)
+
+
+def test_the_solver_takes_as_many_threads_as_workers_and_processors_allow(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 5})
+    assert threads_of_a_pass() == 3
+    for settings, threads in ((THREADS, 2), (PROCESSES, 2), (LocalCluster(workers=4), 3)):
+        with cluster(settings):
+            assert threads_of_a_pass() == threads
+    assert threads_of_a_pass() == 3
+
+
 def test_a_cluster_starts_with_its_first_task_and_leaves_nothing(monkeypatch):
     level = logging.getLogger("distributed").level
     before = set(threading.enumerate())
@@ -124,6 +151,56 @@ def test_an_existing_scheduler_is_used_and_kept():
         with cluster(AddressCluster(kind="address", address=address)) as workers:
             assert workers.run(slow_square, [2, 3], lambda result: None) == [4, 9]
         assert running.scheduler.status.name == "running"
+
+
+WORKER = """
+import sys
+{spoil}
+from distributed.cli.dask_worker import main
+main([sys.argv[1], "--no-nanny", "--nthreads", "1", "--no-dashboard"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            "from jobs import manifest; manifest._installed = lambda name: '9'",
+            rf"1 of 2 processes differ from this one, such as tcp://\S+: walras 9\+\S+, not \S+, "
+            rf"dask 9, not {dask.__version__}, .*numpy 9, not .*; install the same walras, Python",
+        ),
+        ("sys.modules['jobs'] = None", r"such as tcp://\S+: walras cannot be imported \(.*jobs"),
+        ("", ""),
+    ],
+    ids=["other versions", "no walras", "the same"],
+)
+def test_workers_of_a_scheduler_must_have_the_same_versions(spoil, said):
+    options = {"n_workers": 0, "processes": True, **clusters.QUIET}
+    with distributed.LocalCluster(**options) as running:
+        address = running.scheduler_address
+        words = [sys.executable, "-c", WORKER.format(spoil=spoil), address]
+        worker = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
+        try:
+            with distributed.Client(address, set_as_default=False) as client:
+                client.wait_for_workers(1, timeout=60)
+            refused = pytest.raises(ConfigError, match=said) if said else nullcontext()
+            with refused, cluster(AddressCluster(kind="address", address=address)) as workers:
+                assert workers.run(abs, [-2, -3], lambda result: None) == [2, 3]
+        finally:
+            worker.kill()
+            worker.wait()
+
+
+def test_a_scheduler_without_walras_is_a_clear_error():
+    class Client:
+        def run(self, function, on_error):
+            return {"tcp://a:1": function()}
+
+        def run_on_scheduler(self, function):
+            raise ModuleNotFoundError("No module named 'jobs'")
+
+    with pytest.raises(ConfigError, match=r"1 of 2 .* the scheduler: walras cannot be imported"):
+        clusters._require_same(Client())
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x", "tcp://127.0.0.1:port"])
