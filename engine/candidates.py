@@ -261,7 +261,10 @@ def assemble(job: Job, parts: Sequence[Candidates]) -> Placed:
     codes = sorted({int(c) for part in parts for c in np.unique(to_cpu(part.scope))}) or [0]
     total = sum(float(part.weight.sum(dtype="float64")) for part in parts)
     if total > MOST_WEIGHT:
-        raise DataError(f"catalogue.weight: sums to {total:,.0f}; at most {MOST_WEIGHT:,} allowed")
+        raise DataError(
+            f"catalogue.weight: sums to {total:,.0f}; at most {MOST_WEIGHT:,} allowed; divide the "
+            "expression, or take fewer subscribers"
+        )
     split = max(1, GROUPS_AT_LEAST // max(1, len(codes)))
     blocks, order = [], []
     for part in parts:

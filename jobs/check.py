@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import pyarrow as pa
 
-from engine import expressions, profile, score, tables
+from engine import expressions, limit_problems, profile, score, tables
 from engine.actions import actions
 from engine.errors import ConfigError, DataError, EngineError
 from engine.settings import Job
@@ -42,7 +42,7 @@ def check(job: Job) -> Check:
     Returns:
         Every problem, and what the job is.
     """
-    problems: list[str] = []
+    problems = limit_problems.problems(job)
     with _inputs_of(job, problems) as sampled:
         schema = None if sampled is None else _subscribers(sampled, problems)
         if sampled is not None:  # people know the folder that the job names

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import limit_problems
 from engine.settings import load, parse
 from jobs.check import check
 from tests.test_cli import walras
@@ -107,6 +108,64 @@ def test_a_consent_column_that_is_not_boolean_names_those_that_are(tmp_path):
         "catalogue.channels.email.consent: should be a boolean column, got segment, a text; "
         "the boolean columns are optin, rich"
     )
+
+
+@pytest.mark.parametrize("name", ["capacity:sms", "minimum:data", "quota:data", "budget:minimum"])
+def test_a_constraint_with_the_name_of_another_limit_is_refused(tmp_path, name):
+    def problems(called):
+        both = {"name": "budget", "measure": "cost", "at_most": 100, "at_least": 1}
+        other = {"name": called, "measure": "contacts", "at_most": 1}
+        constraints = f"constraints={json.dumps([both, other])}"
+        return check(job_in(tmp_path, constraints, "catalogue.offers.data.quota=9")).problems
+
+    (problem,) = problems(name)
+    assert problem.startswith(f"constraints: 2 limits are called {name}: capacities, quotas, min")
+    assert problems(f"{name}2") == []  # such as capacity:sms2, of which there is none
+
+
+def catalogue_of(offers, channels):
+    """Return changes that make a catalogue of so many offers on so many channels."""
+    names = [f"c{i}" for i in range(channels)]
+    offer = {"category": "boost", "value": 1, "channels": names}
+    catalogue = {
+        "currency": "EUR",
+        "channels": {name: {} for name in names},
+        "offers": {f"o{i}": offer for i in range(offers)},
+    }
+    scores = {"kind": "formula", "formulas": {f"o{i}": "0.1" for i in range(offers)}}
+    return [f"catalogue={json.dumps(catalogue)}", f"scores={json.dumps(scores)}"]
+
+
+@pytest.mark.parametrize(
+    ("actions", "policies", "fine"),
+    [
+        ((64, 8), "[]", True),
+        ((57, 9), "[]", False),
+        ((57, 9), "[{name: one, at_most: 1}, {name: two, at_most: 2}]", True),
+        ((57, 9), "[{name: two, at_most: 2}]", False),
+        ((57, 9), "[{name: each, at_most: 1, per: channel}]", False),
+        ((513, 1), "[{name: each, at_most: 1, per: channel}]", True),
+        ((513, 1), "[{name: each, at_most: 1, per: category, only: [boost]}]", True),
+        ((513, 1), "[{name: each, at_most: 2, per: category}]", False),
+        ((1, 513), "[]", True),  # an offer goes by one channel
+    ],
+)
+def test_too_many_actions_are_refused_where_bundles_are_searched(tmp_path, actions, policies, fine):
+    job = job_in(tmp_path, *catalogue_of(*actions), f"policies={policies}")
+    count = actions[0] * actions[1]
+    said = (
+        f"catalogue: has {count} actions (an offer on a channel); at most 512 are allowed, or "
+        "32767 with a policy that leaves a subscriber one contact (at_most: 1)"
+    )
+    assert check(job).problems == ([] if fine else [said])
+
+
+def test_more_actions_than_the_kernels_can_number_are_always_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(limit_problems, "MOST_CODES", 9)
+    one = "policies=[{name: one, at_most: 1}]"
+    assert check(job_in(tmp_path, *catalogue_of(3, 3), one)).problems == []
+    (problem,) = check(job_in(tmp_path, *catalogue_of(5, 2), one)).problems
+    assert problem.startswith("catalogue: has 10 actions")
 
 
 def test_missing_and_unreadable_files_are_named_together(tmp_path):

@@ -3,14 +3,20 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from engine.candidates import assemble, candidates
 from engine.errors import ConfigError
+from engine.limits import MICRO
+from engine.problem import MOST_WEIGHT
 from engine.settings import Job, load, parse
 from engine.settings.base import SECONDS, Duration, Settings, seconds
+from jobs.reference import settings_reference
+from kernels.choose import WEIGHT_GRID
 
 ROOT = Path(__file__).parents[1]
 JOB = """
@@ -290,6 +296,32 @@ def test_settings_are_frozen_described_and_their_defaults_valid(model):
             checked = TypeAdapter(model.__annotations__[name]).validate_python(plain)
             assert checked == default
     assert model.__doc__
+
+
+def test_grids_of_the_exact_arithmetic_are_documented():
+    rows = {row["path"]: row["description"] for row in settings_reference()}
+    money = ("channels.<name>.unit_cost", "offers.<name>.value", "offers.<name>.cost")
+    limits = [f"constraints.<item>.{bound}" for bound in ("at_most", "at_least")]
+    for path in [*(f"catalogue.{path}" for path in money), *limits]:
+        assert f"rounded to {1 / MICRO:.6f}" in rows[path]
+    assert f"rounded to 1/{WEIGHT_GRID:.0f}, 2 ** 28 in sum;" in rows["catalogue.weight"]
+    assert MOST_WEIGHT == 2**28
+
+
+def test_the_seed_draws_the_hold_out_and_nothing_else_without_a_model():
+    keys = pd.DataFrame({"subscriber": range(200)})
+    propensity = keys.assign(**{"data@sms": 0.25, "data@email": 0.5})
+
+    def problem(seed, share):
+        job = parse(JOB, "job.yaml", [f"seed={seed}", f"holdout_share={share}"])
+        found = candidates(job, keys, propensity, None)
+        return found.reason.tolist(), assemble(job, [found]).problem.blocks[0]
+
+    (held, _), (others, _) = problem(1, 0.5), problem(2, 0.5)
+    assert held != others
+    (_, one), (_, two) = problem(1, 0), problem(2, 0)
+    for a, b in zip(vars(one).values(), vars(two).values(), strict=True):
+        assert a.tolist() == b.tolist()  # all that the solver sees, beside its own settings
 
 
 def test_a_job_is_frozen():

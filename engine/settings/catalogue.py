@@ -30,7 +30,7 @@ class Channel(Settings):
     """A way to contact a subscriber."""
 
     unit_cost: Money = 0.0
-    """Cost of one contact."""
+    """Cost of one contact, rounded to 0.000001."""
     capacity: Count | None = None
     """Most contacts of this run; null: no limit."""
     consent: str | None = None
@@ -45,9 +45,9 @@ class Offer(Settings):
     category: Name
     """Category, for contact policies and the report."""
     value: Money
-    """Value of one acceptance, before its cost."""
+    """Value of one acceptance, before its cost, rounded to 0.000001."""
     cost: Money = 0.0
-    """Cost of one acceptance (discount, bonus)."""
+    """Cost of one acceptance (discount, bonus), rounded to 0.000001."""
     channels: Annotated[list[Name], Field(min_length=1)]
     """Channels that can carry the offer."""
     eligible: Sql | None = None
@@ -85,7 +85,7 @@ class Catalogue(Settings):
     offers: Annotated[dict[Name, Offer], Field(min_length=1)]
     """Offers by name; their order breaks ties."""
     weight: Sql | None = None
-    """Weight of a subscriber's value, a SQL expression in [0, 1000]; null: 1 for all."""
+    """Weight of a subscriber's value: 0 to 1000, rounded to 1/1024, 2 ** 28 in sum; null: 1."""
 
     @model_validator(mode="after")
     def _channels_exist(self) -> Self:
@@ -134,9 +134,9 @@ class Constraint(Settings):
     measure: Measure
     """What is summed."""
     at_most: Limit | None = None
-    """Upper limit; null: none."""
+    """Upper limit, rounded to 0.000001; null: none."""
     at_least: Limit | None = None
-    """Lower limit; null: none."""
+    """Lower limit, rounded to 0.000001; null: none."""
     offers: list[Name] = []
     """Offers in scope; empty: all."""
     categories: list[Name] = []

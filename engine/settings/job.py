@@ -37,7 +37,7 @@ class LocalCluster(Settings):
 
     kind: Literal["local"] = "local"
     workers: Annotated[int, Field(ge=0)] = 0
-    """Number of workers; 0: one per processor."""
+    """Number of workers, and of threads that the solver takes; 0: one per processor."""
     processes: bool = False
     """Whether each worker is a process of its own; otherwise threads of this one."""
 
@@ -71,7 +71,7 @@ class Job(Settings):
     as_of: Instant
     """The instant the run looks back from; later events are dropped and counted."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 7
-    """Seed of the hold-out draw and of the solver's sample."""
+    """Seed of the hold-out draw and of a model's training; the solver draws nothing."""
     inputs: Inputs
     """The tables a job reads."""
     features: list[Feature] = []
@@ -85,7 +85,7 @@ class Job(Settings):
     constraints: list[Constraint] = []
     """Limits over all subscribers, beside the catalogue's capacities, quotas and minimums."""
     holdout_share: Annotated[float, Field(ge=0, lt=1, json_schema_extra={"unit": "share"})] = 0.05
-    """Share of subscribers never contacted, drawn by a hash of subscriber and seed."""
+    """Share of subscribers never contacted, drawn by a hash of subscriber and ``seed``."""
     solver: Solver = Solver()
     """How the allocation is solved."""
     cluster: Cluster = LocalCluster()
