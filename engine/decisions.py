@@ -15,7 +15,7 @@ from engine.settings import Job
 from engine.solve import Allocation, Status
 from kernels.backend import to_cpu
 
-NO_OFFER = "no_offer_worth_its_price"
+NO_OFFER, CONFLICT = "no_offer_worth_its_price", "limits_conflict"
 BEST, TIE = "best at the prices", "near tie, chosen to fill the limits"
 LEFT_OUT, NOTHING = "near tie, left out to keep the limits", "nothing allocated: limits conflict"
 STEPS = {
@@ -24,6 +24,7 @@ STEPS = {
     "not_eligible": "no offer is valid, eligible and reachable with consent",
     "policy": "contact policies leave no contact open",
     NO_OFFER: "every open offer costs more, at the prices, than it is worth",
+    CONFLICT: "nothing is allocated, because limits conflict",
     "contacted": "receive at least one offer",
 }
 
@@ -109,7 +110,7 @@ def undecided(placed: Placed, parts: Sequence[Candidates], found: Allocation) ->
         is_wanted[order[(found.best[b] >= 0).any(axis=0)]] = True
         detail[is_open & is_wanted] = LEFT_OUT
         if found.status == Status.INFEASIBLE:
-            detail[is_open] = NOTHING
+            reason[is_open], detail[is_open] = CONFLICT, NOTHING
         frame = pd.DataFrame(
             {"subscriber": _host(part.subscriber), "reason": reason, "detail": detail}
         )
@@ -119,13 +120,15 @@ def undecided(placed: Placed, parts: Sequence[Candidates], found: Allocation) ->
     )
 
 
-def funnel(subscribers: int, contacted: int, left_out: Any) -> list[dict[str, Any]]:
+def funnel(subscribers: int, contacted: int, left_out: Any, status: Status) -> list[dict[str, Any]]:
     """Return how many subscribers remain or leave at each step, with the reason in words."""
     counts = left_out["reason"].value_counts()
     known = {"subscribers": subscribers, "contacted": contacted}
+    other = NO_OFFER if status == Status.INFEASIBLE else CONFLICT
     return [
         {"step": step, "subscribers": int(known.get(step, counts.get(step, 0))), "text": text}
         for step, text in STEPS.items()
+        if step != other
     ]
 
 
@@ -156,12 +159,13 @@ def segments(features: Any, table: Any) -> dict[str, list[dict[str, Any]]]:
         table: from :func:`allocated`.
     """
     own = table.groupby("subscriber").agg(contacts=("offer", "size"), value=("value", "sum"))
-    merged = features.merge(own, left_on="subscriber", right_index=True, how="left")
-    merged = merged.sort_values("subscriber", kind="stable")
+    ordered = features.sort_values("subscriber", kind="stable", ignore_index=True)
+    reached = own.reindex(ordered["subscriber"]).reset_index(drop=True)
     out: dict[str, list[dict[str, Any]]] = {}
     for column in features.columns.drop("subscriber"):
         if features[column].nunique() > MOST_SEGMENTS:
             continue
+        named = reached.assign(segment=ordered[column])  # whatever the column's own name is
         out[column] = [
             {
                 "segment": "unknown" if pd.isna(segment) else str(segment),
@@ -170,7 +174,7 @@ def segments(features: Any, table: Any) -> dict[str, list[dict[str, Any]]]:
                 "contacts": int(rows["contacts"].sum()),
                 "value": float(rows["value"].sum()),
             }
-            for segment, rows in merged.groupby(column, dropna=False, sort=True)
+            for segment, rows in named.groupby("segment", dropna=False, sort=True)
         ]
     return out
 
@@ -178,9 +182,11 @@ def segments(features: Any, table: Any) -> dict[str, list[dict[str, Any]]]:
 MOST_SEGMENTS = 12
 
 
-def worth(problem: Problem, k: int, price: float, currency: str) -> str:
-    """Return what one unit more of limit k would be worth, in words."""
+def worth(problem: Problem, k: int, price: float | None, currency: str) -> str:
+    """Return what one unit more of limit k would be worth, in words; without a price, why."""
     row = problem.rows[k]
+    if price is None:
+        return "limits conflict"
     if price == 0.0:
         return "not binding: one unit more is worth nothing"
     unit = {

@@ -3,10 +3,11 @@
 EngineError
 ├── ConfigError      a job file is wrong: fix the file
 ├── DataError        an input table breaks its schema: fix the data
-└── AllocationError  the problem has no feasible allocation: relax a limit
+└── AllocationError  no allocation was found, and none was proved impossible: give more time
 
 The text of an error is one problem a line, each ``where: what is wrong, got <value>; what is
-allowed``. The command exits with 2 on ConfigError and DataError, with 3 on AllocationError.
+allowed``. The command exits with 2 on ConfigError and DataError, with 4 on AllocationError. That
+limits conflict is an answer, not an error: see :class:`engine.solve.Status`.
 """
 
 from collections.abc import Iterable
@@ -30,4 +31,4 @@ class DataError(EngineError):
 
 
 class AllocationError(EngineError):
-    """No feasible allocation exists."""
+    """No allocation was found, and none was proved impossible."""

@@ -26,7 +26,12 @@ EXPLAIN_SHARE = 0.25  # a conflict may be looked for this share of the time limi
 
 
 class Status(StrEnum):
-    """Why the solver stopped."""
+    """Why the solver stopped.
+
+    OPTIMAL: the gap is within the tolerance. TIME_LIMIT: it stopped before the gap was within the
+    tolerance; the remedy says whether the time limit or the search itself came to its end.
+    INFEASIBLE: limits in conflict prove that no allocation exists.
+    """
 
     OPTIMAL = "OPTIMAL"
     TIME_LIMIT = "TIME_LIMIT"
@@ -113,10 +118,7 @@ def solve(
         until = max(deadline, perf_counter() + settings.time_limit_s * EXPLAIN_SHARE)
         conflict = infeasible.explain(problem, small=small, deadline=until)
         if not conflict:
-            raise AllocationError(
-                "solver: no allocation that keeps every limit was found, and none was proved "
-                "impossible; raise solver.time_limit_s or relax a minimum"
-            )
+            raise AllocationError(_nothing_found(small=small, is_late=perf_counter() > deadline))
     best = _best_bundles(problem, prices)
     if chosen is None:
         chosen = [np.full_like(b, NO_ACTION) for b in best]
@@ -133,15 +135,46 @@ def _status(
     gap: float, settings: Solver, conflict: list[Conflict], *, is_late: bool
 ) -> tuple[Status, str]:
     if conflict:
-        names = ", ".join(c.constraint for c in conflict)
-        return Status.INFEASIBLE, f"no allocation keeps {names} together; relax one of them"
+        return Status.INFEASIBLE, _resolution(conflict)
+    tolerance = f"the tolerance of {settings.gap_tolerance:g}"
     if gap <= settings.gap_tolerance:
-        return (
-            Status.OPTIMAL,
-            f"the gap of {gap:.2g} is within the tolerance of {settings.gap_tolerance:g}",
+        return Status.OPTIMAL, f"the gap of {gap:.2g} is within {tolerance}"
+    reached = f"at a gap of {gap:.4g}, above {tolerance}"
+    if is_late:
+        return Status.TIME_LIMIT, (
+            f"the time limit of {settings.time_limit_s:g} s ended the search {reached}; raise "
+            "solver.time_limit_s, or solver.gap_tolerance to accept it"
         )
-    way = "raise solver.time_limit_s or accept" if is_late else "accept"
-    return Status.TIME_LIMIT, f"{way} the gap of {gap:.2g} by solver.gap_tolerance"
+    return Status.TIME_LIMIT, (
+        f"the search ended by itself {reached}; raise solver.gap_tolerance to accept it"
+    )
+
+
+def _resolution(conflict: list[Conflict]) -> str:
+    """Return what is in conflict and what to relax, set by set."""
+    sets: dict[int, list[str]] = {}
+    for c in conflict:
+        sets.setdefault(c.set_number, []).append(c.constraint)
+    found = [
+        f"no allocation keeps {', '.join(names)} together; relax one of them"
+        if len(names) > 1
+        else f"no allocation keeps {names[0]}; relax it"
+        for names in sets.values()
+    ]
+    if len(found) == 1:
+        return found[0]
+    told = (f"conflict {i} of {len(found)}: {text}" for i, text in enumerate(found, start=1))
+    return "; ".join([*told, "each conflict must be resolved"])
+
+
+def _nothing_found(*, small: bool, is_late: bool) -> str:
+    end = "the time limit ended the search" if is_late else "the search ended by itself"
+    more = "" if small else "raise solver.exact_pairs or "
+    way = "raise solver.time_limit_s or " if is_late else more
+    return (
+        f"solver: {end} without an allocation that keeps every limit, and without a proof that "
+        f"there is none; {way}relax a minimum"
+    )
 
 
 def _least_value(problem: Problem) -> float:

@@ -1,7 +1,6 @@
 """Stage ``allocate``: features and propensities in, certified allocations out."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +10,19 @@ import pandas as pd
 from engine import decisions, tables
 from engine.baselines import Baseline, Instance, arrival_order, greedy
 from engine.candidates import Candidates, Placed, assemble, candidates
-from engine.certificate import Check, certify, check_partition
 from engine.limits import MICRO, limits
-from engine.problem import MEASURE_UNIT, USE_UNIT, use_units
-from engine.rounding import joined, tally_of_bundles, to_host
+from engine.problem import MEASURE_UNIT
+from engine.rounding import joined, to_host
 from engine.settings import Job
 from engine.solve import Allocation, Status, solve
 from engine.zoom import Step
+from jobs.certify import Part, certified, frames_of
+from jobs.cluster import frames
+from jobs.manifest import write_json
 from jobs.tasks import Tasks
 
 ROWS_A_FILE = 1_000_000
 CLEAR_FALL = 0.7
-
-
-@dataclass(frozen=True)
-class Part:
-    """One partition's files."""
-
-    job: Job
-    backend: tables.Backend
-    features: Path
-    propensity: Path
-    contacts: Path | None
 
 
 def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> dict[str, Any]:
@@ -56,28 +46,25 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
         tasks.tell("solve", gap=step.gap, bound=step.bound, active=step.active)
 
     found = solve(placed.problem, job.solver, tell)
-    tasks.tell("solve", status=str(found.status), gap=found.gap, value=found.value)
+    is_answered = found.status != Status.INFEASIBLE
+    figures = {"gap": found.gap, "value": found.value} if is_answered else {}
+    tasks.tell("solve", status=str(found.status), **figures)
     table = decisions.allocated(job, placed, found_parts, found)
     left_out = decisions.undecided(placed, found_parts, found)
     _write_rows(table.drop(columns="partition"), folder / "allocations")
     _write_rows(left_out, folder / "decisions")
-    certificate = _certified(job, placed, found, (parts, folder, tasks))
-    certificate["status"] = str(found.status)
-    certificate["proved"] = {"bound": found.bound, "gap": found.gap, "by": found.bound_by}
-    if not certificate["certified"] and found.status != Status.INFEASIBLE:
-        raise RuntimeError(f"the allocation failed its certificate: {certificate['violations']}")
-    priced = _priced(job, placed, found, certificate)
-    _write_json(folder / "certificate.json", certificate)
-    _write_json(folder / "prices.json", {"currency": job.catalogue.currency, "prices": priced})
+    certificate = certified(job, placed.problem, found, (parts, folder, tasks))
+    priced = _priced(job, placed, certificate)
+    write_json(folder / "certificate.json", certificate)
+    write_json(folder / "prices.json", {"currency": job.catalogue.currency, "prices": priced})
     return _summary(job, placed, found_parts, found, (table, left_out, certificate, priced, parts))
 
 
 def _parts(job: Job, stages: dict[str, Path]) -> list[Part]:
-    backend: tables.Backend = "cudf" if job.cluster.kind == "local-cuda" else "pandas"
     return [
         Part(
             job,
-            backend,
+            frames(job.cluster),
             path,
             stages["score"] / "propensity" / path.name,
             stages["ingest"] / "events" / "contacts" / path.name if job.inputs.contacts else None,
@@ -86,71 +73,16 @@ def _parts(job: Job, stages: dict[str, Path]) -> list[Part]:
     ]
 
 
-def _frames(part: Part, backend: tables.Backend) -> tuple[Any, Any, Any]:
-    contacts = part.contacts and tables.read(
-        part.contacts, ["subscriber", "time", "offer", "channel"], backend
-    )
-    return (
-        tables.read(part.features, None, backend),
-        tables.read(part.propensity, None, backend),
-        contacts,
-    )
-
-
 def read_candidates(part: Part) -> Candidates:
     """Read one partition and find what its subscribers may get."""
-    return candidates(part.job, *_frames(part, part.backend))
+    return candidates(part.job, *frames_of(part, part.backend))
 
 
-@dataclass(frozen=True)
-class CheckPart:
-    """One partition to certify, with the written allocations."""
-
-    part: Part
-    allocations: Path
-    prices: tuple[float, ...]
-
-
-def check_part(check: CheckPart) -> Check:
-    """Certify one partition, from the files as they were written."""
-    features, propensity, contacts = _frames(check.part, "pandas")
-    written = _read_rows(check.allocations)
-    own = written[written["subscriber"].isin(features["subscriber"])]
-    return check_partition(
-        check.part.job, features, propensity,
-        contacts=contacts, allocations=own, prices=check.prices,
-    )  # fmt: skip
-
-
-def _certified(
-    job: Job, placed: Placed, found: Allocation, where: tuple[list[Part], Path, Tasks]
-) -> dict[str, Any]:
-    parts, folder, tasks = where
-    prices = tuple(float(price) for price in found.prices)
-    items = [CheckPart(part, folder / "allocations", prices) for part in parts]
-    checks = tasks.map("certify", check_part, items, rows=lambda check: check.subscribers)
-    seen = sum(check.subscribers for check in checks), sum(check.contacts for check in checks)
-    written = placed.problem.subscribers, len(_read_rows(folder / "allocations"))
-    if seen != written:
-        raise RuntimeError(f"certified {seen} subscribers and contacts, but {written} are written")
-    tally = tally_of_bundles(placed.problem, found.chosen)
-    uses = use_units(placed.problem, tally).sum(axis=1)
-    signs = [-1 if row.is_minimum else 1 for row in placed.problem.rows]
-    claimed = {
-        "value": found.value,
-        "bound": found.dual_bound,
-        "uses": [sign * int(use) / USE_UNIT for sign, use in zip(signs, uses, strict=True)],
-    }
-    return certify(job, checks, claimed)
-
-
-def _priced(
-    job: Job, placed: Placed, found: Allocation, certificate: dict[str, Any]
-) -> list[dict[str, Any]]:
+def _priced(job: Job, placed: Placed, certificate: dict[str, Any]) -> list[dict[str, Any]]:
     """Return each limit with its use, price and what one unit more is worth."""
     problem, rows = placed.problem, []
     for k, limit in enumerate(limits(job)):
-        price = float(found.prices[k])
+        price = certificate["constraints"][k]["price"]
         amount = limit.amount / MICRO
         rows.append(
             {
@@ -174,6 +106,7 @@ def _summary(
 ) -> dict[str, Any]:
     table, left_out, certificate, priced, files = made
     catalogue = job.catalogue
+    is_answered = found.status != Status.INFEASIBLE
     subscribers = sum(len(part.reason) for part in parts)
     contacted = int(table["subscriber"].nunique())
     offers = decisions.by(table, "offer", list(catalogue.offers))
@@ -183,19 +116,19 @@ def _summary(
         "remedy": found.remedy,
         "currency": catalogue.currency,
         "value": certificate["value"],
-        "bound": min(certificate["bound"], found.bound),
-        "gap": min(certificate["gap"], found.gap),
-        "bound_by": found.bound_by,
+        "bound": min(certificate["bound"], found.bound) if is_answered else None,
+        "gap": min(certificate["gap"], found.gap) if is_answered else None,
+        "bound_by": found.bound_by if is_answered else None,
         "certified": certificate["certified"],
         "constraints": priced,
-        "funnel": decisions.funnel(subscribers, contacted, left_out),
+        "funnel": decisions.funnel(subscribers, contacted, left_out, found.status),
         "offers": [{**o, "category": catalogue.offers[o["offer"]].category} for o in offers],
         "channels": [
             {**c, "capacity": catalogue.channels[c["channel"]].capacity} for c in channels
         ],
         "segments": decisions.segments(_text_columns(files), table),
-        "baselines": _baselines(placed, found, certificate, len(table)),
-        "iterations": [_told(step, found) for step in _telling(found.iterations)],
+        "baselines": _baselines(placed, certificate, len(table)) if is_answered else [],
+        "iterations": [_told(step, found) for step in _telling(found.iterations) if is_answered],
         "violations": len(certificate["violations"]),
         "conflict": [asdict(conflict) for conflict in found.conflict],
         "subscribers": subscribers,
@@ -220,22 +153,18 @@ def _told(step: Step, found: Allocation) -> dict[str, Any]:
 
 def _text_columns(files: list[Part]) -> Any:
     names = None
-    frames = []
+    found = []
     for part in files:
         frame = tables.read(part.features, names)
         if names is None:
             kinds = tables.schema(frame)
             names = ["subscriber", *(n for n in frame.columns if kinds.get(n) == "text")]
             names = list(dict.fromkeys(names))
-        frames.append(frame[names])
-    return pd.concat(frames, ignore_index=True)
+        found.append(frame[names])
+    return pd.concat(found, ignore_index=True)
 
 
-def _baselines(
-    placed: Placed, found: Allocation, certificate: dict[str, Any], contacts: int
-) -> list[dict[str, Any]]:
-    if found.status == Status.INFEASIBLE:
-        return []
+def _baselines(placed: Placed, certificate: dict[str, Any], contacts: int) -> list[dict[str, Any]]:
     rows = [
         {
             "name": "walras",
@@ -284,11 +213,3 @@ def _write_rows(table: Any, folder: Path) -> None:
     folder.mkdir()
     for i, begin in enumerate(range(0, max(1, len(table)), ROWS_A_FILE)):
         tables.write(table.iloc[begin : begin + ROWS_A_FILE], folder / f"part-{i:05d}.parquet")
-
-
-def _read_rows(folder: Path) -> Any:
-    return pd.concat([tables.read(p) for p in sorted(folder.glob("*.parquet"))], ignore_index=True)
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

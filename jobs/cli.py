@@ -12,7 +12,7 @@ from rich.console import Console
 from engine.errors import ConfigError
 from engine.settings import Job
 from engine.settings.job import LocalCluster
-from jobs import outcome
+from jobs import outcome, shape
 from jobs.check import check as check_job
 from jobs.manifest import version
 from jobs.run_folder import Run, opened, run_job
@@ -21,8 +21,10 @@ from jobs.stages import committed, fingerprints, run_stages, sweep
 
 app = typer.Typer(
     help="Profile telecom subscribers by the million and allocate offers to them, certified.",
-    epilog="Exit codes: 0 done, 1 a failure of walras itself, 2 wrong job file, input or folder, "
-    "3 infeasible, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 a failure of walras itself (where it failed is in a file "
+    "failure-*.txt in the output folder), 2 wrong job file, input or folder, 3 infeasible, "
+    "4 no allocation found and none proved impossible, 130 interrupted, 141 nobody reads the "
+    "output.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -80,6 +82,8 @@ def run(
 
 def _show(made: Run, manner: Manner) -> Result:
     """Print a run for people; return its exit code and it as JSON."""
+    shape.refuse(made.folder / "summary.json", made.summary, shape.Summary)
+    shape.refuse(made.folder / "manifest.json", made.manifest, shape.Manifest)
     failed = made.summary["status"] == "INFEASIBLE"
     if not manner.as_json:
         from jobs import report  # draws with Bokeh, which takes a while to import
@@ -185,12 +189,11 @@ def generate(
     def work() -> Result:
         from jobs import synthetic
 
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(f"--out: is there and is not empty, got {out}; give a new folder")
-        sweep(folder.parent)
+        target = _new_folder(out)
+        sweep(target.parent)
         with (
             session(LocalCluster(), manner) as here,
-            committed(folder, folder.parent) as temporary,
+            committed(target, target.parent) as temporary,
         ):
             made = synthetic.generate(temporary, subscribers, days, seed, here.tasks)
         if not as_json:
@@ -198,6 +201,26 @@ def generate(
         return outcome.DONE, {"status": "OK", "folder": str(folder), "made": made}
 
     finish(work, folder.parent, manner)
+
+
+def _new_folder(out: Path) -> Path:
+    """Return the folder that ``--out`` names, or that the link there leads to, once it can be made.
+
+    Raises:
+        ConfigError: it cannot, or holds something.
+    """
+    target = Path(os.path.realpath(out))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        is_new = not target.exists() and not target.is_symlink()  # a link in a circle leads nowhere
+        is_free = is_new or (target.is_dir() and not any(target.iterdir()))
+    except OSError as error:
+        raise ConfigError(
+            f"--out: the folder cannot be made ({error.strerror}), got {out}; give another"
+        ) from None
+    if not is_free:
+        raise ConfigError(f"--out: is there and is not empty, got {out}; give a new folder")
+    return target
 
 
 @app.command()
@@ -243,10 +266,15 @@ def show_version() -> None:
 
 
 def main() -> None:
-    """Run the command, and leave at once after Ctrl-C: threads at work cannot be stopped."""
+    """Run the command, and leave at once after Ctrl-C: threads at work cannot be stopped.
+
+    So it does when nobody reads the output any more: there is nothing left to say.
+    """
     try:
         app(prog_name="walras")
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # that is how Typer and Rich end then
+            os._exit(outcome.UNREAD)
         if end.code == outcome.INTERRUPTED:
             sys.stdout.flush()
             sys.stderr.flush()

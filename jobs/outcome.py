@@ -1,6 +1,7 @@
 """How a command ends: its exit code, and what it says of an error.
 
-0 done, 1 a failure of walras itself, 2 wrong job file, input or place, 3 infeasible, 130 Ctrl-C.
+0 done; 1 a failure of walras itself; 2 wrong job file, input or place; 3 infeasible; 4 undecided,
+as no allocation was found and none proved impossible; 130 Ctrl-C; 141 nobody reads the output.
 """
 
 import errno
@@ -12,7 +13,7 @@ from typing import Any
 
 from engine.errors import AllocationError, EngineError
 
-DONE, OURS, WRONG, INFEASIBLE, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, OURS, WRONG, INFEASIBLE, UNDECIDED, INTERRUPTED, UNREAD = 0, 1, 2, 3, 4, 130, 141
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -23,15 +24,20 @@ def explain(error: BaseException, output: Path, *, debug: bool) -> tuple[int, li
 
     A failure of walras itself leaves its traceback in a file in ``output``; with ``debug`` it is
     part of the message.
+
+    Raises:
+        BrokenPipeError: the error itself, as nobody would read a message.
     """
+    if isinstance(error, BrokenPipeError):
+        raise error
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, [
             "interrupted: nothing half-written is left; finished stages are kept and will be reused"
         ]
     if isinstance(error, AllocationError):
-        return INFEASIBLE, [f"infeasible: {error}"]
+        return UNDECIDED, [f"no allocation found: {error}"]
     if isinstance(error, EngineError):
-        return WRONG, [f"error: {error}"]
+        return WRONG, [f"error: {problem}" for problem in str(error).splitlines()]
     if isinstance(error, MemoryError):
         return WRONG, [
             "error: memory: there is too little for this job; raise inputs.partitions or lower "
@@ -54,17 +60,33 @@ def _ours(error: BaseException, output: Path, *, debug: bool) -> list[str]:
     path = output / f"failure-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.txt"
     try:
         output.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     except OSError:
         return [f"{head}; --debug shows where"]
     return [f"{head}; where is in {path}"]
 
 
+def conflicts(summary: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Return each set of limits in conflict: what is to be done about it, and its limits."""
+    sets: dict[int, list[Mapping[str, Any]]] = {}
+    for row in summary["conflict"]:
+        sets.setdefault(row["set_number"], []).append(row)
+    found = []
+    for i, rows in enumerate(sets.values(), start=1):
+        which = f"conflict {i} of {len(sets)}: " if len(sets) > 1 else ""
+        together = "no allocation keeps these limits together; relax one of them"
+        text = together if len(rows) > 1 else "no allocation keeps this limit; relax it"
+        found.append((which + text, rows))
+    return found
+
+
 def infeasible(summary: Mapping[str, Any]) -> list[str]:
     """Return which constraints conflict and how far each would have to give, a line each."""
-    lines = ["infeasible: no allocation keeps every constraint; these conflict:"]
-    for item in summary.get("conflict", []):
-        least = item["smallest_relaxation"]
-        alone = "" if least is None else f"relaxing it alone takes {least:,.10g}; "
-        lines.append(f"  {item['constraint']}: limit {item['limit']:,.10g}; {alone}{item['text']}")
-    return [*lines, f"  {summary['remedy']}"]
+    lines, sets = [], conflicts(summary)
+    for text, rows in sets:
+        lines.append(f"infeasible: {text}:")
+        for row in rows:
+            least = row["smallest_relaxation"]
+            alone = "" if least is None else f"relaxing it alone takes {least:,.10g}; "
+            lines.append(f"  {row['constraint']}: limit {row['limit']:,.10g}; {alone}{row['text']}")
+    return [*lines, "each conflict must be resolved"] if len(sets) > 1 else lines

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from jobs import charts
+from jobs.charts import Bar
+
 
 @dataclass(frozen=True)
 class Column:
@@ -48,6 +51,16 @@ def columns(*names: str) -> tuple[Column, ...]:
     return tuple(Column(n[1:], kinds[n[0]]) if n[0] in kinds else Column(n) for n in names)
 
 
+def bar_panel(
+    title: str, rows: list[Bar], table: Table, *, axis: str = "contacts", **options: Any
+) -> Panel:
+    """Return bars with the table that says the same; ``options`` are those of the chart."""
+    if not rows:
+        return Panel(title, "There are none.")
+    alt = f"{title}, {axis}: " + "; ".join(f"{row.label} {row.text}" for row in rows)
+    return Panel(title, chart=charts.bars(rows, axis=axis, **options), alt=alt, table=table)
+
+
 def count(value: float | None) -> str:
     """Return a whole number with thousands separated, or a dash for none."""
     return "–" if value is None else f"{value:,.0f}"
@@ -59,6 +72,11 @@ def amount(value: float | None) -> str:
         return "–"
     whole = abs(value) >= 1_000 or float(value).is_integer()
     return f"{value:,.0f}" if whole else f"{value:,.2f}"
+
+
+def money(currency: str, value: float | None) -> str:
+    """Return an amount of money, or a dash for none."""
+    return "–" if value is None else f"{currency} {amount(value)}"
 
 
 def share(value: float | None) -> str:

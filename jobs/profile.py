@@ -8,6 +8,7 @@ from engine import profile as engine_profile
 from engine import tables
 from engine.errors import ConfigError
 from engine.settings import Job
+from jobs.cluster import frames
 from jobs.tasks import Tasks
 
 
@@ -43,8 +44,7 @@ def profile(job: Job, ingested: Path, folder: Path, tasks: Tasks) -> dict[str, A
     schema = tables.schema(tables.read(ingested / "subscribers" / names[0]))
     if problems := engine_profile.problems(job, schema):
         raise ConfigError.of(problems)
-    side: tables.Backend = "cudf" if job.cluster.kind == "local-cuda" else "pandas"
-    parts = [Part(job, side, ingested, folder, name) for name in names]
+    parts = [Part(job, frames(job.cluster), ingested, folder, name) for name in names]
     subscribers = tasks.map("profile", profile_part, parts, rows=int)
     columns = engine_profile.columns(job)
     return {

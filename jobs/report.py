@@ -15,7 +15,7 @@ from rich.table import Table as TextTable
 from rich.text import Text
 
 from engine.errors import DataError
-from jobs import sections
+from jobs import background, sections
 from jobs.pieces import Section, Table, count
 
 TEMPLATE = "report.html.jinja"
@@ -33,7 +33,7 @@ def write(run_folder: Path) -> Path:
     """
     summary, manifest = _read(run_folder, "summary.json"), _read(run_folder, "manifest.json")
     found = sections.outcome(summary, manifest)
-    found += sections.background(manifest["stages"], manifest["seconds"])
+    found += background.sections(manifest["stages"], manifest["seconds"])
     page = _page(summary, manifest, found)
     path = run_folder / "report.html"
     temporary = run_folder / f".report.html.{os.getpid()}.tmp"
@@ -116,10 +116,7 @@ def _page(summary: Mapping[str, Any], manifest: Mapping[str, Any], found: list[S
     templates.filters["breakable"] = _breakable
     return templates.get_template(TEMPLATE).render(
         title=f"walras: {manifest['name']}",
-        subtitle=(
-            f"As of {manifest['job']['as_of']}; started {manifest['started']}; "
-            f"{count(summary['subscribers'])} subscribers"
-        ),
+        subtitle=_subtitle(summary, manifest),
         status=summary["status"],
         remedy=summary["remedy"],
         headline=sections.headline(summary),
@@ -133,6 +130,15 @@ def _page(summary: Mapping[str, Any], manifest: Mapping[str, Any], found: list[S
 def _breakable(name: str) -> Markup:
     """Escape a name and let a narrow column break it after its joints."""
     return Markup(re.sub(r"([_:@])", r"\1<wbr>", str(escape(name))))
+
+
+def _subtitle(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+    job = manifest["job"]
+    made_up = "; synthetic data" if job["inputs"]["source"]["kind"] == "synthetic" else ""
+    return (
+        f"As of {job['as_of']}; started {manifest['started']}; "
+        f"{count(summary['subscribers'])} subscribers{made_up}"
+    )
 
 
 def _footer(manifest: Mapping[str, Any]) -> list[str]:

@@ -77,8 +77,8 @@ def opened(folder: Path) -> Run:
         ConfigError: when the folder is not one.
     """
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        summary = json.loads((folder / "summary.json").read_text())
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"{folder}: is not a finished run ({type(error).__name__}: {error}); give the folder "

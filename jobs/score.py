@@ -18,6 +18,7 @@ from engine.errors import ConfigError
 from engine.score import Fault
 from engine.settings import Job
 from engine.settings.scores import ModelScores
+from jobs.cluster import frames
 from jobs.tasks import Tasks
 
 
@@ -78,10 +79,6 @@ def score(job: Job, stages: Mapping[str, Path], folder: Path, tasks: Tasks) -> d
     return summary
 
 
-def _backend(job: Job) -> tables.Backend:
-    return "cudf" if job.cluster.kind == "local-cuda" else "pandas"
-
-
 def _train(
     job: Job,
     stages: Mapping[str, Path],
@@ -100,7 +97,9 @@ def _train(
     work = partial(_training_part, _Gather(job, ingested, gathered, tuple(columns), limit))
     kept = sum(tasks.map("features of contacts", work, parts, lambda n: n))
     tasks.tell("train", contacts=kept)
-    rows = tables.concat([tables.read(gathered / part, backend=_backend(job)) for part in parts])
+    rows = tables.concat(
+        [tables.read(gathered / part, backend=frames(job.cluster)) for part in parts]
+    )
     fitted, quality = model.fit(job, rows, columns)
     fitted.save(folder)
     shutil.rmtree(gathered)
@@ -115,13 +114,13 @@ def _train(
 
 def _draw_part(job: Job, ingested: Path, part: str) -> tuple[Any, int, int]:
     path = ingested / "events" / "contacts" / part
-    contacts = tables.read(path, columns=training.ROW, backend=_backend(job))
+    contacts = tables.read(path, columns=training.ROW, backend=frames(job.cluster))
     return training.smallest_draws(job, contacts)
 
 
 def _training_part(gather: _Gather, part: str) -> int:
     """Write the training rows of a partition; return how many."""
-    job, backend = gather.job, _backend(gather.job)
+    job, backend = gather.job, frames(gather.job.cluster)
     subscribers = tables.read(gather.ingested / "subscribers" / part, backend=backend)
     events = {
         name: tables.read(gather.ingested / "events" / name / part, backend=backend)
@@ -134,7 +133,7 @@ def _training_part(gather: _Gather, part: str) -> int:
 
 def _score_part(job: Job, profiled: Path, folder: Path, part: str) -> _Scored:
     """Write the propensities of a partition."""
-    features = tables.read(profiled / "features" / part, backend=_backend(job))
+    features = tables.read(profiled / "features" / part, backend=frames(job.cluster))
     faults: list[Fault] = []
     if isinstance(job.scores, ModelScores):
         propensity = model.propensities(job, model.Model.load(folder), features)

@@ -1,11 +1,26 @@
-"""What the report says: sections of panels, each a chart with its table, from a run's summaries."""
+"""What the report says of an allocation: sections of panels, each a chart with its table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobs import charts
 from jobs.charts import QUIET, STRONG, WARM, Bar
-from jobs.pieces import Panel, Section, Table, amount, columns, count, price, ratio, share, tiny
+from jobs.outcome import conflicts
+from jobs.pieces import (
+    Column,
+    Panel,
+    Section,
+    Table,
+    amount,
+    bar_panel,
+    columns,
+    count,
+    money,
+    price,
+    ratio,
+    share,
+    tiny,
+)
 
 STEPS = {
     "subscribers": "all subscribers",
@@ -13,34 +28,35 @@ STEPS = {
     "not_eligible": "not eligible",
     "policy": "contact policy",
     "no_offer_worth_its_price": "no worthwhile offer",
+    "limits_conflict": "limits in conflict",
     "contacted": "contacted",
 }
 WHOLE = {"subscribers": QUIET, "contacted": STRONG}  # the funnel's bars that start at 0
-MOST_FEATURES = 20  # of the importance chart; the table has them all
 
 
 def headline(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the figures at the head of the report: name, value and a note each."""
     currency = summary["currency"]
-    baseline = [b for b in summary.get("baselines", []) if b["name"] == "greedy"]
-    worth = "expected, net of cost"
-    if baseline and summary["value"] is not None and baseline[0]["value"]:
+    baseline = [b for b in summary["baselines"] if b["name"] == "greedy"]
+    worth = "expected, net of cost" if _is_answered(summary) else "nothing is allocated"
+    if baseline and baseline[0]["value"]:
         gained = summary["value"] / baseline[0]["value"] - 1
         worth = f"{gained * 100:+.1f} % against greedy"
     reached = ratio(summary["contacted"], summary["subscribers"])
     each = ratio(summary["contacts"], summary["contacted"])
+    bound_by = f"; bound by {summary['bound_by']}" if _is_answered(summary) else ""
     return [
-        {"name": "Value", "value": f"{currency} {amount(summary['value'])}", "note": worth},
+        {"name": "Value", "value": money(currency, summary["value"]), "note": worth},
         {
             "name": "Bound",
-            "value": f"{currency} {amount(summary['bound'])}",
+            "value": money(currency, summary["bound"]),
             "note": "no allocation is worth more",
         },
         {"name": "Gap", "value": tiny(summary["gap"]), "note": "(bound − value) / bound"},
         {
             "name": "Violations",
             "value": count(summary["violations"]),
-            "note": f"of limits and policies; bound by {summary['bound_by']}",
+            "note": f"of limits and policies{bound_by}",
         },
         {
             "name": "Contacted",
@@ -55,28 +71,37 @@ def headline(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
+def _is_answered(summary: Mapping[str, Any]) -> bool:
+    return bool(summary["status"] != "INFEASIBLE")
+
+
 def outcome(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Section]:
-    """Return the sections about the allocation."""
+    """Return the sections about the allocation, or about why there is none."""
     currency = summary["currency"]
+    funnel, limits = _funnel(summary["funnel"]), _limits(summary)
+    if not _is_answered(summary):
+        return [_conflict(summary), funnel, limits]
     return [
-        *([_conflict(summary)] if summary.get("conflict") else []),
-        _funnel(summary["funnel"]),
+        funnel,
         _who_got_what(summary),
-        _limits(summary["constraints"], currency),
+        limits,
         _baselines(summary["baselines"], currency),
         _convergence(summary["iterations"], currency, manifest),
     ]
 
 
 def _conflict(summary: Mapping[str, Any]) -> Section:
-    rows = [
-        [c["constraint"], amount(c["limit"]), amount(c["smallest_relaxation"]), c["text"]]
-        for c in summary["conflict"]
-    ]
     head = columns("constraint", "#limit", "#smallest relaxation", "~what it means")
-    text = "No allocation keeps all of these limits together; what would make room for one:"
-    table = Table("Constraints in conflict", head, rows)
-    return Section("conflict", "Limits in conflict", text, [Panel(table=table)])
+    panels = []
+    for text, limits in conflicts(summary):
+        rows = [
+            [c["constraint"], amount(c["limit"]), amount(c["smallest_relaxation"]), c["text"]]
+            for c in limits
+        ]
+        title = text[0].upper() + text[1:]
+        panels.append(Panel(title, table=Table(title, head, rows)))
+    each = " Each conflict must be resolved." if len(panels) > 1 else ""
+    return Section("conflict", "Limits in conflict", f"Nothing is allocated.{each}", panels)
 
 
 def _funnel(steps: Sequence[Mapping[str, Any]]) -> Section:
@@ -126,9 +151,9 @@ def _who_got_what(summary: Mapping[str, Any]) -> Section:
             for r in rows
         ]
         drawn = [Bar(r[kind], 0, r["contacts"], count(r["contacts"])) for r in rows]
-        panels.append(_panel(f"By {kind}", drawn, Table(f"By {kind}", columns(*head), cells)))
+        panels.append(bar_panel(f"By {kind}", drawn, Table(f"By {kind}", columns(*head), cells)))
     for column, rows in summary["segments"].items():
-        head = (column, "#subscribers", "#contacted", "#share", "#contacts", f"#value, {currency}")
+        figures = ("#subscribers", "#contacted", "#share", "#contacts", f"#value, {currency}")
         reach = [ratio(r["contacted"], r["subscribers"]) for r in rows]
         cells = [
             [str(r["segment"]), count(r["subscribers"]), count(r["contacted"]), share(part),
@@ -136,26 +161,17 @@ def _who_got_what(summary: Mapping[str, Any]) -> Section:
             for r, part in zip(rows, reach, strict=True)
         ]  # fmt: skip
         drawn = [Bar(str(r["segment"]), 0, p, share(p)) for r, p in zip(rows, reach, strict=True)]
-        table = Table(f"By {column}", columns(*head), cells)
+        table = Table(f"By {column}", (Column(column), *columns(*figures)), cells)
         axis = "share of subscribers contacted"
-        panels.append(_panel(f"By {column}", drawn, table, axis=axis, number="0%"))
+        panels.append(bar_panel(f"By {column}", drawn, table, axis=axis, number="0%"))
     text = "Acceptances, value and cost are expected: sums over contacts of the propensity."
     return Section("allocation", "Who got what", text, panels)
 
 
-def _panel(
-    title: str, rows: list[Bar], table: Table, *, axis: str = "contacts", **options: Any
-) -> Panel:
-    if not rows:
-        return Panel(title, "There are none.")
-    alt = f"{title}, {axis}: " + "; ".join(f"{row.label} {row.text}" for row in rows)
-    return Panel(title, chart=charts.bars(rows, axis=axis, **options), alt=alt, table=table)
-
-
-def _limits(constraints: Sequence[Mapping[str, Any]], currency: str) -> Section:
-    panels = []
+def _limits(summary: Mapping[str, Any]) -> Section:
+    currency, panels = summary["currency"], []
     for side, title in (("at_most", "Upper limits"), ("at_least", "Minimums")):
-        some = [c for c in constraints if c[side] is not None]
+        some = [c for c in summary["constraints"] if c[side] is not None]
         cells = [
             [c["name"], amount(c["use"]), amount(c[side]), c["unit"], price(c["price"]), c["worth"]]
             for c in some
@@ -169,11 +185,13 @@ def _limits(constraints: Sequence[Mapping[str, Any]], currency: str) -> Section:
         axis = "use, share of the limit"
         if some:
             table = Table(title, head, cells)
-            panels.append(_panel(title, drawn, table, axis=axis, number="0%", limit=1.0))
+            panels.append(bar_panel(title, drawn, table, axis=axis, number="0%", limit=1.0))
     text = (
         "A limit that binds has a price: what one more unit of it would be worth. "
         "With room to spare the price is 0. Orange bars have a price; the line is the limit."
     )
+    if not _is_answered(summary):
+        text = "Nothing is used, as nothing is allocated. While limits conflict, none has a price."
     return Section("limits", "Limits and their prices", text, panels)
 
 
@@ -188,7 +206,7 @@ def _baselines(rows: Sequence[Mapping[str, Any]], currency: str) -> Section:
     ]
     head = columns("method", f"#value, {currency}", "#contacts", "#violations", "~what it does")
     table = Table("Value against simpler methods", head, cells)
-    panel = _panel("", drawn, table, axis=f"value, {currency}")
+    panel = bar_panel("", drawn, table, axis=f"value, {currency}")
     return Section(
         "baselines", "Against simpler methods", "On the same scores and limits.", [panel]
     )
@@ -216,81 +234,3 @@ def _convergence(
         alt += f"in {last['seconds']:.2f} seconds."
         panel = Panel("", "", charts.convergence(drawn, tolerance), alt, panel.table)
     return Section("convergence", "How the gap fell", text, [panel])
-
-
-def background(stages: Mapping[str, Any], seconds: Mapping[str, float]) -> list[Section]:
-    """Return the sections about scores, run times and rejected rows."""
-    found = [_scores(stages["score"])] if "score" in stages else []
-    drawn = [Bar(name, 0, value, f"{value:,.1f} s") for name, value in seconds.items()]
-    whole = sum(seconds.values())
-    cells = [[name, f"{v:,.2f}", share(ratio(v, whole))] for name, v in seconds.items()]
-    table = Table("Run times", columns("stage", "#seconds", "#share"), cells)
-    panels = [_panel("", drawn, table, axis="seconds", number="0.[0]")]
-    found.append(Section("times", "Run times", f"{whole:,.1f} seconds in all.", panels))
-    if "ingest" in stages:
-        found.append(_ingest(stages["ingest"]["tables"]))
-    return found
-
-
-def _ingest(tables: Mapping[str, Mapping[str, Any]]) -> Section:
-    cells = []
-    for name, table in tables.items():
-        why = "; ".join(f"{reason}: {count(n)}" for reason, n in sorted(table["rejected"].items()))
-        rejected = sum(table["rejected"].values())
-        cells.append(
-            [name, count(table["rows"]), count(table["kept"]), count(table["future"]),
-             count(rejected), share(ratio(rejected, table["rows"])), why or "–"]
-        )  # fmt: skip
-    head = columns(
-        "table", "#rows read", "#kept", "?after as-of", "#rejected", "#share", "~reasons"
-    )
-    text = "Rows that break a table's schema are set aside, each with its reason."
-    panel = Panel(table=Table("Input rows", head, cells))
-    return Section("inputs", "Input rows and rejects", text, [panel])
-
-
-def _scores(score: Mapping[str, Any]) -> Section:
-    panels = _model_panels(score) if score["kind"] == "model" else []
-    panels.append(Panel("Mean propensities", table=_means(score["actions"])))
-    kinds = {
-        "model": "Propensities are from gradient-boosted trees, trained on past contacts.",
-        "formula": "Propensities are from the job's formulas.",
-        "columns": "Propensities are columns of the subscriber table or features.",
-    }
-    return Section("scores", "Score quality", kinds[score["kind"]], panels)
-
-
-def _means(actions: Sequence[Mapping[str, Any]]) -> Table:
-    """Return mean propensities with a row per offer and a column per channel."""
-    mean = {tuple(a["action"].split("@")): a["mean"] for a in actions}
-    offers, channels = (list(dict.fromkeys(names)) for names in zip(*mean, strict=True))
-    cells = [[o, *(share(mean.get((o, channel))) for channel in channels)] for o in offers]
-    head = columns("offer", *(f"#{channel}" for channel in channels))
-    return Table("Mean propensity of each offer on each channel", head, cells)
-
-
-def _model_panels(score: Mapping[str, Any]) -> list[Panel]:
-    shares = [
-        [name, count(n), count(score["accepts"][name]), share(ratio(score["accepts"][name], n))]
-        for name, n in score["contacts"].items()
-    ]
-    auc = f"{score['auc']:.3f}" if score["auc"] is not None else f"none: {score['auc_note']}"
-    text = (
-        f"On the test share, the latest contacts: AUC {auc}; Brier score {score['brier']:.4f}, "
-        f"against {score['brier_base']:.4f} for the plain accept rate (lower is better)."
-    )
-    head = columns("share, by time", "#contacts", "#accepted", "#accept rate")
-    bins = score["calibration"]
-    cells = [[share(b["predicted"]), share(b["observed"]), count(b["contacts"])] for b in bins]
-    table = Table("Ten bins by prediction", columns("predicted", "#observed", "#contacts"), cells)
-    alt = "Observed over predicted share: " + "; ".join(f"{c[1]} at {c[0]}" for c in cells)
-    ranked = score["importance"]
-    drawn = [Bar(i["feature"], 0, i["gain"], share(i["gain"])) for i in ranked[:MOST_FEATURES]]
-    gains = [[i["feature"], share(i["gain"])] for i in ranked]
-    learnt = Table("All columns the trees use", columns("column", "#share of gain"), gains)
-    right = "On the dashed diagonal, predicted and observed shares agree."
-    return [
-        Panel("Past contacts", text, table=Table("Contacts by share", head, shares)),
-        Panel("Calibration", right, charts.calibration(bins), alt, table),
-        _panel("What the trees use", drawn, learnt, axis="share of all gain", number="0%"),
-    ]

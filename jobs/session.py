@@ -75,7 +75,8 @@ def finish(work: Callable[[], Result], output: Path, manner: Manner) -> NoReturn
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (the border to people)
         code, lines = outcome.explain(error, output, debug=manner.debug)
         typer.echo("\n".join(lines), err=True)
-        result = {"status": "ERROR", "problems": "\n".join(lines).splitlines()}
+        problems = [line.removeprefix("error: ") for line in "\n".join(lines).splitlines()]
+        result = {"status": "ERROR", "problems": problems}
     if manner.as_json:
         typer.echo(json.dumps({"exit_code": code, **result}, allow_nan=False))
     raise typer.Exit(code)

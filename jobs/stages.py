@@ -119,7 +119,7 @@ def run_stages(
 def finished(name: str, folder: Path, fingerprint: str) -> Stage | None:
     """Return the result in ``folder`` if it is whole and has this fingerprint."""
     try:
-        record = json.loads((folder / "stage.json").read_text())
+        record = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
         whole = all((folder / f).stat().st_size == size for f, size in record["files"].items())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
@@ -156,7 +156,7 @@ def _run(job: Job, name: str, fingerprint: str, done: Mapping[str, Stage], tasks
         }
         write_json(temporary / "stage.json", record)
     # As read back from JSON, so that a new result and a reused one are alike.
-    stored = json.loads((folder / "stage.json").read_text())
+    stored = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
     return Stage(name, folder, fingerprint, stored["summary"], seconds, reused=False)
 
 

@@ -17,23 +17,23 @@ from engine.errors import AllocationError
 from jobs import report, stages
 from jobs.cli import app
 from jobs.stages import STORE
+from tests.test_report import infeasible_summary, summary_of
 from tests.test_stages import JOB
 
 ROOT = Path(__file__).parent.parent
 REAL = stages.stage_function
-OPTIMAL = {"status": "OPTIMAL", "remedy": "", "value": 12.5, "currency": "EUR"}
-CONFLICT = {
-    "constraint": "offer:data:minimum",
-    "limit": 10,
-    "smallest_relaxation": 8.0,
-    "text": "at least 10 contacts are asked for, 2 are possible",
-}
-INFEASIBLE = {
-    **OPTIMAL,
-    "status": "INFEASIBLE",
-    "remedy": "relax one of the constraints",
-    "conflict": [CONFLICT],
-}
+OPTIMAL = summary_of()
+BUDGET = {"set_number": 1, "constraint": "budget", "limit": 9.5, "smallest_relaxation": None,
+          "text": "changing it alone is not enough"}  # fmt: skip
+LEAST = {"set_number": 1, "constraint": "minimum:data", "limit": 10, "smallest_relaxation": 8.0,
+         "text": "lower it by at least 8, to 2"}  # fmt: skip
+OTHER = {"set_number": 2, "constraint": "minimum:voice", "limit": 3, "smallest_relaxation": 3.0,
+         "text": "lower it by at least 3, to 0"}  # fmt: skip
+BUDGET_SAID = "  budget: limit 9.5; changing it alone is not enough"
+LEAST_SAID = "  minimum:data: limit 10; relaxing it alone takes 8; lower it by at least 8, to 2"
+OTHER_SAID = "  minimum:voice: limit 3; relaxing it alone takes 3; lower it by at least 3, to 0"
+TOGETHER = "no allocation keeps these limits together; relax one of them:"
+ALONE = "no allocation keeps this limit; relax it:"
 
 
 @pytest.fixture
@@ -140,24 +140,36 @@ def test_quiet_shows_no_progress(job, allocated, command):
 
 
 @pytest.mark.parametrize("command", ["run", "allocate"])
-def test_infeasible_is_an_answer_with_exit_code_3(job, allocated, command):
-    allocated["summary"] = INFEASIBLE
+@pytest.mark.parametrize(
+    ("conflict", "said"),
+    [
+        ([LEAST], [f"infeasible: {ALONE}", LEAST_SAID]),
+        ([BUDGET, LEAST], [f"infeasible: {TOGETHER}", BUDGET_SAID, LEAST_SAID]),
+        (
+            [BUDGET, LEAST, OTHER],
+            [
+                f"infeasible: conflict 1 of 2: {TOGETHER}", BUDGET_SAID, LEAST_SAID,
+                f"infeasible: conflict 2 of 2: {ALONE}", OTHER_SAID,
+                "each conflict must be resolved",
+            ],
+        ),
+    ],
+    ids=["one limit", "one set", "two sets"],
+)  # fmt: skip
+def test_infeasible_is_an_answer_with_exit_code_3(job, allocated, command, conflict, said):
+    allocated["summary"] = infeasible_summary(*conflict)
     for _ in range(2):
         result = walras(command, job)
         assert (result.exit_code, allocated["runs"]) == (3, 1)
-        assert result.stderr.splitlines()[-3:] == [
-            "infeasible: no allocation keeps every constraint; these conflict:",
-            "  offer:data:minimum: limit 10; relaxing it alone takes 8; "
-            "at least 10 contacts are asked for, 2 are possible",
-            "  relax one of the constraints",
-        ]
+        lines = result.stderr.splitlines()
+        assert lines[lines.index(said[0]) :] == said
     assert len(runs_in(output_of(job))) == (command == "run")
 
 
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (AllocationError("budget: nothing fits"), 3, "infeasible: budget: nothing fits"),
+        (AllocationError("solver: late; wait"), 4, "no allocation found: solver: late; wait"),
         (KeyboardInterrupt(), 130, "interrupted: nothing half-written is left"),
         (OSError(28, "No space left on device"), 2, "the disk or folder is full (No space left"),
         (PermissionError(13, "Permission denied", "/x"), 2, "error: /x: the disk or folder cannot"),
@@ -199,12 +211,10 @@ def test_every_problem_of_a_job_file_is_said_at_once(job, allocated):
     result = walras("run", job)
     assert result.exit_code == 2
     lines = result.stderr.splitlines()
-    assert lines[0].startswith(f"error: {job}: ")
-    assert {line.removeprefix("error: ").split(": ")[1] for line in lines} == {
-        "seed",
-        "holdout_share",
-        "budget",
-    }
+    assert {line.split(": ")[2] for line in lines} == {"seed", "holdout_share", "budget"}
+    assert all(line.startswith(f"error: {job}: ") for line in lines)
+    problems = json.loads(walras("run", job, "--json").stdout)["problems"]
+    assert [f"error: {problem}" for problem in problems] == lines
     assert not output_of(job).exists()
 
 
@@ -251,6 +261,52 @@ def test_a_folder_in_the_place_of_a_run_is_not_taken_for_one(job, allocated):
         assert f"error: {folder}: is not a finished run" in result.stderr
 
 
+def without(*names):
+    def spoil(content):
+        for name in names:
+            del content[name]
+        return content
+
+    return spoil
+
+
+def with_(name, value):
+    return lambda content: content | {name: value}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("summary", lambda _: {}, "status is missing, remedy is missing, currency is missing, "),
+        ("summary", lambda _: {}, "14 more; give"),
+        ("manifest", lambda _: {}, "name is missing, job is missing, seconds is missing, peak"),
+        ("summary", lambda _: [], "the file should be an object, got []"),
+        ("manifest", lambda _: None, "the file should be an object, got None"),
+        ("summary", without("funnel"), "funnel is missing; give"),
+        ("manifest", without("seconds", "name"), "name is missing, seconds is missing; give"),
+        ("summary", with_("value", "12"), "value should be a valid number, got '12'"),
+        ("summary", with_("value", float("nan")), "value should be a finite number, got nan"),
+        ("summary", with_("offers", {}), "offers should be a valid array, got {}"),
+        ("summary", with_("constraints", [{}]), "constraints.0.name is missing, constraints.0."),
+        ("manifest", with_("job", {}), "job.solver is missing"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "report"])
+def test_a_folder_that_holds_other_json_is_no_run(job, allocated, case, command):
+    file, spoil, said = case
+    walras("run", job)
+    (folder,) = runs_in(output_of(job))
+    path = folder / f"{file}.json"
+    path.write_text(json.dumps(spoil(json.loads(path.read_text()))))
+    for more in ((), ("--json",)):
+        result = walras(command, {"run": job, "report": folder}[command], *more)
+        assert result.exit_code == 2
+        line = result.stderr.splitlines()[-1]
+        assert line.startswith(f"error: {path}: is not of a finished walras run: ")
+        assert said in line and line.endswith("or move this one away")
+    assert runs_in(output_of(job)) == [folder]  # no traceback in a file
+
+
 def test_report_shows_the_run_again(job, allocated):
     shown = walras("run", job, "--out", job.parent / "elsewhere")
     (folder,) = runs_in(job.parent / "elsewhere")
@@ -267,6 +323,83 @@ def test_generate_fills_a_new_folder_whole(tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["operator"]
     again = walras("generate", "--subscribers", 30, "--out", folder)
     assert again.exit_code == 2 and "is there and is not empty" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("leads_to", "said"),
+    [
+        ("new", None),
+        ("empty", None),
+        ("deep/new", None),
+        ("full", "is there and is not empty"),
+        ("file", "is there and is not empty"),
+        ("out", "is there and is not empty"),  # itself
+        ("file/below", "the folder cannot be made (File exists)"),
+    ],
+)
+def test_generate_follows_a_link_or_refuses_it(tmp_path, leads_to, said):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine").write_text("")
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "out"
+    out.symlink_to(tmp_path / leads_to)
+    result = walras("generate", "--subscribers", 30, "--days", 5, "--out", out, "--quiet")
+    if said is None:
+        assert (result.exit_code, result.stdout) == (0, f"generated: {out}\n")
+        assert (out / "subscribers").is_dir() and out.is_symlink()
+        assert not list(tmp_path.rglob(".tmp-*"))
+    else:
+        assert result.exit_code == 2
+        assert result.stderr.startswith("error: --out: ") and said in result.stderr
+        assert f"got {out}" in result.stderr
+        assert {path.name for path in tmp_path.iterdir()} == {"empty", "full", "file", "out"}
+
+
+@pytest.mark.parametrize("place", ["file/out", "x" * 300])
+def test_generate_refuses_a_place_where_no_folder_can_be(tmp_path, place):
+    (tmp_path / "file").write_text("")
+    result = walras("generate", "--out", tmp_path / place)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: --out: the folder cannot be made (")
+
+
+def unread(stream, *arguments):
+    """Run the command while nobody reads one of its streams; return how it ended."""
+    read, write = os.pipe()
+    os.close(read)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: write}
+    command = [sys.executable, "-m", "jobs", *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, text=True, **streams)
+    os.close(write)
+    return done
+
+
+@pytest.mark.parametrize("arguments", ["settings", "settings --json", "version", "--help"])
+def test_whoever_stops_reading_is_left_in_peace(arguments):
+    done = unread("stdout", *arguments.split())
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("manner", [(), ("--json",)])
+def test_a_run_whose_result_nobody_reads_is_whole(job, manner):
+    done = unread("stdout", "run", job, "--quiet", *manner)
+    assert (done.returncode, done.stderr) == (141, "")
+    (folder,) = runs_in(output_of(job))
+    assert (folder / "report.html").exists()
+
+
+def test_a_run_whose_progress_nobody_reads_ends_and_leaves_nothing(job):
+    done = unread("stderr", "run", job)
+    assert (done.returncode, done.stdout) == (141, "")
+    assert runs_in(output_of(job)) == [] and list((output_of(job) / STORE).iterdir()) == []
+
+
+def test_the_help_says_where_a_failure_is_explained():
+    text = " ".join(walras("--help").stdout.split())
+    assert "failure-*.txt in the output folder" in text
+    for code in ("0 done", "3 infeasible", "4 no allocation found", "130 interrupted"):
+        assert code in text
 
 
 def test_settings_are_listed():

@@ -108,10 +108,28 @@ def test_reasons_and_the_funnel():
     assert all(detail[s] == ("never" if why == "policy" else "") for s, why in reasons.items())
     for s in (2, 3):  # no app and no text message
         assert reasons[s] in {"hold_out", "policy"}
-    funnel = decisions.funnel(5, table["subscriber"].nunique(), left_out)
+    funnel = decisions.funnel(5, table["subscriber"].nunique(), left_out, answer.status)
     counts = {step["step"]: step["subscribers"] for step in funnel}
     assert counts.pop("subscribers") == sum(counts.values()) == 5
     assert counts["hold_out"] == sum(why == "hold_out" for why in reasons.values())
+
+
+def test_where_limits_conflict_everybody_open_is_left_out_for_it():
+    impossible = {"name": "least", "measure": "contacts", "at_least": 100}
+    job, features = job_of(constraints=[impossible]), people()
+    placed, found, answer = solved(job, features)
+    table = decisions.allocated(job, placed, found, answer)
+    left_out = decisions.undecided(placed, found, answer)
+    assert answer.status == "INFEASIBLE" and table.empty
+    assert left_out["reason"].tolist() == ["limits_conflict"] * 5
+    assert set(left_out["detail"]) == {"nothing allocated: limits conflict"}
+    steps = {s["step"]: s for s in decisions.funnel(5, 0, left_out, answer.status)}
+    assert steps["limits_conflict"] == {
+        "step": "limits_conflict",
+        "subscribers": 5,
+        "text": "nothing is allocated, because limits conflict",
+    }
+    assert "no_offer_worth_its_price" not in steps
 
 
 def test_totals_by_offer_and_segment():
@@ -138,6 +156,9 @@ def test_totals_by_offer_and_segment():
         ("unknown", 1, 1, 1, 2.75),
     ]
     assert len(told["many"]) == 5
+    for name in ("offer", "channel", "value", "contacts", "cost", "segment", "propensity"):
+        renamed = segments.rename(columns={"tier": name})
+        assert decisions.segments(renamed, table)[name] == told["tier"]
     wide = pd.DataFrame({"subscriber": range(13), "each": [f"x{i}" for i in range(13)]})
     assert decisions.segments(wide, table) == {}
 
@@ -148,13 +169,14 @@ def test_nobody_is_told_in_an_empty_table():
     table = decisions.allocated(job, placed, found, answer)
     left_out = decisions.undecided(placed, found, answer)
     assert list(table) == COLUMNS and len(table) == 0 and len(left_out) == 0
-    funnel = decisions.funnel(0, 0, left_out)
+    funnel = decisions.funnel(0, 0, left_out, answer.status)
     assert {step["subscribers"] for step in funnel} == {0}
 
 
 @pytest.mark.parametrize(
     ("price", "expected"),
     [
+        (None, "limits conflict"),
         (0.0, "not binding: one unit more is worth nothing"),
         (1.23456, "one contact more would be worth 1.235 EUR"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from engine import tables
+from jobs import allocate
 from jobs.stages import STORE
 from tests.test_cli import walras
 
@@ -232,6 +235,28 @@ def test_a_finished_run_is_recognised_and_a_folder_is_all_it_needs(whole, operat
     moved = shutil.copytree(folder, tmp_path / "elsewhere")
     shown = json.loads(walras("report", moved, "--json").stdout)
     assert shown["summary"] == summary
+
+
+def test_a_written_file_is_read_once_to_be_certified(operator, reference, monkeypatch):
+    read, seen = tables.read, []
+
+    def counted(path, *rest, **options):
+        seen.append(path)
+        return read(path, *rest, **options)
+
+    monkeypatch.setattr(allocate, "ROWS_A_FILE", 200)
+    monkeypatch.setattr(tables, "read", counted)
+    out = operator.parent / "reference"
+    words = changed((*ZOOM, "constraints.budget.at_most=150"))
+    result = walras("allocate", operator, "--out", out, "--json", "--quiet", *words)
+    assert result.exit_code == 0, result.stderr
+    folder = Path(json.loads(result.stdout)["folder"])
+    written = sorted(path.name for path in (folder / "allocations").iterdir())
+    times = Counter(path.name for path in seen if path.parent.name == "allocations")
+    assert len(written) > 1 and times == dict.fromkeys(written, 1)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "allocations", "certificate.json", "decisions", "prices.json", "stage.json",
+    ]  # fmt: skip
 
 
 def test_a_minimum_out_of_reach_is_infeasible_by_the_prices_too(operator, reference):

@@ -97,7 +97,8 @@ def test_every_command_and_option_is_described():
 
 def test_every_exit_code_is_described():
     codes = {
-        outcome.DONE, outcome.OURS, outcome.WRONG, outcome.INFEASIBLE, outcome.INTERRUPTED
+        outcome.DONE, outcome.OURS, outcome.WRONG, outcome.INFEASIBLE, outcome.UNDECIDED,
+        outcome.INTERRUPTED, outcome.UNREAD,
     }  # fmt: skip
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)} == codes
 

@@ -109,6 +109,7 @@ def summary_of(**changes):
              "active": 200_000 >> k, "seconds": 0.31 * k}
             for k in range(18)
         ],
+        "conflict": [],
         "violations": 0,
         "subscribers": 200_000,
         "contacts": 120_300,
@@ -124,7 +125,12 @@ def manifest_of(**score):
         "fingerprint": "0123456789abcdef",
         "started": "2026-10-01T08:00:00+00:00",
         "seed": 7,
-        "job": {"as_of": "2026-10-01T00:00:00Z", "seed": 7, "solver": {"gap_tolerance": 1e-4}},
+        "job": {
+            "as_of": "2026-10-01T00:00:00Z",
+            "seed": 7,
+            "inputs": {"source": {"kind": "synthetic"}},
+            "solver": {"gap_tolerance": 1e-4},
+        },
         "seconds": {"ingest": 31.2, "profile": 24.01, "score": 19.4, "allocate": 12.75},
         "peak_memory_bytes": 2_345_678_901,
         "versions": {"walras": "0.1.0", "python": "3.11.9"},
@@ -142,6 +148,9 @@ def manifest_of(**score):
                 "kind": "model",
                 "contacts": {"train": 120_000, "calibrate": 40_000, "test": 40_000},
                 "accepts": {"train": 6_600, "calibrate": 2_210, "test": 2_190},
+                "purged": {"train": 1_234, "calibrate": 567},
+                "left_out": ["tenure_days", "age"],
+                "snapshots": [],
                 "auc": 0.7231,
                 "brier": 0.0487,
                 "brier_base": 0.0519,
@@ -223,7 +232,9 @@ def test_the_page_shows_every_figure(sample):
         assert constraint(k)["name"] in text and constraint(k)["worth"] in text
     for figure in ("EUR 412,346", "EUR 412,349", "8.1e-06", "Lagrangian bound", "96,500", "+11.1 %",
                    "120,300", "0.723", "0.0487", "negative amount: 431", "2.18 GiB", "48.2 %",
-                   "38,300", "87.4 seconds", "0123456789abcdef",
+                   "38,300", "87.4 seconds", "5.5 %1,234", "5.5 %567", "5.5 %–",
+                   "Left out for this: tenure_days, age. Used all the same: none.",
+                   "200,000 subscribers; synthetic data", "0123456789abcdef",
                    "offersmsemailpushussdcallapp data_booster_1gb3.1 %3.1 %"):  # fmt: skip
         assert figure in text, figure
 
@@ -252,19 +263,72 @@ def test_every_chart_has_a_description_and_a_table(sample):
     assert [a["href"] for a in page.all("a")] == [f"#{name}" for name in sections]
 
 
-def test_an_infeasible_run_shows_what_conflicts(run_folder):
-    summary = summary_of(
-        status="INFEASIBLE", remedy="relax one of the limits in conflict", value=None, bound=None,
-        gap=None, bound_by="", contacts=0, contacted=0, offers=[], channels=[], segments={},
-        baselines=[], iterations=[], funnel=[], constraints=[],
-        conflict=[{"constraint": "minimum:roaming", "limit": 900, "smallest_relaxation": 120.5,
-                   "text": "only 780 may get it"}],
+def limit_in_conflict(number, name):
+    return {
+        "set_number": number,
+        "constraint": name,
+        "limit": 900,
+        "smallest_relaxation": 120.5,
+        "text": f"only 780 of {name} are possible",
+    }
+
+
+def infeasible_summary(*conflict):
+    unpriced = [constraint(k) | {"price": None, "worth": "limits conflict"} for k in range(3)]
+    return summary_of(
+        status="INFEASIBLE", remedy="relax what conflicts", value=0.0, bound=None, gap=None,
+        bound_by=None, contacts=0, contacted=0, baselines=[], iterations=[], constraints=unpriced,
+        funnel=[{"step": "subscribers", "subscribers": 9, "text": "everyone"},
+                {"step": "limits_conflict", "subscribers": 9, "text": "nothing is allocated"},
+                {"step": "contacted", "subscribers": 0, "text": "none"}],
+        conflict=list(conflict),
     )  # fmt: skip
-    folder = run_folder(summary)
-    text = "".join(Page(report.write(folder)).text)
-    for shown in ("INFEASIBLE", "relax one of the limits", "minimum:roaming", "120.50", "only 780"):
-        assert shown in text
-    assert "minimum:roaming" in shown_in_terminal(folder)
+
+
+def test_an_infeasible_run_shows_what_conflicts_and_no_price(run_folder):
+    one = limit_in_conflict(1, "minimum:roaming")
+    folder = run_folder(infeasible_summary(one))
+    page = " ".join("".join(Page(report.write(folder)).text).split())
+    for text in (page, shown_in_terminal(folder)):
+        for shown in ("INFEASIBLE", "relax what conflicts", "minimum:roaming", "120.50", "only 780",
+                      "No allocation keeps this limit; relax it", "limits in conflict",
+                      "limits conflict", "nothing is allocated", "EUR 0"):  # fmt: skip
+            assert shown in text, shown
+        assert "together" not in text and "None" not in text and "bound by" not in text
+        assert "greedy" not in text and "By offer" not in text
+    assert "Bound–no allocation" in page and "Gap–(bound" in page
+    assert "While limits conflict, none has a price." in page
+    assert f"{constraint(0)['unit']}–limits conflict" in page
+
+
+def test_conflicts_beside_each_other_are_shown_apart(run_folder):
+    pair = [limit_in_conflict(1, "budget"), limit_in_conflict(1, "minimum:voice")]
+    folder = run_folder(infeasible_summary(*pair, limit_in_conflict(2, "minimum:roaming")))
+    page = " ".join("".join(Page(report.write(folder)).text).split())
+    first = "Conflict 1 of 2: no allocation keeps these limits together; relax one of them"
+    second = "Conflict 2 of 2: no allocation keeps this limit; relax it"
+    for text in (page, shown_in_terminal(folder)):
+        places = [text.index(found) for found in (
+            first, "only 780 of budget", "only 780 of minimum:voice", second,
+            "only 780 of minimum:roaming",
+        )]  # fmt: skip
+        assert places == sorted(places)
+    assert "Each conflict must be resolved." in page
+
+
+def test_real_data_is_not_called_synthetic(run_folder):
+    manifest = manifest_of()
+    manifest["job"]["inputs"]["source"]["kind"] = "files"
+    text = "".join(Page(report.write(run_folder(None, manifest))).text)
+    assert "200,000 subscribers" in text and "synthetic" not in text
+
+
+@pytest.mark.parametrize("name", ["#plan", "~plan", "?plan"])
+def test_a_segment_column_keeps_its_whole_name(run_folder, name):
+    summary = summary_of()
+    summary["segments"] = {name: summary["segments"]["plan"]}
+    path = report.write(run_folder(summary))
+    assert f'<th scope="col" class="">{name}</th>' in path.read_text()
 
 
 @pytest.mark.parametrize("kind", ["formula", "columns"])

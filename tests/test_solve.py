@@ -57,7 +57,10 @@ def test_prices_and_rounding_are_between_nothing_and_the_bound(problem):
     try:
         found = solve(problem, ROUNDED)
     except AllocationError as error:  # whole contacts alone may be impossible: the dual can't tell
-        assert "raise solver.time_limit_s" in str(error)
+        assert str(error) == (
+            "solver: the search ended by itself without an allocation that keeps every limit, and "
+            "without a proof that there is none; raise solver.exact_pairs or relax a minimum"
+        )
         return
     if found.status == Status.INFEASIBLE:
         assert best is None
@@ -194,14 +197,53 @@ def test_the_time_limit_ends_every_search(exact_pairs):
     try:
         found = solve(problem, solver)
     except AllocationError as error:
-        assert "raise solver.time_limit_s" in str(error)
+        assert str(error).startswith("solver: the time limit ended the search without an alloc")
+        assert str(error).endswith("; raise solver.time_limit_s or relax a minimum")
     else:
-        assert found.status == Status.TIME_LIMIT and "raise solver.time_limit_s" in found.remedy
+        assert found.status == Status.TIME_LIMIT
+        assert found.remedy.startswith("the time limit of 1e-06 s ended the search at a gap of ")
+        assert found.remedy.endswith("; raise solver.time_limit_s, or solver.gap_tolerance to "
+                                     "accept it")  # fmt: skip
         value = problems.value_of(problem, found.chosen) / VALUE_UNIT
         assert found.value == value <= found.bound
         relaxed = problems.best_by_ortools(problem, "GLOP")
         assert relaxed <= found.dual_bound * (1 + 1e-9)
     assert perf_counter() - began < 20  # a search of its own takes minutes at this tolerance
+
+
+def test_a_search_that_ends_by_itself_blames_no_time_limit():
+    problem = problems.realistic(1_500, seed=1)
+    found = solve(problem, Solver(gap_tolerance=1e-12, exact_pairs=0, sample=200))
+    assert found.status == Status.TIME_LIMIT and found.gap > 1e-12
+    assert found.remedy == (
+        f"the search ended by itself at a gap of {found.gap:.4g}, above the tolerance of 1e-12; "
+        "raise solver.gap_tolerance to accept it"
+    )
+
+
+@pytest.mark.parametrize("exact_pairs", [0, 20_000])
+def test_the_remedy_names_what_is_in_conflict(exact_pairs):
+    alone = solve(line(5, rows=((9, True),)), Solver(exact_pairs=exact_pairs))
+    assert alone.remedy == "no allocation keeps limit_0; relax it"
+    pair = solve(line(5, rows=((2, False), (3, True))), Solver(exact_pairs=exact_pairs))
+    assert pair.remedy == "no allocation keeps limit_0, limit_1 together; relax one of them"
+    assert {pair.status, alone.status} == {Status.INFEASIBLE}
+
+
+@pytest.mark.parametrize("exact_pairs", [0, 20_000])
+def test_the_remedy_of_several_conflicts_tells_them_apart(exact_pairs):
+    several = ((2, False), (3, True), (9, True))
+    found = solve(line(5, rows=several), Solver(exact_pairs=exact_pairs))
+    assert found.status == Status.INFEASIBLE
+    sets = {c.constraint: c.set_number for c in found.conflict}
+    assert sets["limit_0"] == sets["limit_1"] != sets["limit_2"]
+    texts = {
+        sets["limit_0"]: "no allocation keeps limit_0, limit_1 together; relax one of them",
+        sets["limit_2"]: "no allocation keeps limit_2; relax it",
+    }
+    assert found.remedy == (
+        f"conflict 1 of 2: {texts[1]}; conflict 2 of 2: {texts[2]}; each conflict must be resolved"
+    )
 
 
 def test_a_bound_far_above_does_not_loosen_the_exact_model():
