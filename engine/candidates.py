@@ -334,6 +334,7 @@ def _problem(job: Job, blocks: list[Block], codes: Any) -> Problem:
         in_scope,
         np.array([_signed(limit) for limit in limited], np.int64),
         _typical_propensity(blocks),
+        job.catalogue.currency,
     )
 
 

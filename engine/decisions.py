@@ -18,6 +18,7 @@ from kernels.backend import to_cpu
 NO_OFFER, CONFLICT = "no_offer_worth_its_price", "limits_conflict"
 BEST, TIE = "best at the prices", "near tie, chosen to fill the limits"
 LEFT_OUT, NOTHING = "near tie, left out to keep the limits", "nothing allocated: limits conflict"
+MOST_SEGMENTS = 12  # values of a column that the report still shows one by one
 STEPS = {
     "subscribers": "all subscribers of the table",
     "hold_out": "held out to measure the effect, never contacted",
@@ -179,22 +180,11 @@ def segments(features: Any, table: Any) -> dict[str, list[dict[str, Any]]]:
     return out
 
 
-MOST_SEGMENTS = 12
-
-
-def worth(problem: Problem, k: int, price: float | None, currency: str) -> str:
+def worth(problem: Problem, k: int, price: float | None) -> str:
     """Return what one unit more of limit k would be worth, in words; without a price, why."""
-    row = problem.rows[k]
     if price is None:
         return "limits conflict"
     if price == 0.0:
         return "not binding: one unit more is worth nothing"
-    unit = {
-        "contacts": "contact",
-        "acceptances": "expected acceptance",
-        "cost": currency,
-        "value": currency,
-    }[row.measure]
-    if row.is_minimum:
-        return f"one {unit} less to deliver would be worth {price:.4g} {currency}"
-    return f"one {unit} more would be worth {price:.4g} {currency}"
+    more = "less to deliver" if problem.rows[k].is_minimum else "more"
+    return f"one {problem.unit(k)} {more} would be worth {price:.4g} {problem.currency}"

@@ -19,7 +19,7 @@ from engine import exact
 from engine.limits import MICRO
 from engine.oracle import Oracle, scale_of
 from engine.prices import Dual, Evaluation, minimise_dual
-from engine.problem import MEASURE_UNIT, USE_UNIT, Problem
+from engine.problem import USE_UNIT, Problem
 
 EVALUATIONS = 150  # most passes of one search
 EFFORT = 10.0  # CP-SAT's deterministic time of one question
@@ -139,7 +139,7 @@ class _Search:
 
 def _told(problem: Problem, k: int, number: int, relaxation: float | None) -> Conflict:
     row = problem.rows[k]
-    unit, limit = MEASURE_UNIT[row.measure], abs(int(problem.limit[k])) / MICRO
+    unit, limit = problem.units(k), abs(int(problem.limit[k])) / MICRO
     kind = "a minimum" if row.is_minimum else "a limit"
     if relaxation is None or isnan(relaxation):
         known = "changing it alone is not enough"

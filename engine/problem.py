@@ -32,12 +32,7 @@ KEY_RANGE = 1 << 63
 MOST_CLASSES = 32
 MOST_WEIGHT = 1 << 28  # sum of all weights: keeps the 64-bit sums of w p from overflowing
 
-MEASURE_UNIT = {
-    "contacts": "contacts",
-    "acceptances": "expected acceptances",
-    "cost": "money",
-    "value": "money",
-}
+UNIT = {"contacts": "contact", "acceptances": "expected acceptance"}  # of other measures: money
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +103,7 @@ class Problem:
     in_scope: Any  # [K, G] bool
     limit: Any  # [K] int64, micro-units
     typical_propensity: float = 0.05  # for scales only: no answer depends on it being right
+    currency: str = "money"  # its name, for people
 
     def __post_init__(self) -> None:
         actions = len(self.offer)
@@ -141,6 +137,14 @@ class Problem:
     def width(self) -> int:
         """Return Q, the most actions of any subscriber, at least 1."""
         return max([1, *(int(b.most.max()) for b in self.blocks if len(b))])
+
+    def unit(self, k: int) -> str:
+        """Return the unit of limit k in words, one of it."""
+        return UNIT.get(self.rows[k].measure, self.currency)
+
+    def units(self, k: int) -> str:
+        """Return the unit of limit k in words, many of it."""
+        return f"{self.unit(k)}s" if self.rows[k].measure in UNIT else self.currency
 
     def with_blocks(self, blocks: Sequence[Block]) -> "Problem":
         """Return the same problem over other subscribers."""

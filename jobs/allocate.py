@@ -11,7 +11,6 @@ from engine import decisions, tables
 from engine.baselines import Baseline, Instance, arrival_order, greedy
 from engine.candidates import Candidates, Placed, assemble, candidates
 from engine.limits import MICRO, limits
-from engine.problem import MEASURE_UNIT
 from engine.rounding import joined, to_host
 from engine.settings import Job
 from engine.solve import Allocation, Status, solve
@@ -88,14 +87,12 @@ def _priced(job: Job, placed: Placed, certificate: dict[str, Any]) -> list[dict[
             {
                 "name": limit.name,
                 "measure": limit.measure,
-                "unit": job.catalogue.currency
-                if MEASURE_UNIT[limit.measure] == "money"
-                else MEASURE_UNIT[limit.measure],
+                "unit": problem.units(k),
                 "use": certificate["constraints"][k]["use"],
                 "at_least": amount if limit.is_minimum else None,
                 "at_most": None if limit.is_minimum else amount,
                 "price": price,
-                "worth": decisions.worth(problem, k, price, job.catalogue.currency),
+                "worth": decisions.worth(problem, k, price),
             }
         )
     return rows
