@@ -41,7 +41,9 @@ def headline(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     worth = "expected, net of cost" if _is_answered(summary) else "nothing is allocated"
     if baseline and baseline[0]["value"]:
         gained = summary["value"] / baseline[0]["value"] - 1
-        worth = f"{gained * 100:+.1f} % against greedy"
+        broken = baseline[0]["violations"]
+        which = f", which breaks {broken} limit{'s' if broken > 1 else ''}" if broken else ""
+        worth = f"{gained * 100:+.1f} % against greedy{which}"
     reached = ratio(summary["contacted"], summary["subscribers"])
     each = ratio(summary["contacts"], summary["contacted"])
     bound_by = f"; bound by {summary['bound_by']}" if _is_answered(summary) else ""
