@@ -32,6 +32,7 @@ class Conflict:
     """One limit of a set that no allocation can keep together."""
 
     set_number: int  # from 1: no two sets share a limit, so one of each must give way
+    is_minimal: bool  # whether every limit of the set is known to have a part in the conflict
     constraint: str
     limit: float  # units of the measure
     smallest_relaxation: float | None  # how far it alone must move; None: not enough, or unknown
@@ -39,7 +40,9 @@ class Conflict:
 
 
 def explain(problem: Problem, *, small: bool, deadline: float) -> list[Conflict]:
-    """Return minimal sets of limits in conflict, or nothing if no conflict is proved.
+    """Return sets of limits in conflict, or nothing if no conflict is proved.
+
+    A set is minimal, unless the deadline came before that was known: then it holds one that is.
 
     Sets are looked for one after the other among the limits that are in none yet. How far a limit
     must move is reckoned with the others of its set and the limits that are in no set.
@@ -52,20 +55,22 @@ def explain(problem: Problem, *, small: bool, deadline: float) -> list[Conflict]
     """
     search = _Search(problem, small, deadline)
     free = list(range(len(problem.rows)))
-    sets: list[list[int]] = []
+    sets: list[tuple[list[int], bool]] = []
     while free and not (sets and search.is_late()):
-        core = search.core(free)
+        core, is_minimal = search.core(free)
         if not core:
             break
-        sets.append(core)
+        sets.append((core, is_minimal))
         free = [k for k in free if k not in core]
     found = []
-    for number, core in enumerate(sets, start=1):
+    for number, (core, is_minimal) in enumerate(sets, start=1):
         rows = sorted([*free, *core])
         within = _Search(problem.with_rows(rows), small, deadline)
         for k in core:
             amount = UNKNOWN if search.is_late() else within.relaxation(rows.index(k))
-            found.append(_told(problem, k, number, amount))
+            text, least = _told(problem, k, amount)
+            row, limit = problem.rows[k], abs(int(problem.limit[k])) / MICRO
+            found.append(Conflict(number, is_minimal, row.name, limit, least, text))
     return found
 
 
@@ -81,14 +86,16 @@ class _Search:
     def seconds(self) -> float:
         return max(1.0, self.deadline - perf_counter())
 
-    def core(self, rows: list[int]) -> list[int]:
-        """Return a minimal set of these rows that is in conflict, empty if none is proved."""
+    def core(self, rows: list[int]) -> tuple[list[int], bool]:
+        """Return a set of these rows in conflict, empty if none is proved; whether minimal."""
         core = self.conflict(rows) or []
         for k in list(core):
             rest = [i for i in core if i != k]
-            if rest and not self.is_late():
-                core = rest if self.conflict(rest) is not None else core
-        return core
+            if rest and self.is_late():
+                return core, False
+            if rest and self.conflict(rest) is not None:
+                core = rest
+        return core, True
 
     def conflict(self, rows: list[int]) -> list[int] | None:
         """Return those of the rows that a proof of conflict needs, or None if none is found."""
@@ -137,22 +144,17 @@ class _Search:
         )  # fmt: skip
 
 
-def _told(problem: Problem, k: int, number: int, relaxation: float | None) -> Conflict:
-    row = problem.rows[k]
-    unit, limit = problem.units(k), abs(int(problem.limit[k])) / MICRO
+def _told(problem: Problem, k: int, relaxation: float | None) -> tuple[str, float | None]:
+    """Return in words how far limit k must move, and the number if there is one."""
+    row, limit = problem.rows[k], abs(int(problem.limit[k])) / MICRO
     kind = "a minimum" if row.is_minimum else "a limit"
-    if relaxation is None or isnan(relaxation):
-        known = "changing it alone is not enough"
-        unknown = "by how much it would have to change was not found in the time limit"
-        text = (
-            f"{row.name} ({kind} of {limit:,g} {unit}): {known if relaxation is None else unknown}"
-        )
-        return Conflict(number, row.name, limit, None, text)
+    head = f"{row.name} ({kind} of {limit:,g} {problem.units(k)})"
+    if relaxation is None:
+        return f"{head}: changing it alone is not enough", None
+    if isnan(relaxation):
+        return f"{head}: by how much it would have to change was not found in the time limit", None
     amount = float(ceil(relaxation - 1e-6)) if row.measure == "contacts" else relaxation
     amount = max(amount, 0.0)
     target = limit - amount if row.is_minimum else limit + amount
     verb = "lower it" if row.is_minimum else "raise it"
-    text = (
-        f"{row.name} ({kind} of {limit:,g} {unit}): {verb} by at least {amount:,g}, to {target:,g}"
-    )
-    return Conflict(number, row.name, limit, amount, text)
+    return f"{head}: {verb} by at least {amount:,g}, to {target:,g}", amount

@@ -44,6 +44,24 @@ def limits(job: Job) -> list[Limit]:
     return found
 
 
+def resolution(what: str, count: int, *, is_minimal: bool) -> str:
+    """Return what to do about a set of limits in conflict.
+
+    Args:
+        what: the limits, as people should read them.
+        count: how many they are.
+        is_minimal: whether every one of them is known to have a part in the conflict.
+    """
+    if not is_minimal:
+        return (
+            f"no allocation keeps {what} together, though not all need have a part in it; raise "
+            "solver.time_limit_s to know which"
+        )
+    if count == 1:
+        return f"no allocation keeps {what}; relax it"
+    return f"no allocation keeps {what} together; relax one of them"
+
+
 def _limit(
     constraint: Constraint,
     name: str,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 from time import perf_counter
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from engine import exact, infeasible
 from engine.errors import AllocationError
 from engine.infeasible import Conflict
+from engine.limits import resolution
 from engine.oracle import Oracle
 from engine.problem import VALUE_UNIT, Problem
 from engine.rounding import round_bundles
@@ -113,19 +115,20 @@ def solve(
                 chosen, value = answer.chosen, answer.value / VALUE_UNIT
             if answer.bound / VALUE_UNIT < bound:
                 bound, bound_by = answer.bound / VALUE_UNIT, "exact model (CP-SAT)"
+    is_late = perf_counter() > deadline
     conflict: list[Conflict] = []
     if chosen is None:
         until = max(deadline, perf_counter() + settings.time_limit_s * EXPLAIN_SHARE)
         conflict = infeasible.explain(problem, small=small, deadline=until)
         if not conflict:
-            raise AllocationError(_nothing_found(small=small, is_late=perf_counter() > deadline))
+            raise AllocationError(_nothing_found(small=small, is_late=is_late))
     best = _best_bundles(problem, prices)
     if chosen is None:
         chosen = [np.full_like(b, NO_ACTION) for b in best]
     gap = (bound - value) / max(1.0, abs(bound))
     seconds = perf_counter() - began
     log(Step("rounded", zoomed.passes + 1, bound, gap, zoomed.oracle.subscribers, seconds))
-    status, remedy = _status(gap, settings, conflict, is_late=perf_counter() > deadline)
+    status, remedy = _status(gap, settings, conflict, is_late=is_late)
     return Allocation(
         status, remedy, chosen, best, prices, value, bound, bound_by, zoomed.bound, steps, conflict
     )  # fmt: skip
@@ -152,14 +155,12 @@ def _status(
 
 def _resolution(conflict: list[Conflict]) -> str:
     """Return what is in conflict and what to relax, set by set."""
-    sets: dict[int, list[str]] = {}
-    for c in conflict:
-        sets.setdefault(c.set_number, []).append(c.constraint)
+    sets = [list(limits) for _, limits in groupby(conflict, lambda c: c.set_number)]
     found = [
-        f"no allocation keeps {', '.join(names)} together; relax one of them"
-        if len(names) > 1
-        else f"no allocation keeps {names[0]}; relax it"
-        for names in sets.values()
+        resolution(
+            ", ".join(c.constraint for c in limits), len(limits), is_minimal=limits[0].is_minimal
+        )
+        for limits in sets
     ]
     if len(found) == 1:
         return found[0]

@@ -38,7 +38,9 @@ class Inputs:
 
 
 def inspect(job: Job) -> Inputs:
-    """Open every input file of a job and check its schema; rows are not read.
+    """Open every input file of a job and check its schema.
+
+    Rows are read only of CSV files of the subscriber table, for the types of their columns.
 
     Raises:
         DataError: every problem of every file.

@@ -71,7 +71,7 @@ class CheckPart:
 def check_part(check: CheckPart) -> Check:
     """Certify one partition, from the files as they were written."""
     features, propensity, contacts = frames_of(check.part, "pandas")
-    own = [tables.read(path) for path in sorted(check.allocations.iterdir())]
+    own = [tables.read(path) for path in sorted(check.allocations.glob("*.parquet"))]
     return check_partition(
         check.part.job, features, propensity,
         contacts=contacts, allocations=tables.concat(own), prices=check.prices,
@@ -98,7 +98,7 @@ def certified(
     dealt = folder / ".dealt"
     for partition in range(len(parts)):
         (dealt / str(partition)).mkdir(parents=True)
-    files = sorted((folder / "allocations").iterdir())
+    files = sorted((folder / "allocations").glob("*.parquet"))
     deals = [Deal(path, dealt, len(parts)) for path in files]
     written = sum(tasks.map("read allocations", deal_out, deals, rows=int))
     items = [CheckPart(part, dealt / str(i), prices) for i, part in enumerate(parts)]

@@ -1,7 +1,7 @@
 """Every problem of a job and its inputs at once, with nothing run.
 
-Only schemas are read. What a synthetic or packaged source has not written yet is written small, to
-a temporary folder, for its schemas.
+Only schemas are read, and CSV files of the subscriber table for the types of their columns. What a
+synthetic or packaged source has not written yet is written small, to a temporary folder.
 """
 
 from collections.abc import Iterator, Mapping

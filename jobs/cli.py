@@ -15,6 +15,7 @@ from engine.settings.job import LocalCluster
 from jobs import outcome, shape
 from jobs.check import check as check_job
 from jobs.manifest import version
+from jobs.marker import marked
 from jobs.run_folder import Run, opened, run_job
 from jobs.session import Chosen, Manner, Result, finish, on_job, prepared, refuse, session
 from jobs.stages import committed, fingerprints, run_stages, sweep
@@ -196,6 +197,9 @@ def generate(
             committed(target, target.parent) as temporary,
         ):
             made = synthetic.generate(temporary, subscribers, days, seed, here.tasks)
+            source = marked(temporary)
+        if marked(target) != source:
+            raise ConfigError(f"--out: another process has filled {out} meanwhile; give another")
         if not as_json:
             typer.echo(f"generated: {folder}")
         return outcome.DONE, {"status": "OK", "folder": str(folder), "made": made}

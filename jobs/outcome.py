@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import AllocationError, EngineError
+from engine.limits import resolution
 
 DONE, OURS, WRONG, INFEASIBLE, UNDECIDED, INTERRUPTED, UNREAD = 0, 1, 2, 3, 4, 130, 141
 
@@ -44,9 +45,10 @@ def explain(error: BaseException, output: Path, *, debug: bool) -> tuple[int, li
             "cluster.workers"
         ]
     if isinstance(error, OSError) and error.errno in FULL | CLOSED:
+        place = error.filename or f"{output} or standard output"
         what = "is full" if error.errno in FULL else "cannot be written or read"
         return WRONG, [
-            f"error: {error.filename or output}: the disk or folder {what} ({error.strerror}); "
+            f"error: {place}: the disk or folder {what} ({error.strerror}); "
             "make room or give another folder with --out; no half-written run is left"
         ]
     return OURS, _ours(error, output, debug=debug)
@@ -74,8 +76,8 @@ def conflicts(summary: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, A
     found = []
     for i, rows in enumerate(sets.values(), start=1):
         which = f"conflict {i} of {len(sets)}: " if len(sets) > 1 else ""
-        together = "no allocation keeps these limits together; relax one of them"
-        text = together if len(rows) > 1 else "no allocation keeps this limit; relax it"
+        what = "these limits" if len(rows) > 1 else "this limit"
+        text = resolution(what, len(rows), is_minimal=rows[0]["is_minimal"])
         found.append((which + text, rows))
     return found
 

@@ -38,7 +38,8 @@ def headline(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the figures at the head of the report: name, value and a note each."""
     currency = summary["currency"]
     baseline = [b for b in summary["baselines"] if b["name"] == "greedy"]
-    worth = "expected, net of cost" if _is_answered(summary) else "nothing is allocated"
+    is_answered = _is_answered(summary)
+    worth = "expected, net of cost" if is_answered else "nothing is allocated"
     if baseline and baseline[0]["value"]:
         gained = summary["value"] / baseline[0]["value"] - 1
         broken = baseline[0]["violations"]
@@ -46,15 +47,19 @@ def headline(summary: Mapping[str, Any]) -> list[dict[str, str]]:
         worth = f"{gained * 100:+.1f} % against greedy{which}"
     reached = ratio(summary["contacted"], summary["subscribers"])
     each = ratio(summary["contacts"], summary["contacted"])
-    bound_by = f"; bound by {summary['bound_by']}" if _is_answered(summary) else ""
+    bound_by = f"; bound by {summary['bound_by']}" if is_answered else ""
     return [
         {"name": "Value", "value": money(currency, summary["value"]), "note": worth},
         {
             "name": "Bound",
             "value": money(currency, summary["bound"]),
-            "note": "no allocation is worth more",
+            "note": "no allocation is worth more" if is_answered else "limits conflict",
         },
-        {"name": "Gap", "value": tiny(summary["gap"]), "note": "(bound − value) / bound"},
+        {
+            "name": "Gap",
+            "value": tiny(summary["gap"]),
+            "note": "(bound − value) / bound" if is_answered else "limits conflict",
+        },
         {
             "name": "Violations",
             "value": count(summary["violations"]),

@@ -78,7 +78,13 @@ def finish(work: Callable[[], Result], output: Path, manner: Manner) -> NoReturn
         problems = [line.removeprefix("error: ") for line in "\n".join(lines).splitlines()]
         result = {"status": "ERROR", "problems": problems}
     if manner.as_json:
-        typer.echo(json.dumps({"exit_code": code, **result}, allow_nan=False))
+        try:
+            typer.echo(json.dumps({"exit_code": code, **result}, allow_nan=False))
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            typer.echo(f"error: standard output cannot be written ({error.strerror})", err=True)
+            code = outcome.WRONG
     raise typer.Exit(code)
 
 

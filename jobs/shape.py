@@ -76,6 +76,7 @@ class _Iteration(_Shape):
 
 class _Conflict(_Shape):
     set_number: int
+    is_minimal: bool
     constraint: str
     limit: float
     smallest_relaxation: float | None
@@ -142,8 +143,9 @@ def refuse(path: Path, content: Any, shape: type[BaseModel]) -> None:
         return
     more = [f"{len(found) - MOST_SHOWN} more"] if len(found) > MOST_SHOWN else []
     raise ConfigError(
-        f"{path}: is not of a finished walras run: {', '.join([*found[:MOST_SHOWN], *more])}; give "
-        "the folder that `walras run` names, or move this one away"
+        f"{path}: is not of a finished run of this walras: "
+        f"{', '.join([*found[:MOST_SHOWN], *more])}; give the folder that `walras run` names, or "
+        "move this one away"
     )
 
 

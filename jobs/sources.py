@@ -1,5 +1,6 @@
 """Fill the input folder of a job whose tables are made here: synthetic or packaged."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ def prepare(job: Job, tasks: Tasks) -> None:
     Raises:
         ConfigError: the folder holds something else, or the source is not installed.
     """
-    source, folder = job.inputs.source.model_dump(mode="json"), job.inputs.folder
+    source = job.inputs.source.model_dump(mode="json")
+    folder = Path(os.path.realpath(job.inputs.folder))  # a link stays, what it leads to is filled
     if source["kind"] == "files" or marked(folder) == source:
         return
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):

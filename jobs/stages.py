@@ -183,7 +183,12 @@ def committed(folder: Path, store: Path) -> Iterator[Path]:
     Args:
         folder: the folder to make.
         store: where the temporary folder lies, on the same file system.
+
+    Raises:
+        ConfigError: the folder is a mount point, which no other folder can replace.
     """
+    if folder.is_mount():
+        raise ConfigError(f"{folder}: is a mount point; name a new folder below it")
     store.mkdir(parents=True, exist_ok=True)
     temporary = store / f"{_mine()}{folder.name}"
     remove(temporary)

@@ -9,6 +9,7 @@ import pytest
 from engine.errors import ConfigError
 from engine.settings import load
 from jobs import allocate as stage
+from jobs import certify
 from jobs.ingest import ingest
 from jobs.profile import profile
 from jobs.score import score
@@ -54,6 +55,20 @@ def test_many_rows_are_split_into_files_in_order(stages, tmp_path, monkeypatch):
         assert len(paths) == -(-len(whole) // 7) > 1
         parts = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
         pd.testing.assert_frame_equal(parts, whole)
+
+
+def test_what_a_dead_worker_left_among_the_dealt_rows_is_not_read(stages, tmp_path, monkeypatch):
+    deal_out = certify.deal_out
+
+    def deal_twice(deal):
+        made = deal_out(deal)
+        for path in deal.folder.glob("*/*.parquet"):
+            path.with_name(f".{path.name}.tmp").write_bytes(path.read_bytes())
+        return made
+
+    monkeypatch.setattr(certify, "deal_out", deal_twice)
+    assert allocate(stages, tmp_path)["certified"]
+    assert not (tmp_path / ".dealt").exists()
 
 
 def without_last_contact(found, problem):

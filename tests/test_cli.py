@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from engine.errors import AllocationError
-from jobs import report, stages
+from jobs import report, stages, synthetic
 from jobs.cli import app
 from jobs.stages import STORE
 from tests.test_report import infeasible_summary, summary_of
@@ -23,12 +23,12 @@ from tests.test_stages import JOB
 ROOT = Path(__file__).parent.parent
 REAL = stages.stage_function
 OPTIMAL = summary_of()
-BUDGET = {"set_number": 1, "constraint": "budget", "limit": 9.5, "smallest_relaxation": None,
-          "text": "changing it alone is not enough"}  # fmt: skip
-LEAST = {"set_number": 1, "constraint": "minimum:data", "limit": 10, "smallest_relaxation": 8.0,
-         "text": "lower it by at least 8, to 2"}  # fmt: skip
-OTHER = {"set_number": 2, "constraint": "minimum:voice", "limit": 3, "smallest_relaxation": 3.0,
-         "text": "lower it by at least 3, to 0"}  # fmt: skip
+BUDGET = {"set_number": 1, "is_minimal": True, "constraint": "budget", "limit": 9.5,
+          "smallest_relaxation": None, "text": "changing it alone is not enough"}  # fmt: skip
+LEAST = {"set_number": 1, "is_minimal": True, "constraint": "minimum:data", "limit": 10,
+         "smallest_relaxation": 8.0, "text": "lower it by at least 8, to 2"}  # fmt: skip
+OTHER = {"set_number": 2, "is_minimal": True, "constraint": "minimum:voice", "limit": 3,
+         "smallest_relaxation": 3.0, "text": "lower it by at least 3, to 0"}  # fmt: skip
 BUDGET_SAID = "  budget: limit 9.5; changing it alone is not enough"
 LEAST_SAID = "  minimum:data: limit 10; relaxing it alone takes 8; lower it by at least 8, to 2"
 OTHER_SAID = "  minimum:voice: limit 3; relaxing it alone takes 3; lower it by at least 3, to 0"
@@ -132,6 +132,33 @@ def test_json_is_one_object_on_standard_output(job, allocated, command):
     if command in stages.STAGES:
         assert found["stage"] == command and found["already_done"] is False
         assert json.loads(walras(command, job, "--json").stdout)["already_done"] is True
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_full_standard_output_is_said_and_is_no_success(more):
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "jobs", "check", "configs/quickstart.yaml", *more]
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and "standard output" in line and "No space left" in line
+
+
+def test_of_two_that_generate_into_one_folder_the_second_is_told(tmp_path, monkeypatch):
+    generate, folder = synthetic.generate, tmp_path / "operator"
+
+    def overtaken(temporary, subscribers, days, seed, tasks):
+        made = generate(temporary, subscribers, days, seed, tasks)
+        generate(folder, subscribers, days, seed + 1, tasks)
+        return made
+
+    monkeypatch.setattr(synthetic, "generate", overtaken)
+    result = walras("generate", "--subscribers", 30, "--days", 5, "--out", folder, "--quiet")
+    assert result.exit_code == 2 and result.stdout == ""
+    said = f"error: --out: another process has filled {folder} meanwhile; give another\n"
+    assert result.stderr == said
+    assert [path.name for path in tmp_path.iterdir()] == ["operator"]
 
 
 @pytest.mark.parametrize("command", ["run", "score"])
@@ -302,7 +329,7 @@ def test_a_folder_that_holds_other_json_is_no_run(job, allocated, case, command)
         result = walras(command, {"run": job, "report": folder}[command], *more)
         assert result.exit_code == 2
         line = result.stderr.splitlines()[-1]
-        assert line.startswith(f"error: {path}: is not of a finished walras run: ")
+        assert line.startswith(f"error: {path}: is not of a finished run of this walras: ")
         assert said in line and line.endswith("or move this one away")
     assert runs_in(output_of(job)) == [folder]  # no traceback in a file
 

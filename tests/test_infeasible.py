@@ -29,6 +29,7 @@ def test_conflicts_are_minimal_and_their_relaxations_are_the_smallest(problem):
     for told in conflict:
         sets[told.set_number - 1].append(names.index(told.constraint))
     every = sum(sets, [])
+    assert all(c.is_minimal for c in conflict)
     assert len(set(every)) == len(every) and all(sets)
     assert problems.optimum(problem, found, without=every) is not None  # none is overlooked
     for k, told in zip(every, conflict, strict=True):
@@ -154,4 +155,5 @@ def test_without_time_the_conflict_is_told_and_its_relaxation_is_not():
     problem = in_conflict(0, minimum=400, capacity=12)
     conflict = explain(problem, small=True, deadline=-inf)
     assert conflict and {c.smallest_relaxation for c in conflict} == {None}
+    assert {c.is_minimal for c in conflict} == {False}
     assert "not found in the time limit" in conflict[0].text

@@ -266,6 +266,7 @@ def test_every_chart_has_a_description_and_a_table(sample):
 def limit_in_conflict(number, name):
     return {
         "set_number": number,
+        "is_minimal": True,
         "constraint": name,
         "limit": 900,
         "smallest_relaxation": 120.5,
@@ -296,7 +297,7 @@ def test_an_infeasible_run_shows_what_conflicts_and_no_price(run_folder):
             assert shown in text, shown
         assert "together" not in text and "None" not in text and "bound by" not in text
         assert "greedy" not in text and "By offer" not in text
-    assert "Bound–no allocation" in page and "Gap–(bound" in page
+    assert "Bound–limits conflict" in page and "Gap–limits conflict" in page
     assert "While limits conflict, none has a price." in page
     assert f"{constraint(0)['unit']}–limits conflict" in page
 

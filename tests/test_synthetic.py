@@ -244,6 +244,25 @@ def test_of_several_processes_that_prepare_at_once_each_has_its_inputs(tmp_path)
     assert list(tmp_path.iterdir()) == [folder]
 
 
+@pytest.mark.parametrize("target", ["empty", "missing"])
+def test_prepare_fills_what_a_link_leads_to(tmp_path, target):
+    (tmp_path / "empty").mkdir()
+    folder = tmp_path / "in"
+    folder.symlink_to(tmp_path / target)
+    changes = [f"inputs.folder={folder}", "inputs.source.subscribers=50", "inputs.source.days=5"]
+    sources.prepare(load(QUICKSTART, changes), SerialTasks())
+    assert folder.is_symlink() and (tmp_path / target / "subscribers").is_dir()
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
+def test_prepare_refuses_a_mount_point_before_it_makes_anything(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "in")
+    monkeypatch.setattr(synthetic, "generate", lambda *_: pytest.fail("made in vain"))
+    with pytest.raises(ConfigError, match="/in: is a mount point; name a new folder below it"):
+        sources.prepare(load(QUICKSTART, [f"inputs.folder={tmp_path}/in"]), SerialTasks())
+
+
 def test_prepare_removes_what_a_killed_process_left(tmp_path):
     changes = [f"inputs.folder={tmp_path}/in", "inputs.source.subscribers=50"]
     process = filling(changes)
