@@ -1,5 +1,6 @@
+"""The model of past contacts: what trains it, what it learns, and the same bits."""
+
 import json
-import sys
 
 import numpy as np
 import pandas as pd
@@ -9,89 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import ensemble, model, tables, training
-from engine import score as scores
 from engine.actions import actions
-from engine.errors import ConfigError, DataError
+from engine.errors import DataError
 from engine.profile import kinds, profile_partition
 from engine.quality import platt, quality
 from engine.settings import Job
 from jobs.score import score
 from jobs.tasks import SerialTasks
-
-DAY = 86_400
-AS_OF = int(pd.Timestamp("2026-10-01", tz="UTC").timestamp())
-COLUMNS = ["usage_n_7d", "usage_n_30d", "mb_30d", "quiet_days"]
-
-
-def job_of(**changes):
-    """Two offers on two channels, features of one usage table."""
-    categories = {"categories": ["offer", "channel"]}
-    return Job.model_validate(
-        {
-            "name": "tiny",
-            "as_of": "2026-10-01",
-            "inputs": {
-                "folder": "in",
-                "subscribers": {"path": "s.parquet"},
-                "events": {"usage": {"path": "u.parquet", "values": {"mb": {"unit": "MB"}}}},
-                "contacts": {"path": "c.parquet", **categories},
-                "outcomes": {"path": "o.parquet", **categories},
-            },
-            "features": [
-                {"op": "count", "name": "usage_n", "of": "usage", "windows": ["7d", "30d"]},
-                {"op": "sum", "name": "mb", "of": "usage.mb", "windows": ["30d"]},
-                {"op": "recency", "name": "quiet_days", "of": "usage"},
-            ],
-            "scores": {"kind": "model", "trees": 20, "depth": 3, "max_contacts": 5_000} | changes,
-            "catalogue": {
-                "currency": "EUR",
-                "channels": {"sms": {}, "push": {}},
-                "offers": {
-                    "data": {"category": "data", "value": 5, "channels": ["push", "sms"]},
-                    "voice": {"category": "voice", "value": 3, "channels": ["sms"]},
-                },
-            },
-        }
-    )
-
-
-def frame(rows, columns):
-    return pd.DataFrame({name: [row[i] for row in rows] for i, name in enumerate(columns)}).astype(
-        {name: "int64" for name in columns if name in {"subscriber", "time"}}
-        | {name: "str" for name in columns if name in {"offer", "channel"}}
-        | {name: "float64" for name in columns if name == "mb"}
-    )
-
-
-def world(subscribers=500, seed=5):
-    """Subscribers whose acceptance follows their use in the seven days before a contact."""
-    rng = np.random.default_rng(seed)
-    keys = np.arange(subscribers) * 3
-    contacts, outcomes, usage = [], [], []
-    for key in keys:
-        times = AS_OF - rng.integers(0, 60 * DAY, rng.integers(0, 25))
-        usage += [(key, t, float(rng.gamma(2.0, 10.0))) for t in times]
-        for t in AS_OF - rng.integers(0, 50 * DAY, 3):
-            offer, channel = rng.choice(["data", "voice", "retired"]), rng.choice(["sms", "push"])
-            recent = ((times < t) & (times > t - 7 * DAY)).sum()
-            chance = 1 / (1 + np.exp(2.5 - 0.9 * recent - (channel == "push")))
-            contacts.append((key, t, offer, channel))
-            if rng.random() < chance:
-                outcomes.append((key, t + rng.integers(1, 6 * DAY), offer, channel))
-    events = {
-        "usage": frame(usage, ["subscriber", "time", "mb"]),
-        "contacts": frame(contacts, training.ROW),
-        "outcomes": frame([o for o in outcomes if o[1] <= AS_OF], training.ROW),
-    }
-    return pd.DataFrame({"subscriber": keys}), {n: sort(e) for n, e in events.items()}
-
-
-def sort(events):
-    return events.sort_values(list(events)).reset_index(drop=True)
-
-
-def rows_of(job, subscribers, events):
-    return training.training_rows(job, subscribers, events)
+from tests.modelled import AS_OF, COLUMNS, DAY, frame, job_of, rows_of, sort, world
 
 
 @pytest.fixture(scope="module")
@@ -355,51 +281,6 @@ def test_platt_finds_the_odds():
     assert np.isfinite([slope, intercept]).all() and slope > 1
 
 
-def test_all_problems_of_a_model_are_told_at_once():
-    schema = dict.fromkeys(COLUMNS, "number") | {"segment": "text"}
-    job = job_of(features=["mb_30d", "nope", "segment", "mb_30d"], train_share=0.9)
-    assert scores.problems(job, schema) == [
-        "scores: train_share and calibrate_share should leave a share for the test, got 0.9 + 0.2; "
-        "their sum must be below 1",
-        "scores.features.1: unknown column nope; there are mb_30d, quiet_days, segment, "
-        "usage_n_30d, usage_n_7d",
-        "scores.features.2: should be a numeric or boolean column, got segment, which is text",
-        "scores.features.3: mb_30d is named twice",
-    ]
-    assert scores.problems(job_of(), schema) == []
-    (nothing,) = scores.problems(job_of(), {"segment": "text"})
-    assert "no numeric feature to learn from" in nothing
-
-
-RESERVED = ["time", "offer", "channel", "accepted"]
-
-
-@pytest.mark.parametrize("name", RESERVED)
-def test_a_feature_with_the_name_of_a_column_of_training_rows_is_refused(name):
-    tiny = job_of().model_dump(mode="json", exclude_unset=True)
-    features = [*tiny["features"], {"op": "recency", "name": name, "of": "usage"}]
-    said = (
-        f"features: the column {name} is also a column of the rows that train the model; "
-        "give the feature another name"
-    )
-    schema = dict.fromkeys([*COLUMNS, name], "number")
-    for listed in ([], [name]):
-        scored = {"kind": "model", "features": listed}
-        job = Job.model_validate({**tiny, "features": features, "scores": scored})
-        assert scores.problems(job, schema) == [said]
-    formulas = {"kind": "formula", "formulas": {"data": "0.1", "voice": "0.1"}}
-    free = Job.model_validate({**tiny, "features": features, "scores": formulas})
-    assert scores.problems(free, schema) == []  # it trains nothing
-
-
-@pytest.mark.parametrize("name", ["subscriber", *RESERVED])
-def test_a_subscriber_column_with_the_name_of_a_column_of_training_rows_is_not_learnt_from(name):
-    schema = dict.fromkeys([*COLUMNS, name], "number")
-    assert scores.problems(job_of(), schema) == []
-    (problem,) = scores.problems(job_of(features=["mb_30d", name]), schema)
-    assert problem.startswith(f"scores.features.1: {name} is also a column of the rows that train")
-
-
 def snapshot_job(**changes):
     """The tiny job with features over subscriber columns."""
     job = job_of(**changes)
@@ -445,14 +326,6 @@ def test_the_summary_names_what_is_left_out_and_what_is_listed_all_the_same(tmp_
     assert summary["columns"] == ["mb_30d", "twice", "tenure_days", "left_hours", "balance"]
     assert summary["snapshots"] == ["twice", "left_hours", "balance"]
     assert summary["left_out"] == []
-
-
-def test_a_missing_xgboost_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "xgboost", None)
-    (found,) = scores.problems(job_of(), dict.fromkeys(COLUMNS, "number"))
-    assert found.endswith("not installed; pip install 'walras[cpu]' or 'walras[gpu]'")
-    with pytest.raises(ConfigError, match="needs XGBoost"):
-        model.fit(job_of(), None, COLUMNS)
 
 
 def run_stage(folder, job, parts):
