@@ -283,4 +283,8 @@ def main() -> None:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(outcome.INTERRUPTED)
+        try:
+            sys.stdout.flush()
+        except OSError:  # told already; what is left unwritten would fail again at the exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise

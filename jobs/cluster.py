@@ -4,6 +4,7 @@ Results never depend on the kind of cluster, nor on its number of workers: a tas
 of one item, and results come back in the order of the items.
 """
 
+import gc
 import logging
 import os
 import resource
@@ -202,14 +203,18 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 
 def _connect(settings: AddressCluster, stack: ExitStack) -> Any:
+    client, why = None, ""
     try:
         client = distributed.Client(settings.address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError, ImportError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+    if client is None:
+        gc.collect()  # finalises what was made of the client here; in a new loop it may lock
         raise ConfigError(
-            f"cluster.address: no Dask scheduler answers within {CONNECT_S} s "
-            f"({' '.join(str(error).split()) or type(error).__name__}), got {settings.address!r}; "
-            "give the address that the scheduler prints, such as tcp://scheduler:8786"
-        ) from None
+            f"cluster.address: no Dask scheduler answers within {CONNECT_S} s ({why}), got "
+            f"{settings.address!r}; give the address that the scheduler prints, such as "
+            "tcp://scheduler:8786"
+        )
     stack.push(partial(_close, client))
     if not client.scheduler_info()["workers"]:
         raise ConfigError(

@@ -1,5 +1,6 @@
 """Tasks give the same results, in order and with their own errors, on every kind of cluster."""
 
+import gc
 import logging
 import os
 import subprocess
@@ -203,15 +204,22 @@ def test_a_scheduler_without_walras_is_a_clear_error():
         clusters._require_same(Client())
 
 
+def clients():
+    """Return the identities of the clients there are."""
+    return {id(made) for made in gc.get_objects() if isinstance(made, distributed.Client)}
+
+
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x", "tcp://127.0.0.1:port"])
 def test_a_scheduler_that_does_not_answer_is_a_clear_error(monkeypatch, address):
     monkeypatch.setattr(clusters, "CONNECT_S", 0.5)
+    before = clients()
     with (
         pytest.raises(ConfigError, match=r"^cluster.address: no Dask scheduler answers") as error,
         cluster(AddressCluster(kind="address", address=address)) as workers,
     ):
         workers.run(slow_square, [1], lambda result: None)
     assert f"got {address!r}" in str(error.value)
+    assert clients() <= before  # one that is half made may lock the next one's loop
 
 
 def test_options_of_local_clusters():
