@@ -67,7 +67,7 @@ def find(folder: Path, pattern: str, where: str) -> list[Path]:
         DataError: no file matches, or a file is neither Parquet nor CSV.
     """
     try:
-        if ".." in Path(pattern).parts:
+        if any(part == ".." or ("**" in part and part != "**") for part in Path(pattern).parts):
             raise ValueError
         paths = sorted(p for p in folder.glob(pattern) if p.is_file())
     except (ValueError, NotImplementedError):  # of glob: not a pattern, or an absolute one

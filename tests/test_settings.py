@@ -78,7 +78,7 @@ def test_all_problems_are_said_at_once_with_setting_value_and_what_is_allowed():
         "job.yaml: as_of: should be an instant, for example 2026-10-01 or 2026-10-01T12:00:00Z, "
         "got 'soon'",
         "job.yaml: seed: input should be greater than or equal to 0, got -1",
-        "job.yaml: inputs.folder: input is not a valid path for <class 'pathlib.Path'>, got None",
+        "job.yaml: inputs.folder: input should be a valid path, got None",
         "job.yaml: inputs.partitons: unknown setting, got 4; there are contacts, events, folder, "
         "max_reject_share, outcomes, partitions, source, subscribers",
         "job.yaml: features.0.windows.0: should be a duration: a whole number and s, m, h, d or w, "

@@ -153,6 +153,8 @@ def _problems(where: str, error: ValidationError) -> list[str]:
             found = problem["input"].get(switch) if isinstance(problem["input"], dict) else None
             lines.append(f"{where}: {place}.{switch}: should say which, got {found!r:.80}; ")
             lines[-1] += f"there are {', '.join(known)}"
+        elif problem["type"] == "path_type":
+            lines.append(f"{head}input should be a valid path, got {problem['input']!r:.80}")
         elif problem["type"] == "missing":
             lines.append(f"{head}is missing; it has no default")
         elif problem["type"] == "extra_forbidden":
