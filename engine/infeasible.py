@@ -68,9 +68,9 @@ def explain(problem: Problem, *, small: bool, deadline: float) -> list[Conflict]
         within = _Search(problem.with_rows(rows), small, deadline)
         for k in core:
             amount = UNKNOWN if search.is_late() else within.relaxation(rows.index(k))
-            text, least = _told(problem, k, amount)
-            row, limit = problem.rows[k], abs(int(problem.limit[k])) / MICRO
-            found.append(Conflict(number, is_minimal, row.name, limit, least, text))
+            limit = abs(int(problem.limit[k])) / MICRO
+            text, least = _told(problem, k, limit, amount)
+            found.append(Conflict(number, is_minimal, problem.rows[k].name, limit, least, text))
     return found
 
 
@@ -144,9 +144,11 @@ class _Search:
         )  # fmt: skip
 
 
-def _told(problem: Problem, k: int, relaxation: float | None) -> tuple[str, float | None]:
+def _told(
+    problem: Problem, k: int, limit: float, relaxation: float | None
+) -> tuple[str, float | None]:
     """Return in words how far limit k must move, and the number if there is one."""
-    row, limit = problem.rows[k], abs(int(problem.limit[k])) / MICRO
+    row = problem.rows[k]
     kind = "a minimum" if row.is_minimum else "a limit"
     head = f"{row.name} ({kind} of {limit:,g} {problem.units(k)})"
     if relaxation is None:

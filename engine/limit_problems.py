@@ -2,14 +2,10 @@
 
 from collections import Counter
 
-import numpy as np
-
 from engine.actions import actions
 from engine.limits import limits
 from engine.settings import Job
-from kernels.choose import MOST_ACTIONS, MOST_BUNDLE
-
-MOST_CODES = int(np.iinfo(np.int16).max)  # the kernels keep an action as an int16
+from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, MOST_CODES
 
 
 def problems(job: Job) -> list[str]:

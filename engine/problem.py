@@ -24,7 +24,7 @@ import numpy as np
 
 from engine.errors import DataError
 from engine.limits import MICRO
-from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, PROPENSITY_GRID, WEIGHT_GRID
+from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, MOST_CODES, PROPENSITY_GRID, WEIGHT_GRID
 
 VALUE_UNIT = MICRO * PROPENSITY_GRID * WEIGHT_GRID
 USE_UNIT = MICRO * PROPENSITY_GRID
@@ -109,10 +109,8 @@ class Problem:
         actions = len(self.offer)
         if self.width > 1 and actions > MOST_ACTIONS:
             raise DataError(f"catalogue: {actions} actions; bundles allow at most {MOST_ACTIONS}")
-        if actions > np.iinfo(np.int16).max:
-            raise DataError(
-                f"catalogue: {actions} actions; at most {np.iinfo(np.int16).max} are allowed"
-            )
+        if actions > MOST_CODES:
+            raise DataError(f"catalogue: {actions} actions; at most {MOST_CODES} are allowed")
         if self.width > MOST_BUNDLE:
             raise DataError(
                 f"policies: {self.width} actions per subscriber; at most {MOST_BUNDLE} are allowed"

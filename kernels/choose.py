@@ -24,6 +24,7 @@ from kernels.choose_rows import WEIGHT_GRID as WEIGHT_GRID
 from kernels.choose_rows import choose_rows, settled_rows
 
 MOST_ACTIONS, MOST_BUNDLE = 512, 4  # as in choose.cu
+MOST_CODES = int(np.iinfo(np.int16).max)  # actions at most, as ``chosen`` is int16
 CHUNK = 16_384  # subscribers a thread takes at a time
 MOST_THREADS = ContextVar("MOST_THREADS", default=0)  # 0: one per processor of this process
 
