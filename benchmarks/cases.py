@@ -87,11 +87,22 @@ def bundles(size, width):
     )  # fmt: skip
 
 
-def settlings(size, width):
-    """Return the arguments of ``settled``: the bundles at some prices, prices moving by 2 %."""
+def choices(size, width):
+    """Return the arguments of ``choose``; every action's surplus may move by 0.02."""
     problem = bundles(size, width)
-    chosen, _ = choose(*problem, width)
-    return (*problem, *(price * 0.02 for price in problem[11:13]), chosen)
+    groups, actions = problem[11].shape
+    return (*problem, np.full((groups, actions + 1), 0.02), width)
+
+
+def switches(size, width):
+    """Return the arguments of ``curve``: one constraint of all contacts, one of each action's."""
+    problem = bundles(size, width)
+    groups, actions = problem[11].shape
+    cells = np.arange(groups * actions)
+    constraint = np.stack([0 * cells, 1 + cells % actions], axis=1).reshape(-1)
+    entries = 2 * np.arange(groups * actions + 1), constraint
+    one = np.ones(2 * len(cells))
+    return (*problem, *entries, one, 0.5 * one, 0.02, 2.0**20, actions + 1, width)
 
 
 def first_rows(operands, rows, count):
@@ -131,33 +142,27 @@ def by_trend(operands, count, _):
 
 
 def by_choice(operands, count, result):
-    """Return the best bundles of the first rows, and what all the bundles found add up to."""
-    *problem, width = operands
-    chosen = np.full((width, min(count, len(problem[1]))), NO_ACTION)
-    for s in range(chosen.shape[1]):
-        best, _ = test_choose.definition(problem, s, test_choose.surpluses(problem, s))
-        chosen[: len(best), s] = best
-    propensity, weight, group = problem[:3]
-    tally = np.zeros((4, *problem[11].shape), np.int64)
-    for actions in result[0]:
-        s = np.flatnonzero(actions >= 0)
-        p = np.nan_to_num(propensity[actions[s], s], nan=-1.0)  # not open: the tally is wrong then
-        p = (p.astype(np.float64) * PROPENSITY_GRID).astype(np.int64)
-        w = (weight[s].astype(np.float64) * WEIGHT_GRID).astype(np.int64)
-        for row, amount in zip(tally, (1, p, w, w * p), strict=True):
-            np.add.at(row, (group[s], actions[s]), amount)
-    return [chosen, tally]
+    """Return the best bundles of the first rows, their margins, and what all bundles add up to."""
+    *problem, reach, _ = operands
+    chosen, near = result[0][:, :count].copy(), result[1][:count].copy()
+    for s in range(len(near)):
+        total = test_choose.totals(problem, s)
+        bundle = frozenset(chosen[:, s].tolist()) - {NO_ACTION}
+        best = total.pop(bundle, None)
+        second = max(total.values(), default=-np.inf)
+        if best is None or best < second - ROUNDED:
+            chosen[:, s] = NO_ACTION - 1  # as no result is
+        elif abs(best - second - (within := reach[0, 1] * max(1, len(bundle)))) > ROUNDED:
+            near[s] = best - second < within
+    return [chosen, near, test_choose.counted(problem, result[0])]
 
 
-def by_settling(operands, count, _):
-    """Return which of the first rows keep their bundle when prices are at their worst for it."""
-    *problem, spread_fixed, spread_accept, chosen = operands
-    still = np.zeros(min(count, len(problem[1])), np.uint8)
-    for s in range(len(still)):
-        held = [int(a) for a in chosen[:, s] if a != NO_ACTION]
-        worst = test_choose.surpluses(problem, s, (spread_fixed, spread_accept), held)
-        still[s] = set(test_choose.definition(problem, s, worst)[0]) == set(held)
-    return [still]
+def by_curvature(operands, count, result):
+    """Return what the best bundles add up to; squares where one constraint counts contacts."""
+    *problem, _, _, _, _, bandwidth, _, _, width = operands
+    reach = np.full((problem[11].shape[0], problem[11].shape[1] + 1), bandwidth / width)
+    tally = choose(*problem, reach, width)[2]
+    return [tally, result[1], result[2]] if count else []
 
 
 def both_widths(label, name, operands, definition):
@@ -183,8 +188,8 @@ EVENT_OPERATIONS = (
     Operation("trend", "trend", lambda size: (*events(size), 28), by_trend, (0, 1), rounding=1e-9),
 )  # fmt: skip
 PAIR_OPERATIONS = (
-    *both_widths("choose", "choose", lambda size, width: (*bundles(size, width), width), by_choice),
-    *both_widths("settled", "settled", settlings, by_settling),
+    *both_widths("choose", "choose", choices, by_choice),
+    *both_widths("curve", "curve", switches, by_curvature),
 )
 OPERATIONS = (*EVENT_OPERATIONS, *PAIR_OPERATIONS)
 CASES = {

@@ -27,7 +27,11 @@ def _fits(bundle: Any, count: int, a: int, s: int, caps: Any, kinds: Any) -> boo
 
 @njit(cache=True, nogil=True)
 def _candidates(surplus: Any, t: int, most: int, kinds: Any, order: Any, ranked: Any) -> int:
-    """Sort the positive surpluses, best first, and drop those that ``most`` better dominate."""
+    """Sort the positive surpluses, best first, and drop those never in the two best bundles.
+
+    In a bundle of at most ``most`` actions, each of the others rules out one better action of the
+    same channel and category (by its offer): of ``most + 1`` better ones, two can take its place.
+    """
     _, channel, category = kinds
     count = 0
     for a in range(surplus.shape[0]):
@@ -48,7 +52,7 @@ def _candidates(surplus: Any, t: int, most: int, kinds: Any, order: Any, ranked:
         for j in range(kept):
             if channel[order[j]] == channel[order[i]] and category[order[j]] == category[order[i]]:
                 better += 1
-        if better < most:
+        if better <= most:
             order[kept] = order[i]
             ranked[kept] = ranked[i]
             kept += 1
@@ -89,11 +93,21 @@ def _reach(
 
 @njit(cache=True, nogil=True)
 def best_bundle(
-    surplus: Any, t: int, s: int, most: int, caps: Any, kinds: Any, scratch: Any, best: Any
-) -> None:
-    order, ranked, follow, bundle, total, picked = scratch
+    surplus: Any, t: int, s: int, most: int, caps: Any, kinds: Any, room: Any, best: Any,
+    other: Any,
+) -> float:  # fmt: skip
+    """Fill in the best bundle and the second best, and return how much better the best is.
+
+    The second best may be the best with an action of no positive surplus added. It may only be
+    missing (the margin is then infinite) where nothing is allowed.
+    """
+    order, ranked, follow, bundle, total, picked = room
+    for i in range(best.size):
+        best[i] = other[i] = NO_ACTION
+    if most == 0:
+        return np.inf
     count = _candidates(surplus, t, most, kinds, order, ranked)
-    best_total = 0.0
+    best_total, other_total = 0.0, -np.inf
     depth = 0
     follow[0], total[0] = 0, 0.0
     while depth >= 0:
@@ -103,13 +117,13 @@ def best_bundle(
             reach = total[depth]
             for _ in range(depth, most):
                 reach += ranked[i]
-            is_open = reach > best_total  # the cheaper bound first
+            is_open = reach > other_total  # the cheaper bound first
             if is_open:
                 reach = _reach(
                     total[depth], bundle, depth, i, most, s, count, caps, kinds, order, ranked,
                     picked,
                 )  # fmt: skip
-                is_open = reach > best_total
+                is_open = reach > other_total
         if not is_open:
             depth -= 1
             continue
@@ -119,12 +133,34 @@ def best_bundle(
         bundle[depth] = order[i]
         reached = total[depth] + ranked[i]
         if reached > best_total:
+            other_total = best_total
+            for d in range(best.size):
+                other[d] = best[d]
             best_total = reached
             for d in range(best.size):
                 best[d] = bundle[d] if d <= depth else NO_ACTION
+        elif reached > other_total:
+            other_total = reached
+            for d in range(best.size):
+                other[d] = bundle[d] if d <= depth else NO_ACTION
         depth += 1
         follow[depth] = i + 1
         total[depth] = reached
+    size = 0
+    while size < best.size and best[size] >= 0:
+        size += 1
+    for a in range(surplus.shape[0] if size < most else 0):
+        value = surplus[a, t]
+        if (
+            value <= 0.0
+            and best_total + value > other_total
+            and _fits(best, size, a, s, caps, kinds)
+        ):
+            other_total = best_total + value
+            for d in range(best.size):
+                other[d] = best[d] if d < size else NO_ACTION
+            other[size] = a
+    return best_total - other_total
 
 
 @njit(cache=True, nogil=True)

@@ -7,9 +7,13 @@ A bundle is at most ``most`` actions, at most ``channel_most[c]`` on channel c a
 
 in float64, never contracted; a bundle's is the sum of its own, best first. The search is exact.
 Sums are 64-bit integers of grid units (p in 2**-24, w in 2**-10), so they do not depend on order.
+
+The margin of a subscriber is the best bundle's surplus less the second best's: how far prices can
+move before another is chosen.
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import cache
@@ -21,11 +25,16 @@ from kernels import backend
 from kernels.choose_rows import NO_ACTION as NO_ACTION
 from kernels.choose_rows import PROPENSITY_GRID as PROPENSITY_GRID
 from kernels.choose_rows import WEIGHT_GRID as WEIGHT_GRID
-from kernels.choose_rows import choose_rows, settled_rows
+from kernels.choose_rows import (
+    choose_bundle_rows,
+    choose_single_rows,
+    curve_bundle_rows,
+    curve_single_rows,
+)
 
 MOST_ACTIONS, MOST_BUNDLE = 512, 4  # as in choose.cu
 MOST_CODES = int(np.iinfo(np.int16).max)  # actions at most, as ``chosen`` is int16
-CHUNK = 16_384  # subscribers a thread takes at a time
+CHUNK = 32_768  # subscribers a thread takes at a time
 MOST_THREADS = ContextVar("MOST_THREADS", default=0)  # 0: one per processor of this process
 
 
@@ -34,17 +43,25 @@ def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count)
 
 
-def _each_chunk(rows: int, work: Any) -> list[Any]:
+def each_chunk(rows: int, work: Callable[[int, int], Any], chunk: int = CHUNK) -> list[Any]:
+    """Return ``work(begin, end)`` of every run of rows, done by several threads."""
+    if rows <= chunk:
+        return [work(0, rows)] if rows else []
     processors = len(os.sched_getaffinity(0))  # those of the machine may be more
     threads = _threads(min(MOST_THREADS.get() or processors, processors))
-    return list(threads.map(lambda low: work(low, min(low + CHUNK, rows)), range(0, rows, CHUNK)))
+    return list(threads.map(lambda low: work(low, min(low + chunk, rows)), range(0, rows, chunk)))
+
+
+def _chunk(rows: int, *, width: int) -> int:
+    """Return how many rows a thread takes at a time: few where the rows are few or costly."""
+    return min(CHUNK, max(1_024, rows // 8 if width > 1 else rows // 4))
 
 
 def choose_cpu(
     propensity: Any, weight: Any, group: Any, most: Any, channel_most: Any, category_most: Any,
     offer: Any, channel: Any, category: Any, value_fixed: Any, value_accept: Any,
-    price_fixed: Any, price_accept: Any, width: int,
-) -> tuple[Any, Any]:  # fmt: skip
+    price_fixed: Any, price_accept: Any, reach: Any, width: int,
+) -> tuple[Any, Any, Any]:  # fmt: skip
     """Return each subscriber's best bundle at the prices, and what all bundles add up to.
 
     Of equal bundles the first in the order of the search wins: actions best first, ties by lowest
@@ -65,11 +82,14 @@ def choose_cpu(
         value_accept: [A] float64, money per acceptance.
         price_fixed: [G, A] float64, money to pay per contact at the prices.
         price_accept: [G, A] float64, money to pay per acceptance at the prices.
+        reach: [G, 1 + A] float64, money: how far the surplus of no action, and of each action, may
+            move against the others'; a bundle's reach is the sum over its actions.
         width: Q, the largest ``most``, at least 1 and at most 4.
 
     Returns:
         chosen: [Q, S] int16, the actions of the bundle, then ``NO_ACTION``.
-        tally: [4, G, A] int64, of the chosen pairs by group and action: contacts, sum of p
+        near: [S] uint8, 1 where the margin is less than the bundle's reach.
+        tally: [G, A, 4] int64, of the chosen pairs by group and action: contacts, sum of p
             (units 2**-24), sum of w (2**-10), sum of w p (2**-34).
 
     Source:
@@ -78,49 +98,57 @@ def choose_cpu(
     """
     subscribers = propensity.shape[1]
     chosen = np.empty((width, subscribers), np.int16)
+    near = np.empty(subscribers, np.uint8)
     rows = backend.read_only(propensity, weight, group, most)
     caps = backend.read_only(channel_most, category_most)
     kinds = backend.read_only(offer, channel, category)
     tables = backend.read_only(value_fixed, value_accept, price_fixed, price_accept)
+    (reaches,) = backend.read_only(reach)
 
     def work(begin: int, end: int) -> Any:
-        tally = np.zeros((4, *price_fixed.shape), np.int64)
-        choose_rows(*rows, caps, kinds, tables, begin, end, chosen, tally)
+        tally = np.zeros((*price_fixed.shape, 4), np.int64)
+        out = (begin, end, chosen, near, tally)
+        if width == 1:
+            choose_single_rows(*rows, tables, reaches, *out)
+        else:
+            choose_bundle_rows(*rows, caps, kinds, tables, reaches, *out)
         return tally
 
-    tally = np.zeros((4, *price_fixed.shape), np.int64)
-    for part in _each_chunk(subscribers, work):
+    tally = np.zeros((*price_fixed.shape, 4), np.int64)
+    for part in each_chunk(subscribers, work, _chunk(subscribers, width=width)):
         tally += part
-    return chosen, tally
+    return chosen, near, tally
 
 
 def choose_gpu(
     propensity: Any, weight: Any, group: Any, most: Any, channel_most: Any, category_most: Any,
     offer: Any, channel: Any, category: Any, value_fixed: Any, value_accept: Any,
-    price_fixed: Any, price_accept: Any, width: int,
-) -> tuple[Any, Any]:  # fmt: skip
+    price_fixed: Any, price_accept: Any, reach: Any, width: int,
+) -> tuple[Any, Any, Any]:  # fmt: skip
     actions, subscribers = propensity.shape
     chosen = backend.cupy.empty((width, subscribers), np.int16)
-    tally = backend.cupy.zeros((4, *price_fixed.shape), np.int64)
+    near = backend.cupy.empty(subscribers, np.uint8)
+    tally = backend.cupy.zeros((*price_fixed.shape, 4), np.int64)
     backend.launch(
         backend.cuda_function("choose", "choose"), subscribers, propensity, weight, group, most,
         channel_most, category_most, offer, channel, category, value_fixed, value_accept,
-        price_fixed, price_accept, np.int64(subscribers), np.int32(actions),
-        np.int64(price_fixed.shape[0]), np.int32(width), chosen, tally,
+        price_fixed, price_accept, reach, np.int64(subscribers), np.int32(actions),
+        np.int32(width), chosen, near, tally,
     )  # fmt: skip
-    return chosen, tally
+    return chosen, near, tally
 
 
-def settled_cpu(
+def curve_cpu(
     propensity: Any, weight: Any, group: Any, most: Any, channel_most: Any, category_most: Any,
     offer: Any, channel: Any, category: Any, value_fixed: Any, value_accept: Any,
-    price_fixed: Any, price_accept: Any, spread_fixed: Any, spread_accept: Any, chosen: Any,
-) -> Any:  # fmt: skip
-    """Return which subscribers keep their bundle wherever prices move within the spread.
+    price_fixed: Any, price_accept: Any, first: Any, constraint: Any, use_fixed: Any,
+    use_accept: Any, bandwidth: float, unit: float, constraints: int, width: int,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """Return what the best bundles add up to, and how fast that changes with the prices.
 
-    Holds the chosen actions at their lowest surplus and all others at their highest. If the same
-    bundle still wins, it wins for every price at which no pair's surplus moves by more than
-    ``spread_fixed[g, a] + spread_accept[g, a] p``.
+    A subscriber whose margin is below the bandwidth h may switch to its second best bundle. With d
+    the change of use, the dual's second derivative in the prices is about the sum of d d' over
+    these subscribers, over 2 h.
 
     Args:
         propensity: as in :func:`choose_cpu`.
@@ -136,50 +164,78 @@ def settled_cpu(
         value_accept: as in :func:`choose_cpu`.
         price_fixed: as in :func:`choose_cpu`.
         price_accept: as in :func:`choose_cpu`.
-        spread_fixed: [G, A] float64, money, >= 0.
-        spread_accept: [G, A] float64, money, >= 0.
-        chosen: [Q, S] int16, the bundles at the prices, from :func:`choose_cpu`.
+        first: [G A + 1] int64, entries of cell g A + a are ``first[g A + a]:first[g A + a + 1]``.
+        constraint: [N] int64 in [0, K), increasing within a cell.
+        use_fixed: [N] float64, use of the constraint per contact, in any unit.
+        use_accept: [N] float64, use per acceptance, in the same unit.
+        bandwidth: h, money, > 0.
+        unit: squares are summed in whole numbers of ``1 / unit``; the caller chooses it such that
+            no sum reaches 2**63.
+        constraints: K.
+        width: Q, as in :func:`choose_cpu`.
 
     Returns:
-        still: [S] uint8, 1 where the bundle is settled.
+        tally: as in :func:`choose_cpu`.
+        curvature: [K, K] int64, lower triangle, sum of d d' in units of ``1 / unit``.
+        near: [1] int64, subscribers whose margin is below the bandwidth.
     """
-    still = np.empty(propensity.shape[1], np.uint8)
+    subscribers = propensity.shape[1]
     rows = backend.read_only(propensity, weight, group, most)
     caps = backend.read_only(channel_most, category_most)
     kinds = backend.read_only(offer, channel, category)
     tables = backend.read_only(value_fixed, value_accept, price_fixed, price_accept)
-    spreads, (held,) = backend.read_only(spread_fixed, spread_accept), backend.read_only(chosen)
-    _each_chunk(
-        propensity.shape[1],
-        lambda begin, end: settled_rows(
-            *rows, caps, kinds, tables, spreads, held, begin, end, still
-        ),
-    )
-    return still
+    entries = backend.read_only(first, constraint, use_fixed, use_accept)
+
+    def empty() -> tuple[Any, Any, Any]:
+        return (
+            np.zeros((*price_fixed.shape, 4), np.int64),
+            np.zeros((constraints, constraints), np.int64),
+            np.zeros(1, np.int64),
+        )
+
+    def work(begin: int, end: int) -> Any:
+        out = empty()
+        span = (float(bandwidth), float(unit), begin, end)
+        if width == 1:
+            curve_single_rows(*rows, tables, entries, *span, *out)
+        else:
+            curve_bundle_rows(*rows, caps, kinds, tables, entries, *span, width, *out)
+        return out
+
+    total = empty()
+    for part in each_chunk(subscribers, work, _chunk(subscribers, width=width)):
+        for whole, more in zip(total, part, strict=True):
+            whole += more
+    return total
 
 
-def settled_gpu(
+def curve_gpu(
     propensity: Any, weight: Any, group: Any, most: Any, channel_most: Any, category_most: Any,
     offer: Any, channel: Any, category: Any, value_fixed: Any, value_accept: Any,
-    price_fixed: Any, price_accept: Any, spread_fixed: Any, spread_accept: Any, chosen: Any,
-) -> Any:  # fmt: skip
+    price_fixed: Any, price_accept: Any, first: Any, constraint: Any, use_fixed: Any,
+    use_accept: Any, bandwidth: float, unit: float, constraints: int, width: int,
+) -> tuple[Any, Any, Any]:  # fmt: skip
     actions, subscribers = propensity.shape
-    still = backend.cupy.empty(subscribers, np.uint8)
+    tally = backend.cupy.zeros((*price_fixed.shape, 4), np.int64)
+    curvature = backend.cupy.zeros((constraints, constraints), np.int64)
+    near = backend.cupy.zeros(1, np.int64)
     backend.launch(
-        backend.cuda_function("choose", "settled"), subscribers, propensity, weight, group, most,
+        backend.cuda_function("choose", "curve"), subscribers, propensity, weight, group, most,
         channel_most, category_most, offer, channel, category, value_fixed, value_accept,
-        price_fixed, price_accept, spread_fixed, spread_accept, chosen, np.int64(subscribers),
-        np.int32(actions), np.int32(chosen.shape[0]), still,
+        price_fixed, price_accept, first, constraint, use_fixed, use_accept,
+        np.float64(bandwidth), np.float64(unit), np.int64(subscribers), np.int32(actions),
+        np.int32(width), np.int64(constraints), tally, curvature, near,
     )  # fmt: skip
-    return still
+    return tally, curvature, near
 
 
 _SUBSCRIBER_SIDE = ("float32", "float32", "int32", "uint8", "uint8", "uint8")
 _ACTION_SIDE = ("int32", "int32", "int32", "float64", "float64", "float64", "float64")
+_ENTRIES = ("int64", "int64", "float64", "float64")
 
-choose: Any = backend.twin(choose_cpu, choose_gpu, dtypes=_SUBSCRIBER_SIDE + _ACTION_SIDE)
-settled: Any = backend.twin(
-    settled_cpu,
-    settled_gpu,
-    dtypes=(*_SUBSCRIBER_SIDE, *_ACTION_SIDE, "float64", "float64", "int16"),
+choose: Any = backend.twin(
+    choose_cpu, choose_gpu, dtypes=(*_SUBSCRIBER_SIDE, *_ACTION_SIDE, "float64")
+)
+curve: Any = backend.twin(
+    curve_cpu, curve_gpu, dtypes=(*_SUBSCRIBER_SIDE, *_ACTION_SIDE, *_ENTRIES)
 )

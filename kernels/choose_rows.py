@@ -10,7 +10,95 @@ from kernels.bundle_rows import best_bundle, scratch
 
 PROPENSITY_GRID = 1 << 24
 WEIGHT_GRID = 1 << 10
-TILE = 256  # subscribers whose surpluses are held in cache at a time
+TILE = 512  # subscribers whose best surpluses are held in cache at a time
+
+
+# The loops below have no branches, so that they compile to vector instructions: ``max(b, v)`` is v
+# where v is greater, else b, also where v is NaN (a pair that is not open).
+@njit(cache=True, nogil=True)
+def _one_action(p: Any, w: Any, x: Any, a: int, best: Any, second: Any, action: Any) -> None:
+    for t in range(best.size):
+        b, k = best[t], action[t]
+        v = (w[t] * x[0] - x[1]) + (w[t] * x[2] - x[3]) * np.float64(p[t])
+        second[t] = max(second[t], min(v, b))
+        action[t] = a if v > b else k
+        best[t] = max(b, v)
+
+
+@njit(cache=True, nogil=True)
+def _four_actions(
+    p: Any, q: Any, r: Any, s: Any, w: Any, x: Any, a: int, best: Any, second: Any, action: Any
+) -> None:
+    """Four actions at once load and store the running best a quarter as often."""
+    x0, x1, x2, x3 = x
+    for t in range(best.size):
+        b, c, k = best[t], second[t], action[t]
+        v = (w[t] * x0[0] - x0[1]) + (w[t] * x0[2] - x0[3]) * np.float64(p[t])
+        c = max(c, min(v, b))
+        k = a if v > b else k
+        b = max(b, v)
+        v = (w[t] * x1[0] - x1[1]) + (w[t] * x1[2] - x1[3]) * np.float64(q[t])
+        c = max(c, min(v, b))
+        k = a + 1 if v > b else k
+        b = max(b, v)
+        v = (w[t] * x2[0] - x2[1]) + (w[t] * x2[2] - x2[3]) * np.float64(r[t])
+        c = max(c, min(v, b))
+        k = a + 2 if v > b else k
+        b = max(b, v)
+        v = (w[t] * x3[0] - x3[1]) + (w[t] * x3[2] - x3[3]) * np.float64(s[t])
+        c = max(c, min(v, b))
+        k = a + 3 if v > b else k
+        b = max(b, v)
+        best[t], second[t], action[t] = b, c, k
+
+
+@njit(cache=True, nogil=True)
+def _two_best(
+    propensity: Any, group: Any, most: Any, low: int, high: int, tables: Any, wide: Any,
+    best: Any, second: Any, action: Any,
+) -> None:  # fmt: skip
+    """Fill the tile's best surplus, second best and best action; no action is worth 0.
+
+    Runs of one scope group share their row of the tables.
+    """
+    value_fixed, value_accept, price_fixed, price_accept = tables
+    actions = propensity.shape[0]
+    for t in range(high - low):
+        best[t], second[t], action[t] = 0.0, -np.inf, NO_ACTION
+    run = low
+    while run < high:
+        g, stop = group[run], run + 1
+        while stop < high and group[stop] == g:
+            stop += 1
+        w = wide[run - low : stop - low]
+        b, c, k = (
+            best[run - low : stop - low],
+            second[run - low : stop - low],
+            action[run - low : stop - low],
+        )
+        a = 0
+        while a + 4 <= actions:
+            x0 = (value_fixed[a], price_fixed[g, a], value_accept[a], price_accept[g, a])
+            i = a + 1
+            x1 = (value_fixed[i], price_fixed[g, i], value_accept[i], price_accept[g, i])
+            i = a + 2
+            x2 = (value_fixed[i], price_fixed[g, i], value_accept[i], price_accept[g, i])
+            i = a + 3
+            x3 = (value_fixed[i], price_fixed[g, i], value_accept[i], price_accept[g, i])
+            _four_actions(
+                propensity[a, run:stop], propensity[a + 1, run:stop],
+                propensity[a + 2, run:stop], propensity[a + 3, run:stop],
+                w, (x0, x1, x2, x3), a, b, c, k,
+            )  # fmt: skip
+            a += 4
+        while a < actions:
+            x0 = (value_fixed[a], price_fixed[g, a], value_accept[a], price_accept[g, a])
+            _one_action(propensity[a, run:stop], w, x0, a, b, c, k)
+            a += 1
+        run = stop
+    for t in range(high - low):
+        if most[low + t] == 0:
+            best[t], second[t], action[t] = 0.0, -np.inf, NO_ACTION
 
 
 @njit(cache=True, nogil=True)
@@ -35,102 +123,163 @@ def _surplus_tile(
 
 
 @njit(cache=True, nogil=True)
-def _worst_tile(
-    propensity: Any, group: Any, begin: int, end: int, spreads: Any, chosen: Any, kept: Any,
-    out: Any,
+def _count(tally: Any, p: Any, w: float) -> None:
+    """Add one contact to its cell: contacts, p, w, w p in whole grid units."""
+    accepts = np.int64(np.float64(p) * PROPENSITY_GRID)
+    units = np.int64(w * WEIGHT_GRID)
+    tally[0] += 1
+    tally[1] += accepts
+    tally[2] += units
+    tally[3] += units * accepts
+
+
+@njit(cache=True, nogil=True)
+def choose_single_rows(
+    propensity: Any, weight: Any, group: Any, most: Any, tables: Any, reach: Any,
+    begin: int, end: int, chosen: Any, near: Any, tally: Any,
 ) -> None:  # fmt: skip
-    """Lower the chosen actions' surpluses in ``out`` by their spread and raise all others."""
-    spread_fixed, spread_accept = spreads
-    for i in range(chosen.shape[0]):
-        for s in range(begin, end):
-            if chosen[i, s] >= 0:
-                kept[i, s - begin] = out[chosen[i, s], s - begin]
-    run = begin
-    while run < end:
-        g, stop = group[run], run + 1
-        while stop < end and group[stop] == g:
-            stop += 1
-        for a in range(propensity.shape[0]):
-            fixed, accept = spread_fixed[g, a], spread_accept[g, a]
-            for s in range(run, stop):
-                out[a, s - begin] += fixed + accept * np.float64(propensity[a, s])
-        run = stop
-    for i in range(chosen.shape[0]):
-        for s in range(begin, end):
-            a = chosen[i, s]
+    wide, best, second = np.empty(TILE), np.empty(TILE), np.empty(TILE)
+    action = np.empty(TILE, np.int64)
+    for low in range(begin, end, TILE):
+        high = min(low + TILE, end)
+        for t in range(high - low):
+            wide[t] = weight[low + t]
+        _two_best(
+            propensity, group, most, low, high, tables, wide, best, second, action
+        )  # fmt: skip
+        for t in range(high - low):
+            s, a = low + t, action[t]
+            chosen[0, s] = a
+            near[s] = best[t] - second[t] < reach[group[s], a + 1]
             if a >= 0:
-                spread = spread_fixed[group[s], a] + spread_accept[group[s], a] * np.float64(
-                    propensity[a, s]
-                )
-                out[a, s - begin] = kept[i, s - begin] - spread
+                _count(tally[group[s], a], propensity[a, s], wide[t])
 
 
 @njit(cache=True, nogil=True)
-def _best_single(surplus: Any, t: int) -> int:
-    """Return the first action of highest surplus, or none."""
-    best, best_surplus = NO_ACTION, 0.0
-    for a in range(surplus.shape[0]):
-        if surplus[a, t] > best_surplus:
-            best, best_surplus = a, surplus[a, t]
-    return best
-
-
-@njit(cache=True, nogil=True)
-def choose_rows(
+def choose_bundle_rows(
     propensity: Any, weight: Any, group: Any, most: Any, caps: Any, kinds: Any, tables: Any,
-    begin: int, end: int, chosen: Any, tally: Any,
+    reach: Any, begin: int, end: int, chosen: Any, near: Any, tally: Any,
 ) -> None:  # fmt: skip
     actions = propensity.shape[0]
     surplus = np.empty((actions, TILE), np.float64)
     room = scratch(actions, chosen.shape[0])
     best = np.empty(chosen.shape[0], np.int64)
+    other = np.empty(chosen.shape[0], np.int64)
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
         _surplus_tile(propensity, weight, group, low, high, tables, surplus)
         for s in range(low, high):
-            for i in range(best.size):
-                best[i] = NO_ACTION
-            if most[s] > 1:
-                best_bundle(surplus, s - low, s, most[s], caps, kinds, room, best)
-            elif most[s] > 0:
-                best[0] = _best_single(surplus, s - low)
+            margin = best_bundle(surplus, s - low, s, most[s], caps, kinds, room, best, other)
+            within = reach[group[s], 0] if best[0] < 0 else 0.0
             for i in range(best.size):
                 a = best[i]
                 chosen[i, s] = a
                 if a >= 0:
-                    p = np.int64(np.float64(propensity[a, s]) * PROPENSITY_GRID)
-                    units = np.int64(np.float64(weight[s]) * WEIGHT_GRID)
-                    tally[0, group[s], a] += 1
-                    tally[1, group[s], a] += p
-                    tally[2, group[s], a] += units
-                    tally[3, group[s], a] += units * p
+                    within += reach[group[s], a + 1]
+                    _count(tally[group[s], a], propensity[a, s], np.float64(weight[s]))
+            near[s] = margin < within
 
 
 @njit(cache=True, nogil=True)
-def settled_rows(
+def _difference(
+    s: int, g: int, propensity: Any, best: Any, other: Any, entries: Any, found: Any, amount: Any
+) -> int:
+    """List the constraints that a switch between two bundles moves, and by how much.
+
+    Entries of an action are in order of their constraint, and so is the list.
+    """
+    first, constraint, fixed, accept = entries
+    actions = propensity.shape[0]
+    count = 0
+    for side in range(2):
+        bundle = best if side == 0 else other
+        sign = 1.0 if side == 0 else -1.0
+        for i in range(bundle.size):
+            a = bundle[i]
+            if a < 0:
+                continue
+            p = np.float64(propensity[a, s])
+            for e in range(first[g * actions + a], first[g * actions + a + 1]):
+                more = sign * (fixed[e] + accept[e] * p)
+                place = count
+                while place > 0 and found[place - 1] > constraint[e]:
+                    place -= 1
+                if place > 0 and found[place - 1] == constraint[e]:
+                    amount[place - 1] += more
+                    continue
+                for j in range(count, place, -1):
+                    found[j], amount[j] = found[j - 1], amount[j - 1]
+                found[place], amount[place] = constraint[e], more
+                count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _add_square(found: Any, amount: Any, count: int, unit: float, curvature: Any) -> None:
+    for i in range(count):
+        for j in range(i + 1):
+            curvature[found[i], found[j]] += np.int64(np.rint(amount[i] * amount[j] * unit))
+
+
+@njit(cache=True, nogil=True)
+def curve_single_rows(
+    propensity: Any, weight: Any, group: Any, most: Any, tables: Any, entries: Any,
+    bandwidth: float, unit: float, begin: int, end: int, tally: Any, curvature: Any, near: Any,
+) -> None:  # fmt: skip
+    value_fixed, value_accept, price_fixed, price_accept = tables
+    wide, best, second = np.empty(TILE), np.empty(TILE), np.empty(TILE)
+    action = np.empty(TILE, np.int64)
+    one, other = np.empty(1, np.int64), np.empty(1, np.int64)
+    found, amount = np.empty(curvature.shape[0], np.int64), np.empty(curvature.shape[0])
+    for low in range(begin, end, TILE):
+        high = min(low + TILE, end)
+        for t in range(high - low):
+            wide[t] = weight[low + t]
+        _two_best(
+            propensity, group, most, low, high, tables, wide, best, second, action
+        )  # fmt: skip
+        for t in range(high - low):
+            s, a, g = low + t, action[t], group[low + t]
+            if a >= 0:
+                _count(tally[g, a], propensity[a, s], wide[t])
+            if not best[t] - second[t] < bandwidth:
+                continue
+            near[0] += 1
+            one[0], other[0] = a, NO_ACTION
+            for i in range(propensity.shape[0] if second[t] != 0.0 or a < 0 else 0):
+                v = (wide[t] * value_fixed[i] - price_fixed[g, i]) + (
+                    wide[t] * value_accept[i] - price_accept[g, i]
+                ) * np.float64(propensity[i, s])
+                if i != a and v == second[t]:
+                    other[0] = i
+                    break
+            count = _difference(s, g, propensity, one, other, entries, found, amount)
+            _add_square(found, amount, count, unit, curvature)
+
+
+@njit(cache=True, nogil=True)
+def curve_bundle_rows(
     propensity: Any, weight: Any, group: Any, most: Any, caps: Any, kinds: Any, tables: Any,
-    spreads: Any, chosen: Any, begin: int, end: int, still: Any,
+    entries: Any, bandwidth: float, unit: float, begin: int, end: int, width: int,
+    tally: Any, curvature: Any, near: Any,
 ) -> None:  # fmt: skip
     actions = propensity.shape[0]
     surplus = np.empty((actions, TILE), np.float64)
-    kept = np.empty((chosen.shape[0], TILE), np.float64)
-    room = scratch(actions, chosen.shape[0])
-    best = np.empty(chosen.shape[0], np.int64)
+    room = scratch(actions, width)
+    best, other = np.empty(width, np.int64), np.empty(width, np.int64)
+    found, amount = np.empty(curvature.shape[0], np.int64), np.empty(curvature.shape[0])
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
         _surplus_tile(propensity, weight, group, low, high, tables, surplus)
-        _worst_tile(propensity, group, low, high, spreads, chosen, kept, surplus)
         for s in range(low, high):
-            for i in range(best.size):
-                best[i] = NO_ACTION
-            if most[s] > 1:
-                best_bundle(surplus, s - low, s, most[s], caps, kinds, room, best)
-            elif most[s] > 0:
-                best[0] = _best_single(surplus, s - low)
-            same = True
-            for i in range(best.size):
-                found = False
-                for j in range(best.size):
-                    found |= chosen[j, s] == best[i]
-                same &= found and (best[i] < 0) == (chosen[i, s] < 0)
-            still[s] = same
+            g = group[s]
+            margin = best_bundle(surplus, s - low, s, most[s], caps, kinds, room, best, other)
+            for i in range(width):
+                if best[i] >= 0:
+                    _count(
+                        tally[g, best[i]], propensity[best[i], s], np.float64(weight[s])
+                    )  # fmt: skip
+            if margin < bandwidth:
+                near[0] += 1
+                count = _difference(s, g, propensity, best, other, entries, found, amount)
+                _add_square(found, amount, count, unit, curvature)

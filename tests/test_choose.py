@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels.choose import NO_ACTION, choose, settled
+from kernels.choose import NO_ACTION, choose
 
 GRID = 1 << 24
 
@@ -53,7 +53,7 @@ def problems(draw, max_rows=7):
     ), width
 
 
-def surpluses(problem, s, spread=None, held=()):
+def surpluses(problem, s):
     p, w, g, *_ = problem
     fixed, accept, paid, paid_accept = problem[9:13]
     out = {}
@@ -64,60 +64,14 @@ def surpluses(problem, s, spread=None, held=()):
         out[a] = (float(w[s]) * fixed[a] - paid[g[s], a]) + (
             float(w[s]) * accept[a] - paid_accept[g[s], a]
         ) * x
-        if spread is not None:
-            move = spread[0][g[s], a] + spread[1][g[s], a] * x
-            out[a] += -move if a in held else move
     return out
 
 
-def definition(problem, s, surplus):
-    """Try every bundle in the stated order; keep the first of the best."""
-    *_, most, channel_most, category_most, offer, channel, category = problem[:9]
-    order = sorted((a for a in surplus if surplus[a] > 0), key=lambda a: (-surplus[a], a))
-    best, best_total = (), 0.0
-    for size in range(1, int(most[s]) + 1):
-        for bundle in combinations(order, size):
-            offers = [offer[a] for a in bundle]
-            if len(set(offers)) < size:
-                continue
-            counts = ((channel, channel_most), (category, category_most))
-            if any(sum(of[b] == of[a] for b in bundle) > cap[of[a], s]
-                   for a in bundle for of, cap in counts):  # fmt: skip
-                continue
-            total = 0.0
-            for a in bundle:
-                total += surplus[a]
-            if total > best_total:
-                best, best_total = bundle, total
-    return best, best_total
-
-
-@given(case=problems())
-def test_choose_matches_its_definition(on_each_backend, case):
-    problem, width = case
-    chosen, tally = on_each_backend("choose", *problem, width)
-    p, w, g = problem[:3]
-    expected = np.zeros_like(tally)
-    for s in range(p.shape[1]):
-        surplus = surpluses(problem, s)
-        _, best_total = definition(problem, s, surplus)
-        bundle = [a for a in chosen[:, s] if a != NO_ACTION]
-        # Sums of halves and quarters are exact, so equal optima are equal bits; which of several
-        # optimal bundles wins is the search order's choice, the same on every backend (below).
-        assert sum(surplus[a] for a in bundle) == best_total
-        assert bundle in [list(b) for b in feasible(problem, s, surplus)]
-        for a in bundle:
-            unit = int(p[a, s] * GRID), int(w[s] * 1024)
-            expected[:, g[s], a] += (1, unit[0], unit[1], unit[0] * unit[1])
-    assert tally.tolist() == expected.tolist()
-    assert chosen.tolist() == choose(*problem, width)[0].tolist()
-
-
 def feasible(problem, s, surplus):
+    """Yield every bundle that the caps allow, the empty one too."""
     *_, most, channel_most, category_most, offer, channel, category = problem[:9]
-    order = sorted((a for a in surplus if surplus[a] > 0), key=lambda a: (-surplus[a], a))
     for size in range(int(most[s]) + 1):
-        for bundle in combinations(order, size):
+        for bundle in combinations(sorted(surplus), size):
             of = [(offer[a], channel[a], category[a]) for a in bundle]
             if (
                 len({o for o, _, _ in of}) == size
@@ -127,28 +81,87 @@ def feasible(problem, s, surplus):
                 yield bundle
 
 
-@given(case=problems(), spread=st.sampled_from([0.0, 0.25, 1.0]), data=st.data())
-def test_a_settled_bundle_survives_every_move_within_the_spread(
-    on_each_backend, case, spread, data
-):
+def totals(problem, s):
+    """Return bundle -> surplus. Sums of halves and quarters are exact in any order."""
+    surplus = surpluses(problem, s)
+    return {b: sum(surplus[a] for a in b) for b in map(frozenset, feasible(problem, s, surplus))}
+
+
+def counted(problem, chosen):
+    """Return the tally of chosen bundles."""
+    p, w, g = problem[:3]
+    tally = np.zeros((*problem[11].shape, 4), np.int64)
+    for s in range(p.shape[1]):
+        for a in chosen[:, s][chosen[:, s] != NO_ACTION]:
+            unit = int(p[a, s] * GRID), int(w[s] * 1024)
+            tally[g[s], a] += (1, unit[0], unit[1], unit[0] * unit[1])
+    return tally
+
+
+@given(case=problems(), data=st.data())
+def test_choose_matches_its_definition(on_each_backend, case, data):
     problem, width = case
-    shape = problem[11].shape
-    spreads = np.full(shape, spread), np.full(shape, spread / 2)
-    chosen, _ = choose(*problem, width)
-    still = on_each_backend("settled", *problem, *spreads, chosen)
-    assert still.tolist() == settled(*problem, *spreads, chosen).tolist()
-    moves = data.draw(st.lists(st.sampled_from([-1, 0, 1]), min_size=shape[1], max_size=shape[1]))
-    moved = list(problem)
-    moved[11] = problem[11] + spread * np.array(moves)
-    moved[12] = problem[12] + spread / 2 * np.array(moves)
-    for s in np.flatnonzero(still):
-        value = definition(moved, s, surpluses(moved, s))[1]
-        kept = sum(surpluses(moved, s)[a] for a in chosen[:, s] if a != NO_ACTION)
-        assert kept == value
+    groups, actions = problem[11].shape
+    moves = st.sampled_from([0.0, 0.25, 0.5, 4.0])
+    reach = data.draw(st.lists(moves, min_size=actions + 1, max_size=actions + 1))
+    reach = np.tile(np.array(reach), (groups, 1))
+    chosen, near, tally = on_each_backend("choose", *problem, reach, width)
+    for s in range(problem[0].shape[1]):
+        total = totals(problem, s)
+        bundle = frozenset(chosen[:, s].tolist()) - {NO_ACTION}
+        # Which of equal bundles wins is the search order's choice, the same on every backend.
+        assert (
+            total.pop(bundle) == max(total.values(), default=0)
+            or not total
+            or (sum(surpluses(problem, s)[a] for a in bundle) > max(total.values()))
+        )
+        margin = sum(surpluses(problem, s)[a] for a in bundle) - max(
+            total.values(), default=-np.inf
+        )
+        within = sum(reach[0, a + 1] for a in bundle) if bundle else reach[0, 0]
+        assert near[s] == (margin < within)
+    assert tally.tolist() == counted(problem, chosen).tolist()
+    for one, other in zip((chosen, near), choose(*problem, reach, width), strict=False):
+        assert one.tolist() == other.tolist()
+
+
+@given(case=problems(), bandwidth=st.sampled_from([0.125, 0.5, 2.0]), seed=st.integers(0, 999))
+def test_curve_matches_its_definition(on_each_backend, case, bandwidth, seed):
+    problem, width = case
+    groups, actions = problem[11].shape
+    rng = np.random.default_rng(seed)
+    constraints = int(rng.integers(1, 5))
+    use = rng.choice([0.0, 0.0, 1.0, -0.5], (2, groups, actions, constraints))
+    cells, constraint = np.nonzero((use != 0).any(axis=0).reshape(-1, constraints))
+    constraint = np.ascontiguousarray(constraint)
+    first = np.searchsorted(cells, np.arange(groups * actions + 1)).astype(np.int64)
+    fixed, accept = (part.reshape(-1, constraints)[cells, constraint] for part in use)
+    unit = 2.0**10
+    tally, curvature, near = on_each_backend(
+        "curve", *problem, first, constraint, fixed, accept, bandwidth, unit, constraints, width
+    )
+    reach = np.full((groups, actions + 1), np.inf)
+    chosen, _, counts = choose(*problem, reach, width)
+    assert tally.tolist() == counts.tolist()
+    margins = [sorted(totals(problem, s).values())[::-1] for s in range(problem[0].shape[1])]
+    close = [len(m) > 1 and m[0] - m[1] < bandwidth for m in margins]
+    assert near.tolist() == [sum(close)]
+    assert (np.triu(curvature, 1) == 0).all()
+    # Where one bundle alone is second best, the switch to it is known.
+    if not any(len(m) > 2 and m[1] == m[2] or len(m) > 1 and m[0] == m[1] for m in margins):
+        expected = np.zeros((constraints, constraints))
+        for s in np.flatnonzero(close):
+            total = totals(problem, s)
+            first_, second = sorted(total, key=total.get)[::-1][:2]
+            g, p = problem[2][s], problem[0][:, s].astype(float)
+            d = sum((use[0, g, a] + use[1, g, a] * p[a] for a in first_), np.zeros(constraints))
+            d = d - sum((use[0, g, a] + use[1, g, a] * p[a] for a in second), 0 * d)
+            expected += np.outer(d, d)
+        assert curvature.tolist() == (np.tril(expected) * unit).tolist()
 
 
 def test_a_wrong_dtype_is_refused():
-    problem = [np.zeros((1, 1), np.float64)] + [np.zeros(1, np.float32)] * 12
+    problem = [np.zeros((1, 1), np.float64)] + [np.zeros(1, np.float32)] * 13
     with pytest.raises(TypeError, match="choose: propensity must be contiguous float32"):
         choose(*problem, 1)
 
@@ -159,10 +172,12 @@ def test_one_offer_of_any_number_of_actions_is_chosen(on_each_backend):
     propensity[[577, 599, 0, 512, 300], np.arange(rows)] = 0.5
     propensity[:, 4] = np.nan
     index, none = np.arange(actions, dtype=np.int32), np.zeros((1, actions))
-    chosen, tally = on_each_backend(
+    chosen, near, tally = on_each_backend(
         "choose", propensity, np.ones(rows, np.float32), np.zeros(rows, np.int32),
         np.ones(rows, np.uint8), np.ones((1, rows), np.uint8), np.ones((1, rows), np.uint8),
-        index, index * 0, index * 0, none[0], np.ones(actions), none, none, 1,
+        index, index * 0, index * 0, none[0], np.ones(actions), none, none,
+        np.full((1, actions + 1), 0.3), 1,
     )  # fmt: skip
     assert chosen.tolist() == [[577, 599, 0, 512, NO_ACTION]]
-    assert np.flatnonzero(tally[0, 0]).tolist() == [0, 512, 577, 599]
+    assert near.tolist() == [1, 1, 1, 1, 0]
+    assert np.flatnonzero(tally[0, :, 0]).tolist() == [0, 512, 577, 599]
