@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kernels import choose
-from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
+from kernels.choose import NO_ACTION, WEIGHT_GRID
 from tests import test_choose
 from tests.test_decay import decay_definition, trend_definition
 from tests.test_rhythm import rhythm_definition
@@ -17,6 +17,7 @@ CHECKED_ROWS = 50
 DAY_S = 86_400
 DAYS = 90
 WINDOWS = np.array([1, 7, 30, 90], np.int64) * DAY_S
+ROUNDED = 1e-12  # margins this near to a reach may fall on either side in another order of sums
 OFFERS_PER_CHANNEL, SCOPE_GROUPS = 10, 16
 
 

@@ -66,10 +66,11 @@ def _told(job: Job, placed: Placed, oracle: Oracle, prices: Any, contacts: tuple
     cost_fixed, cost_accept = (
         np.array(c, np.float64) / MICRO for c in zip(*coefficients(job, "cost"), strict=True)
     )
-    value = weight * (oracle.value_fixed[action] + oracle.value_accept[action] * p)
+    value = weight * (oracle.value[0, action] + oracle.value[1, action] * p)
+    use_fixed, use_accept = problem.use_fixed / MICRO, problem.use_accept / MICRO
     paid, dearest, name = np.zeros(len(p)), np.zeros(len(p)), np.full(len(p), "", object)
     for k in np.flatnonzero(prices).tolist():
-        share = prices[k] * (oracle.use_fixed[k, action] + oracle.use_accept[k, action] * p)
+        share = prices[k] * (use_fixed[k, action] + use_accept[k, action] * p)
         share *= problem.in_scope[k, group]
         paid += share
         name[share > dearest] = problem.rows[k].name

@@ -6,8 +6,7 @@
 A class is one or more scope groups of subscribers, G of them here. D is convex and piecewise
 linear. Every evaluation yields, for each class, a bundle choice and so a cut that D_g never falls
 below. OR-Tools (GLOP) minimises the model made of the cuts inside a box around the best prices;
-the box widens when the model was right at its face and shrinks when it was wrong. The cuts'
-multipliers at the end say how to mix the choices so that use meets limits.
+the box widens when the model was right at its face and shrinks when it was wrong.
 
 Source:
     Marsten, Hogan, Blankenship, "The Boxstep Method for Large-Scale Optimization", Operations
@@ -15,8 +14,9 @@ Source:
     Mathematical Programming 69, 1995.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,14 @@ class Evaluation:
     value: Any  # [G] float64, money
     use: Any  # [K, G] float64, units of the constraint
 
+    @cached_property
+    def use_in_all(self) -> Any:
+        """Return [K] the use of all classes, added in their order."""
+        total = np.zeros(len(self.use))
+        for g in range(self.use.shape[1]):
+            total += self.use[:, g]
+        return total
+
     def dual(self, limit: Any) -> float:
         """Return D(prices)."""
         kept = self.value - _dot(self.prices, self.use)
@@ -55,32 +63,15 @@ class Evaluation:
 
 
 @dataclass(frozen=True, eq=False)
-class Trust:
-    """Where the dual is known to be right: ``|rows . prices - centre| <= spread``."""
-
-    rows: Any  # [N, K] float64
-    centre: Any  # [N] float64
-    spread: Any  # [N] float64
-
-    def is_inside(self, prices: Any) -> bool:
-        """Return whether the prices are off the region's faces."""
-        moved = np.abs(_dot(prices, self.rows.T) - self.centre)
-        return bool((moved < self.spread * (1 - 1e-6)).all())
-
-
-EVERYWHERE = Trust(np.empty((0, 0)), np.empty(0), np.empty(0))
-
-
-@dataclass(frozen=True, eq=False)
 class Dual:
-    """Prices that minimise the dual, and how to mix the choices seen on the way."""
+    """Prices that minimise the dual."""
 
     prices: Any  # [K] float64
     bound: float  # D(prices), money
     model: float  # lower bound of min D by the cuts, money; exact when ``is_inside``
-    is_inside: bool  # the minimum of the model is inside the box and the trusted region
-    mix: dict[tuple[int, int], float]  # (evaluation, class) -> share of the class that takes it
-    evaluations: tuple[Evaluation, ...]
+    is_inside: bool  # the minimum of the model is inside the box
+    best: Evaluation  # at the prices
+    evaluations: int
 
     @property
     def gap(self) -> float:
@@ -106,7 +97,6 @@ class Master:
         *,
         unit: float,
         range_: tuple[Any, Any],
-        trust: Trust,
         groups: int,
     ) -> None:
         """Start with the cut of the empty bundle, ``D_g >= 0``.
@@ -117,11 +107,10 @@ class Master:
                 model's prices are those of such a contact.
             unit: money, what a typical contact is worth: the model's money.
             range_: [K] float64 twice, smallest and largest price, money per unit.
-            trust: prices stay within it.
             groups: G.
         """
         self.solver = pywraplp.Solver.CreateSolver("GLOP")
-        self.scale, self.unit, self.range, self.trust = scale, unit, range_, trust
+        self.scale, self.unit, self.range = scale, unit, range_
         infinity = self.solver.infinity()
         self.price = [self.solver.NumVar(0, infinity, f"price_{k}") for k in range(len(limit))]
         self.loss = [self.solver.NumVar(0, infinity, f"class_{g}") for g in range(groups)]
@@ -131,19 +120,9 @@ class Master:
         for variable in self.loss:
             objective.SetCoefficient(variable, 1.0)
         objective.SetMinimization()
-        for row, centre, spread in zip(trust.rows, trust.centre, trust.spread, strict=True):
-            limits = self.solver.Constraint(
-                float((centre - spread) / unit), float((centre + spread) / unit)
-            )
-            for k in np.flatnonzero(row):
-                limits.SetCoefficient(self.price[k], float(row[k] / scale[k]))
-        self.cuts: list[tuple[int, int, Any]] = []
-        self.evaluations: list[Evaluation] = []
 
     def add(self, evaluation: Evaluation) -> None:
         """Add the evaluation's cut of each class: ``D_g >= value_g - prices . use_g``."""
-        index = len(self.evaluations)
-        self.evaluations.append(evaluation)
         infinity = self.solver.infinity()
         scaled = evaluation.use / self.scale[:, None]
         for g, variable in enumerate(self.loss):
@@ -154,7 +133,6 @@ class Master:
             cut.SetCoefficient(variable, 1.0)
             for k in np.flatnonzero(column):
                 cut.SetCoefficient(self.price[k], float(column[k]))
-            self.cuts.append((index, g, cut))
 
     def solve(self, centre: Any, radius: float) -> tuple[Any, float, bool]:
         """Return prices, the model's minimum in the box, and whether it is off all faces."""
@@ -178,17 +156,7 @@ class Master:
             (scaled >= upper - slack) & (upper < highest)
         )
         prices = np.clip(scaled / scale, *self.range)
-        is_inside = not on_face.any() and (not len(self.trust.rows) or self.trust.is_inside(prices))
-        return prices, float(self.solver.Objective().Value()) * self.unit, is_inside
-
-    def mix(self) -> dict[tuple[int, int], float]:
-        """Return the multipliers of the cuts at the last solution, by (evaluation, class)."""
-        out: dict[tuple[int, int], float] = {}
-        for index, g, cut in self.cuts:
-            share = cut.dual_value()
-            if share > 1e-9:
-                out[index, g] = out.get((index, g), 0.0) + float(share)
-        return out
+        return prices, float(self.solver.Objective().Value()) * self.unit, not on_face.any()
 
 
 def minimise_dual(
@@ -201,8 +169,6 @@ def minimise_dual(
     range_: tuple[Any, Any],
     radius: float,
     tolerance: float,
-    trust: Trust = EVERYWHERE,
-    known: Sequence[Evaluation] = (),
     is_done: Callable[[int, Evaluation, float], bool],
 ) -> Dual:
     """Minimise D from ``start``.
@@ -219,19 +185,17 @@ def minimise_dual(
         range_: [K] float64 twice, as in :class:`Master`.
         radius: half the side of the first box, money per contact.
         tolerance: as above.
-        trust: prices stay within it.
-        known: earlier evaluations of the same subscribers; their cuts hold everywhere.
         is_done: asked after every evaluation; ends the search early.
 
     Returns:
-        The best prices found and the mix of choices.
+        The best prices found.
     """
     best = evaluate(np.clip(start, *range_))
     best_dual = best.dual(limit)
     groups = len(best.value)
-    master = Master(limit, scale, unit=unit, range_=range_, trust=trust, groups=groups)
-    for evaluation in (*known, best):
-        master.add(evaluation)
+    master = Master(limit, scale, unit=unit, range_=range_, groups=groups)
+    master.add(best)
+    count = 1
     while True:
         prices, model, is_inside = master.solve(best.prices, radius)
         gain = best_dual - model
@@ -240,12 +204,11 @@ def minimise_dual(
             radius *= WIDEN * WIDEN  # nothing left in this box, but the model wants to leave it
             prices, model, is_inside = master.solve(best.prices, radius)
             gain = best_dual - model
-        if gain <= small or is_done(len(master.evaluations) - len(known), best, model):
-            return Dual(
-                best.prices, best_dual, model, is_inside, master.mix(), tuple(master.evaluations)
-            )
+        if gain <= small or is_done(count, best, model):
+            return Dual(best.prices, best_dual, model, is_inside, best, count)
         trial = evaluate(best.prices + STEP * (prices - best.prices))
         master.add(trial)
+        count += 1
         dual = trial.dual(limit)
         if dual < best_dual:
             if best_dual - dual >= 0.5 * STEP * gain and not is_inside:

@@ -50,6 +50,17 @@ class Block:
     def __len__(self) -> int:
         return int(self.propensity.shape[1])
 
+    @staticmethod
+    def empty(problem: "Problem") -> "Block":
+        """Return a host block without subscribers."""
+        sides = (len(problem.offer), int(problem.channel.max(initial=-1)) + 1)
+        categories = int(problem.category.max(initial=-1)) + 1
+        return Block(
+            np.empty(0, np.int64), np.empty((sides[0], 0), np.float32), np.empty(0, np.float32),
+            np.empty(0, np.int32), np.empty(0, np.uint8), np.empty((sides[1], 0), np.uint8),
+            np.empty((categories, 0), np.uint8),
+        )  # fmt: skip
+
     def take(self, rows: Any) -> "Block":
         """Return the block of some of its rows (positions)."""
         return Block(
@@ -167,34 +178,31 @@ class Problem:
         )
 
 
-def value_units(problem: Problem, tally: Any) -> list[int]:
-    """Return the exact value of each group's tally, in units of 1 / VALUE_UNIT money.
+def value_units(problem: Problem, tally: Any) -> int:
+    """Return the exact value of a tally, in units of 1 / VALUE_UNIT money.
 
     Args:
         problem: the allocation problem.
-        tally: [4, G, A] int64 on the host, from ``kernels.choose``.
-
-    Returns:
-        [G] whole numbers of any size.
+        tally: [G, A, 4] int64 on the host, from ``kernels.choose``.
     """
-    _, _, weight, weighted = tally.astype(object)
+    weight, weighted = (tally[..., i].sum(axis=0).astype(object) for i in (2, 3))
     fixed, accept = problem.value_fixed.astype(object), problem.value_accept.astype(object)
-    return list((weight * PROPENSITY_GRID * fixed + weighted * accept).sum(axis=1))
+    return int((weight * PROPENSITY_GRID * fixed + weighted * accept).sum())
 
 
-def use_units(problem: Problem, tally: Any) -> Any:
-    """Return the exact use of each constraint by each group, in units of 1 / USE_UNIT.
-
-    Returns:
-        [K, G] object array of whole numbers; zero out of scope.
-    """
-    contacts, p = tally[0].astype(object), tally[1].astype(object)
-    out = np.zeros((len(problem.rows), problem.groups), object)
+def use_units(problem: Problem, tally: Any) -> list[int]:
+    """Return [K] the exact use of each constraint, in units of 1 / USE_UNIT."""
+    contacts, p = tally[..., 0], tally[..., 1]
+    used = []
     for k in range(len(problem.rows)):
-        fixed = problem.use_fixed[k].astype(object) * PROPENSITY_GRID
-        for g in np.flatnonzero(problem.in_scope[k]):
-            out[k, g] = int((contacts[g] * fixed + p[g] * problem.use_accept[k]).sum())
-    return out
+        inside = problem.in_scope[k]
+        count, accepts = contacts[inside].sum(axis=0), p[inside].sum(axis=0)
+        total = 0
+        for a in np.flatnonzero(count):
+            fixed, accept = int(problem.use_fixed[k, a]), int(problem.use_accept[k, a])
+            total += fixed * PROPENSITY_GRID * int(count[a]) + accept * int(accepts[a])
+        used.append(total)
+    return used
 
 
 def limit_units(problem: Problem) -> list[int]:

@@ -1,36 +1,29 @@
-"""From prices to whole contacts: the few subscribers the prices leave open are chosen exactly.
+"""From prices to whole contacts that keep every limit to the last unit.
 
-At the dual's minimum most subscribers have one best bundle. The rest are nearly indifferent
-between two or more: the core. The others' use is taken off the limits and OR-Tools picks one
-bundle for each subscriber of the core within what is left. Where masses of subscribers tie, most
-of the core is first dealt out by the shares that the dual's cuts call for.
+The core's subscribers are moved until limits hold (:mod:`engine.mend`). If that leaves too large a
+gap, OR-Tools chooses the bundles of a small core exactly against what is left of the limits.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from engine import integers
-from engine.oracle import Oracle, scale_of
-from engine.prices import Dual
-from engine.problem import (
-    VALUE_UNIT,
-    Block,
-    Problem,
-    limit_units,
-    use_units,
-    value_units,
-)
-from engine.zoom import Zoomed, settle
+from engine.core import Core, core_of, exact_numbers, parts, tally_of
+from engine.limits import MICRO
+from engine.mend import mend
+from engine.problem import USE_UNIT, VALUE_UNIT, Problem, limit_units, use_units, value_units
+from engine.zoom import Zoomed
 from kernels.backend import to_cpu
-from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
 
-CORE = 3_000  # most subscribers of the exact core
+EXACT_CORE = 1_000  # most subscribers of the exact core
 NODES = 1_000  # most nodes of SCIP's search in a core
-WIDEN = 0.002  # the first core's room in surplus, as a share of the bound per subscriber
-ATTEMPTS = 4  # each with a core four times as wide
+MARGINS = (0.0, 1e-12, 1e-9)  # room left unused against rounding, as a share of a limit
+ATTEMPTS = 4  # surveys, each reaching eight times as far
+WIDEN = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,243 +42,142 @@ def round_bundles(
 
     Args:
         problem: the allocation problem.
-        zoomed: prices, settled bundles and open subscribers.
-        tolerance: the core is solved to a quarter of it, as a share of the bound.
+        zoomed: prices, bundles and near subscribers.
+        tolerance: share of the bound that may be missing.
         deadline: ``perf_counter`` instant.
 
     Returns:
-        Bundles of every subscriber; those of the best prices, not feasible, if none was found.
+        Bundles of every subscriber; those of the prices, not feasible, if none was found.
     """
-    slack = int(tolerance / 4 * max(1.0, abs(zoomed.bound)) * VALUE_UNIT)
-    enough = int((zoomed.bound - tolerance * max(1.0, abs(zoomed.bound))) * VALUE_UNIT)
-    best: Rounded | None = None
-    for attempt in range(ATTEMPTS):
-        core = open_core(zoomed, widen=WIDEN * 4.0**attempt)
-        chosen = core.solve(slack, NODES, max(1.0, deadline - perf_counter()))
-        bundles = core.spread(core.first if chosen is None else chosen)
-        value = sum(value_units(problem, tally_of_bundles(problem, bundles)))
-        if best is None or (chosen is not None and (not best.is_feasible or value > best.value)):
-            best = Rounded(bundles, value, chosen is not None)
-        if (best.is_feasible and best.value >= enough) or perf_counter() > deadline:
+    size = max(1.0, abs(zoomed.bound))
+    enough = int((zoomed.bound - tolerance * size) * VALUE_UNIT)
+    slack = int(tolerance / 4 * size * VALUE_UNIT)
+    best: _Answer | None = None
+    for _ in range(ATTEMPTS):
+        answer = _Answer.first(zoomed)
+        for part in range(parts(zoomed)):
+            core = core_of(zoomed, part=part)
+            answer = _mended(answer, core)
+            if answer.is_feasible:
+                break
+        best = answer.better(best)
+        if not best.value_at_least(enough) and perf_counter() <= deadline:
+            best = _solved(answer, core, slack, deadline).better(best)
+        if best.value_at_least(enough) or perf_counter() > deadline or zoomed.covers_all:
             break
+        zoomed = zoomed.widened(WIDEN)
     assert best is not None
-    return best
+    return Rounded(best.bundles(), best.value, best.is_feasible)
 
 
 @dataclass(frozen=True, eq=False)
-class Core:
-    """The subscribers whose bundle is open, in the order of their keys."""
+class _Answer:
+    """A survey's bundles, changed for some subscribers."""
 
-    problem: Problem
     zoomed: Zoomed
-    settled: list[tuple[Any, Any]]  # by block of the zoomed oracle: rows and bundles
-    rows: list[Any]  # by block of the zoomed oracle: rows of the core
-    order: Any  # [N] position in the blocks' rows, one after the other, of each in key order
-    block: Block  # [N] subscribers
-    dealt: Any  # [N, Q] bundle by the cuts' shares
-    candidates: list[list[tuple[int, ...]]]  # [N] bundles to choose from, the empty one included
-    first: Any  # [N, Q] bundle at the best prices
-    rest: Any  # [4, G, A] tally of everybody else
+    tally: Any  # [G, A, 4] of all bundles
+    changes: tuple[tuple[Core, Any], ...]  # cores and [N] the bundle taken
 
-    def solve(self, slack: int, nodes: int, seconds: float) -> Any:
-        """Return [N, Q] the best bundles within the limits, or None when there are none."""
-        chosen = self.dealt.copy()
-        count = min(len(self.candidates), CORE)
-        tally = self.rest + _tally_of(
-            self.problem, self.block, chosen, np.arange(count, len(chosen))
-        )
-        left = np.array(limit_units(self.problem), object) - use_units(self.problem, tally).sum(
-            axis=1
-        )
-        owner = [s for s in range(count) for _ in self.candidates[s]]
-        bundles = [b for s in range(count) for b in self.candidates[s]]
-        values, uses = _exact_numbers(self.problem, self.block, owner, bundles)
-        choices: dict[int, list[int]] = {}
-        for i, s in enumerate(owner):
-            choices.setdefault(s, []).append(i)
-        rows = []
-        for k in range(len(left)):
-            used = [i for i in range(len(bundles)) if uses[k][i]]
-            if not used and left[k] < 0:
-                return None
-            if used:
-                rows.append((used, [uses[k][i] for i in used], int(left[k])))
-        taken = integers.near_best(
-            values, [(c, 1) for c in choices.values()], rows,
-            slack=slack, nodes=nodes, seconds=seconds,
-        )  # fmt: skip
-        if taken is None:
-            return None
-        chosen[:count] = NO_ACTION
-        for i in np.flatnonzero(taken).tolist():
-            chosen[owner[i], : len(bundles[i])] = bundles[i]
-        return chosen
+    @staticmethod
+    def first(zoomed: Zoomed) -> "_Answer":
+        return _Answer(zoomed, zoomed.survey.tally, ())
 
-    def spread(self, chosen: Any) -> list[Any]:
-        """Put the core's bundles and the settled ones in their places, block by block."""
-        width = self.problem.width
-        by_position = np.empty_like(chosen)
-        by_position[self.order] = chosen
-        out, begin = [], 0
-        for i, block in enumerate(self.problem.blocks):
-            full = np.full((width, len(block)), NO_ACTION, np.int16)
-            rows, bundles = self.zoomed.fixed[i]
-            full[:, to_cpu(rows)] = to_cpu(bundles)
-            open_rows = to_cpu(self.zoomed.open_rows[i])
-            rows, bundles = self.settled[i]
-            full[:, open_rows[to_cpu(rows)]] = to_cpu(bundles)
-            core_rows = open_rows[to_cpu(self.rows[i])]
-            full[:, core_rows] = by_position[begin : begin + len(core_rows)].T
-            begin += len(core_rows)
-            out.append(full)
+    @property
+    def problem(self) -> Problem:
+        return self.zoomed.oracle.problem
+
+    @cached_property
+    def value(self) -> int:
+        return value_units(self.problem, self.tally)
+
+    @cached_property
+    def left(self) -> list[int]:
+        """Return [K] what is left of each limit, in units of 1 / USE_UNIT."""
+        used = use_units(self.problem, self.tally)
+        return [b - u for b, u in zip(limit_units(self.problem), used, strict=True)]
+
+    @property
+    def is_feasible(self) -> bool:
+        return min(self.left, default=0) >= 0
+
+    def value_at_least(self, enough: int) -> bool:
+        return self.is_feasible and self.value >= enough
+
+    def better(self, other: "_Answer | None") -> "_Answer":
+        """Return the better of two; of equals the other."""
+        if other is None:
+            return self
+        mine, its = ((a.is_feasible, a.value) for a in (self, other))
+        return self if mine > its else other
+
+    def taken(self, core: Core) -> Any:
+        """Return [N] the bundles that a core's subscribers have."""
+        for changed, taken in reversed(self.changes):
+            if changed is core:
+                return taken
+        return core.first[:-1]
+
+    def changed(self, core: Core, taken: Any) -> "_Answer":
+        """Return the answer with other bundles for a core's subscribers."""
+        before, after = (
+            tally_of(self.problem, core.block, core.bundles[t]) for t in (self.taken(core), taken)
+        )
+        return _Answer(self.zoomed, self.tally - before + after, (*self.changes, (core, taken)))
+
+    def bundles(self) -> list[Any]:
+        """Return the bundles by block, on the host."""
+        out = [np.array(to_cpu(chosen)) for chosen in self.zoomed.survey.chosen]
+        for core, taken in self.changes:
+            for b, bundles in enumerate(out):
+                mine = core.place[:, 0] == b
+                bundles[:, core.place[mine, 1]] = core.bundles[taken[mine]].T
         return out
 
 
-def open_core(zoomed: Zoomed, widen: float) -> Core:
-    """Collect the subscribers whose best bundle is not the same at all prices of the mix.
+def _mended(answer: _Answer, core: Core) -> _Answer:
+    """Return the answer with the core's subscribers moved until limits hold, as far as they can."""
+    if not len(core):
+        return answer
+    limit = np.abs(answer.problem.limit / MICRO)
+    slack = np.array([units / USE_UNIT for units in answer.left])
+    found = answer
+    for margin in MARGINS:
+        taken = mend(core, answer.zoomed.prices, slack, margin * limit)
+        found = answer.changed(core, taken)
+        if found.is_feasible:
+            break
+    return found
 
-    Args:
-        zoomed: the minimised dual.
-        widen: further room for surpluses to move, as a share of the bound per subscriber.
-    """
-    oracle, dual = zoomed.oracle, zoomed.dual
-    mixed = sorted({j for j, _ in dual.mix})
-    room = widen * _typical_surplus(zoomed)
-    spread = _mix_spread(oracle, dual, mixed, room)
-    inner, fixed, rows = settle(oracle, dual.prices, spread)
-    blocks = [to_host(b) for b in inner.blocks]
-    keys = np.concatenate([b.key for b in blocks]) if blocks else np.empty(0, np.int64)
-    order = np.argsort(keys, kind="stable")
-    block = joined(blocks).take(order)
-    at = {j: oracle.choose(block, dual.evaluations[j].prices)[0] for j in mixed}
-    first = oracle.choose(block, dual.prices)[0]
-    dealt = _deal(dual, block, oracle.problem.classes[block.group], at, first)
-    pool = [first, *at.values(), dealt.T]
-    step = room / scale_of(oracle.problem)
-    for k in range(len(dual.prices)):
-        for sign in (-1.0, 1.0):
-            prices = dual.prices.copy()
-            prices[k] = max(0.0, prices[k] + sign * step[k])
-            pool.append(oracle.choose(_head(block), prices)[0])
-    return Core(
-        oracle.problem, zoomed, fixed, rows, order, block, dealt, _candidates(pool, len(block)),
-        first.T.copy(), inner.constant,
+
+def _solved(answer: _Answer, core: Core, slack: int, deadline: float) -> _Answer:
+    """Return the answer with a core of few subscribers chosen exactly, if that succeeds."""
+    open_ = np.sort(core.by_regret()[:EXACT_CORE])
+    now, problem = answer.taken(core), answer.problem
+    rest = answer.tally - tally_of(problem, core.block.take(open_), core.bundles[now[open_]])
+    left = [b - u for b, u in zip(limit_units(problem), use_units(problem, rest), strict=True)]
+    listed = [j for s in open_ for j in range(core.first[s], core.first[s + 1])]
+    owner = core.owner[listed]
+    values, uses = exact_numbers(problem, core, listed)
+    choices: dict[int, list[int]] = {}
+    for i, s in enumerate(owner.tolist()):
+        choices.setdefault(s, []).append(i)
+    rows = []
+    for k, room in enumerate(left):
+        used = [i for i, use in enumerate(uses[k]) if use]
+        if used:
+            rows.append((used, [uses[k][i] for i in used], room))
+        elif room < 0:
+            return answer
+    taken = integers.near_best(
+        values, [(c, 1) for c in choices.values()], rows, slack=slack, nodes=NODES,
+        seconds=max(1.0, deadline - perf_counter()),
     )  # fmt: skip
-
-
-def _typical_surplus(zoomed: Zoomed) -> float:
-    """Return the bound per subscriber, money: the size of a typical surplus."""
-    subscribers = sum(len(rows) for rows, _ in zoomed.fixed) + zoomed.oracle.subscribers
-    return max(abs(zoomed.bound), 1e-6) / max(1, subscribers)
-
-
-def _head(block: Block) -> Block:
-    return block if len(block) <= CORE else block.take(np.arange(CORE))
-
-
-def _mix_spread(oracle: Oracle, dual: Dual, mixed: list[int], room: float) -> tuple[Any, Any]:
-    """Return how far each pair's surplus moves between the best prices and those of the mix."""
-    centre = oracle.price_tables(dual.prices)
-    spread = [np.zeros_like(c) for c in centre]
-    for j in mixed:
-        groups = np.isin(oracle.problem.classes, [g for i, g in dual.mix if i == j])
-        tables = oracle.price_tables(dual.evaluations[j].prices)
-        for out, table, middle in zip(spread, tables, centre, strict=True):
-            out[groups] = np.maximum(out, np.abs(table - middle))[groups]
-    return spread[0] + room + 1e-12, spread[1]
-
-
-def to_host(block: Block) -> Block:
-    """Return the block in host memory."""
-    return Block(**{name: to_cpu(array) for name, array in block.__dict__.items()})
-
-
-def joined(blocks: list[Block]) -> Block:
-    """Return one block of the subscribers of all."""
-    parts = [b.__dict__ for b in blocks]
-    return Block(
-        **{
-            name: np.ascontiguousarray(np.concatenate([p[name] for p in parts], axis=-1))
-            for name in parts[0]
-        }
-    )
-
-
-def _deal(dual: Dual, block: Block, class_: Any, at: dict[int, Any], first: Any) -> Any:
-    """Give each subscriber one of the mixed choices, in the shares that the cuts call for.
-
-    Subscribers of a class with the same choices at all prices are dealt out together, so that each
-    choice gets its share of them to within one.
-    """
-    dealt = first.T.copy()
-    for g in np.unique(class_):
-        shares = [(j, share) for (j, h), share in sorted(dual.mix.items()) if h == g]
-        members = np.flatnonzero(class_ == g)
-        if not shares:  # the empty bundle's cut carries the whole class
-            dealt[members] = NO_ACTION
-            continue
-        patterns = np.concatenate([at[j][:, members] for j, _ in shares]).T
-        _, kind = np.unique(patterns, axis=0, return_inverse=True)
-        order = np.lexsort((block.key[members], kind.ravel()))
-        edges = np.cumsum([share for _, share in shares])
-        # Low-discrepancy positions: within any run of equal patterns each share is met evenly.
-        position = (np.arange(len(members)) * 0.6180339887498949 + 0.5) % 1.0
-        pick = np.searchsorted(edges, position, side="right")
-        for i, (j, _) in enumerate(shares):
-            taken = members[order[pick == i]]
-            dealt[taken] = at[j][:, taken].T
-        dealt[members[order[pick == len(shares)]]] = NO_ACTION
-    return dealt
-
-
-def _candidates(pool: list[Any], count: int) -> list[list[tuple[int, ...]]]:
-    """Return the distinct bundles of each subscriber, with each action left out, and none."""
-    out = []
-    for s in range(min(count, CORE)):
-        bundles = {tuple(int(a) for a in chosen[:, s] if a >= 0) for chosen in pool}
-        bundles |= {b[:i] + b[i + 1 :] for b in bundles for i in range(len(b))}
-        out.append(sorted(bundles | {()}))
-    return out
-
-
-def _exact_numbers(
-    problem: Problem, block: Block, owner: list[int], bundles: list[tuple[int, ...]]
-) -> tuple[list[int], list[list[int]]]:
-    """Return value [N] and use [K][N] of each bundle, exact, in value and use units."""
-    values, uses = [], [[0] * len(bundles) for _ in problem.rows]
-    fixed, accept = problem.value_fixed.tolist(), problem.value_accept.tolist()
-    use_fixed, use_accept = problem.use_fixed.tolist(), problem.use_accept.tolist()
-    in_scope = problem.in_scope.tolist()
-    for i, (s, bundle) in enumerate(zip(owner, bundles, strict=True)):
-        weight, g = int(block.weight[s] * WEIGHT_GRID), int(block.group[s])
-        value = 0
-        for a in bundle:
-            p = int(float(block.propensity[a, s]) * PROPENSITY_GRID)
-            value += weight * (fixed[a] * PROPENSITY_GRID + accept[a] * p)
-            for k in range(len(uses)):
-                if in_scope[k][g]:
-                    uses[k][i] += use_fixed[k][a] * PROPENSITY_GRID + use_accept[k][a] * p
-        values.append(value)
-    return values, uses
-
-
-def _tally_of(problem: Problem, block: Block, chosen: Any, rows: Any) -> Any:
-    """Return the tally of bundles ``chosen`` [S, Q] of some rows of a host block."""
-    tally = np.zeros((4, problem.groups, len(problem.offer)), np.int64)
-    for i in range(chosen.shape[1]):
-        taken = rows[chosen[rows, i] >= 0]
-        a, g = chosen[taken, i].astype(np.int64), block.group[taken]
-        p = (block.propensity[a, taken].astype(np.float64) * PROPENSITY_GRID).astype(np.int64)
-        w = (block.weight[taken].astype(np.float64) * WEIGHT_GRID).astype(np.int64)
-        for row, amount in enumerate((np.ones_like(p), p, w, w * p)):
-            np.add.at(tally[row], (g, a), amount)
-    return tally
-
-
-def tally_of_bundles(problem: Problem, chosen: list[Any]) -> Any:
-    """Return the tally of whole bundles of every block."""
-    parts = [
-        _tally_of(problem, to_host(block), bundles.T, np.arange(len(block)))
-        for block, bundles in zip(problem.blocks, chosen, strict=True)
-    ]
-    return sum(parts, np.zeros((4, problem.groups, len(problem.offer)), np.int64))
+    if taken is None:
+        return answer
+    after = now.copy()
+    nothing = {s: j for s, j in zip(owner.tolist(), listed, strict=True) if core.is_empty(j)}
+    for s in choices:
+        after[s] = nothing.get(s, -1)
+    for i in np.flatnonzero(taken).tolist():
+        after[owner[i]] = listed[i]
+    return answer.changed(core, after)

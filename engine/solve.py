@@ -13,7 +13,6 @@ from engine import exact, infeasible
 from engine.errors import AllocationError
 from engine.infeasible import Conflict
 from engine.limits import resolution
-from engine.oracle import Oracle
 from engine.problem import VALUE_UNIT, Problem
 from engine.rounding import round_bundles
 from engine.settings.job import Solver
@@ -91,7 +90,7 @@ def solve(
         tolerance=min(max(settings.gap_tolerance / 4, LEAST_TOLERANCE), DUAL_TOLERANCE),
         tell=log, deadline=deadline,
     )  # fmt: skip
-    prices, bound, bound_by = zoomed.dual.prices, zoomed.bound, "prices (Lagrangian dual)"
+    prices, bound, bound_by = zoomed.prices, zoomed.bound, "prices (Lagrangian dual)"
     proved_empty = bound < _least_value(problem)
     small = exact.open_pairs(problem) <= settings.exact_pairs
     chosen: list[Any] | None = None
@@ -122,12 +121,12 @@ def solve(
         conflict = infeasible.explain(problem, small=small, deadline=until)
         if not conflict:
             raise AllocationError(_nothing_found(small=small, is_late=is_late))
-    best = _best_bundles(problem, prices)
+    best = [to_cpu(bundles) for bundles in zoomed.survey.chosen]
     if chosen is None:
         chosen = [np.full_like(b, NO_ACTION) for b in best]
     gap = (bound - value) / max(1.0, abs(bound))
-    seconds = perf_counter() - began
-    log(Step("rounded", zoomed.passes + 1, bound, gap, zoomed.oracle.subscribers, seconds))
+    seconds, active = perf_counter() - began, sum(len(rows) for rows in zoomed.survey.near)
+    log(Step("rounded", zoomed.passes, bound, gap, active, seconds))
     status, remedy = _status(gap, settings, conflict, is_late=is_late)
     return Allocation(
         status, remedy, chosen, best, prices, value, bound, bound_by, zoomed.bound, steps, conflict
@@ -185,8 +184,3 @@ def _least_value(problem: Problem) -> float:
     )
     contacts = sum(float((b.most.astype("float64") * b.weight).sum()) for b in problem.blocks)
     return worst / 1e6 * contacts - 1.0
-
-
-def _best_bundles(problem: Problem, prices: Any) -> list[Any]:
-    oracle = Oracle(problem, problem.blocks)
-    return [to_cpu(oracle.choose(block, prices)[0]) for block in problem.blocks]

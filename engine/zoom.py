@@ -1,13 +1,14 @@
 """Price zoom: prices from a sample, then only the subscribers whose choice is still open.
 
-1. Sample: the dual is minimised on two small samples. Their mean starts the search, their
-   difference tells how far each action's price may still move.
-2. Settle: one pass over all subscribers holds each chosen bundle at its lowest surplus and all
-   others at their highest; a bundle that still wins is taken as a constant and left out.
-3. Zoom: the dual is minimised over the rest, within prices that move no action's price by more
-   than was allowed for: there the zoomed dual is the true one. If the minimum lies on the face of
-   that region, the subscribers are settled anew around it. One full pass at the end gives the
-   bound, whatever happened before.
+1. Sample: the dual is minimised on samples, each several times as large as the one before. The
+   last one's curvature and scatter tell how far each action's surplus may still move.
+2. Survey: one pass over all subscribers at these prices. Those whose margin is within that reach
+   are kept; all others keep their bundles and become constants.
+3. Zoom: the dual is minimised over the rest. A survey at the prices found gives the bound; it also
+   shows who was left out wrongly, and the next zoom takes them in.
+
+A survey whose near subscribers promise less than the tolerance ends the search: its bound and its
+bundles are the answer's, whatever happened before.
 """
 
 from collections.abc import Callable
@@ -18,17 +19,16 @@ from typing import Any
 import numpy as np
 
 from engine.limits import MICRO
-from engine.oracle import Oracle, price_range, scale_of, typical_value
-from engine.prices import EVERYWHERE, Dual, Evaluation, Trust, minimise_dual
-from engine.problem import KEY_RANGE, Block, Problem
-from kernels.backend import library, to_cpu
-from kernels.choose import choose, settled
+from engine.newton import Descent, descend
+from engine.oracle import Oracle, Survey, price_range, scale_of, typical_value
+from engine.prices import Evaluation, minimise_dual
+from engine.problem import Problem
+from engine.sample import BANDWIDTH, MOST_EVALUATIONS, RADIUS, Guess, sampled
 
-SPREAD = 4.0  # spreads are this many times the difference between the two samples' prices
-DUST = (1e-3, 1e-5, 1e-7)  # prices below these shares of a typical value are tried as zero
-WIDEN = 2.0  # spreads grow by this when the minimum is on the region's face
-MOST_SETTLINGS = 8
-MOST_EVALUATIONS = 400  # of one minimisation
+CORE = 6_000  # near subscribers at the final prices, about
+SMALL = 4_000  # so few subscribers make the dual too angular for Newton's method
+MOST_CUTS = 400  # evaluations by cutting planes
+MOST_ROUNDS = 8
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Step:
     step: str
     reads: float  # passes over all subscribers so far, parts of passes counted as parts
     bound: float  # money
-    gap: float  # (bound - lower bound of the least bound) / max(1, |bound|); then of the answer
+    gap: float  # how far the bound may still fall, as a share of it; then of the answer
     active: int  # subscribers not settled
     seconds: float
 
@@ -46,52 +46,42 @@ class Step:
 Tell = Callable[[Step], None]
 
 
-def sample_blocks(problem: Problem, low: float, high: float) -> list[Block]:
-    """Return the subscribers whose key, as a share of its range, is in ``[low, high)``."""
-    first, last = int(low * KEY_RANGE), int(high * KEY_RANGE) - 1  # CuPy takes no 2**63
-    picked = []
-    for block in problem.blocks:
-        rows = (block.key >= first) & (block.key <= last)
-        if rows.any():
-            picked.append(block.take(library(block.key).flatnonzero(rows)))
-    return picked
-
-
-def sampled_prices(
-    problem: Problem, sample: int, *, deadline: float, evaluations: int = MOST_EVALUATIONS
-) -> tuple[Any, Any]:
-    """Return the prices that two disjoint samples of half the size each give."""
-    share = min(0.5, sample / 2 / max(1, problem.subscribers))
-    found: list[Any] = []
-    for i in range(2):
-        blocks = sample_blocks(problem, i * share, (i + 1) * share)
-        oracle = Oracle(problem, blocks)
-        picked = oracle.subscribers / max(1, problem.subscribers)
-        dual = minimise_dual(
-            oracle.evaluate,
-            problem.limit / MICRO * picked,
-            found[0] if found else np.zeros(len(problem.rows)),
-            scale=scale_of(problem),
-            unit=typical_value(problem),
-            range_=price_range(problem),
-            radius=typical_value(problem) * (0.02 if found else 0.1),
-            tolerance=1e-5,
-            is_done=lambda n, best, model: n >= evaluations or perf_counter() > deadline,
-        )
-        found.append(dual.prices)
-    return found[0], found[1]
-
-
 @dataclass(frozen=True, eq=False)
 class Zoomed:
-    """Prices at the dual's minimum and the subscribers whose choice they leave open."""
+    """Prices near the dual's minimum, everybody's bundles there, and who is near to changing."""
 
-    dual: Dual
-    bound: float  # D(prices) by a pass over all subscribers, money
-    oracle: Oracle  # over the open subscribers, settled ones in its constant
-    fixed: list[tuple[Any, Any]]  # by block: settled rows (positions) and their bundles [Q, rows]
-    open_rows: list[Any]  # by block: positions of the open subscribers
+    oracle: Oracle  # over all subscribers
+    survey: Survey  # at the prices
+    bound: float  # D(prices), money: no allocation is worth more
+    still: float  # by how much D may still fall, by the last model; money
     passes: float
+    reach: Any  # [G, 1 + A] of the survey
+
+    @property
+    def covers_all(self) -> bool:
+        """Return whether everybody is near."""
+        return sum(len(rows) for rows in self.survey.near) == self.oracle.subscribers
+
+    def widened(self, factor: float) -> "Zoomed":
+        """Return the same prices surveyed with a longer reach."""
+        least = typical_value(self.oracle.problem) * 1e-6
+        reach = np.maximum(self.reach, least) * factor
+        survey = self.oracle.survey(self.prices, reach)
+        return replace(self, survey=survey, reach=reach, passes=self.passes + 1)
+
+    @property
+    def prices(self) -> Any:
+        """Return [K] the prices."""
+        return self.survey.evaluation.prices
+
+
+def _moved(oracle: Oracle, one: Any, other: Any) -> Any:
+    """Return [G, 1 + A] how far surpluses move between two prices against all others', money."""
+    typical = oracle.problem.typical_propensity
+    (fixed, accept), (fixed_, accept_) = (oracle.price_tables(p) for p in (one, other))
+    move = np.abs(fixed - fixed_) + np.abs(accept - accept_) * typical
+    move = np.concatenate([np.zeros((len(move), 1)), move], axis=1)
+    return move + move.max(initial=0.0)
 
 
 def zoom(
@@ -101,144 +91,103 @@ def zoom(
     tolerance: float,
     tell: Tell,
     deadline: float,
-    start: tuple[Any, Any] | None = None,
+    start: Any = None,
 ) -> Zoomed:
     """Minimise the dual of the whole problem.
 
     Args:
         problem: the allocation problem.
         sample: subscribers of the first search.
-        tolerance: as in :func:`engine.prices.minimise_dual`, for the true dual.
+        tolerance: the search ends when the bound may fall by less, as a share of it.
         tell: receives each step.
         deadline: ``perf_counter`` instant after which the search ends as it is.
-        start: two guesses of the prices that replace the sample's.
+        start: [K] prices that replace the sample's, from an earlier answer; None: there are none.
 
     Returns:
-        Prices, bound and open subscribers.
+        Prices, bound, bundles and who is near to changing.
     """
     began = perf_counter()
     full = Oracle(problem, problem.blocks)
-    limit, scale = problem.limit / MICRO, scale_of(problem)
-    first, second = start or sampled_prices(problem, sample, deadline=deadline)
-    reads = 0.0
-    prices, move = (first + second) / 2, np.abs(first - second)
-    spread = _spread(full, first, second)
-    radius = float(np.clip((move * scale).max(initial=0.0), 1e-3, None)) * 2
-    known: tuple[Evaluation, ...] = ()
-    for attempt in range(MOST_SETTLINGS):
-        last = attempt == MOST_SETTLINGS - 1 or full.subscribers <= 2 * sample
-        if last:  # settle nothing: the plain dual
-            spread = (np.full_like(spread[0], np.inf), spread[1])
-        oracle, fixed, open_rows = settle(full, prices, spread)
-        reads += 2.0
-        weight = oracle.subscribers / max(1, problem.subscribers)
+    limit, typical = problem.limit / MICRO, typical_value(problem)
+    everybody = np.full((problem.groups, 1 + len(problem.offer)), np.inf)
+    if start is not None:
+        reach = np.full_like(everybody, 0.02 * typical)
+        guess = Guess(np.asarray(start, float), reach, 0.02 * typical, 0.1 * typical, 0.0)
+    elif full.subscribers <= sample:
+        zero = np.zeros(len(problem.rows))
+        guess = Guess(
+            zero, everybody, BANDWIDTH * typical, RADIUS * typical, 0.0
+        )  # fmt: skip
+    else:
+        guess = sampled(full, sample, deadline=deadline)
+    prices, reach, reads = guess.prices, guess.reach, guess.passes
+    bandwidth, radius, is_stuck = guess.bandwidth, guess.radius, full.subscribers <= SMALL
+    for attempt in range(MOST_ROUNDS):
+        if full.subscribers <= CORE:
+            reach = everybody
+        survey = full.survey(prices, reach)
+        dual = survey.evaluation.dual(limit)
+        inner = full.narrowed(survey)
+        share = inner.subscribers / max(1, full.subscribers)
+        reads += 1.0 + share
+
+        most = MOST_CUTS if is_stuck else MOST_EVALUATIONS
 
         def is_done(
-            count: int, best: Evaluation, model: float, share: float = weight, before: float = reads
-        ) -> bool:
-            reached = before + count * share
+            count: int, best: Evaluation, least: float, before: float = reads, part: float = share,
+            active: int = inner.subscribers, first: float = dual, most: int = most,
+        ) -> bool:  # fmt: skip
             seconds = perf_counter() - began
+            gap = (first - least) / max(1.0, abs(first))
             bound = best.dual(limit)
-            gap = (bound - model) / max(1.0, abs(bound))
-            tell(Step("zoom", reached, bound, gap, round(share * full.subscribers), seconds))
-            return count >= MOST_EVALUATIONS or perf_counter() > deadline
+            tell(Step("zoom", before + count * part, bound, gap, active, seconds))
+            return count >= most or perf_counter() > deadline
 
-        dual = minimise_dual(
-            oracle.evaluate, limit, prices, scale=scale, unit=typical_value(problem),
-            range_=price_range(problem), radius=radius, tolerance=tolerance,
-            trust=_trust(full, prices, spread), known=known,
-            is_done=is_done,
-        )  # fmt: skip
-        reads += (len(dual.evaluations) - len(known)) * weight
-        if dual.is_inside or last or perf_counter() > deadline:
-            clean, bound = _without_dust(full, dual, tolerance)
+        search = _cut if is_stuck else _descend
+        found = search(inner, prices, (bandwidth, radius), tolerance / 4, is_done)
+        reads += found.evaluations * share
+        still = dual - found.dual + found.still
+        last = attempt == MOST_ROUNDS - 1 or perf_counter() > deadline
+        if still <= tolerance * max(1.0, abs(dual)) or last:
             seconds = perf_counter() - began
-            tell(Step("bound", reads + 2, bound, dual.gap, oracle.subscribers, seconds))
-            return Zoomed(clean, bound, oracle, fixed, open_rows, reads + 2)
-        spread = (WIDEN * spread[0], WIDEN * spread[1])
-        prices, known = dual.prices, dual.evaluations
+            gap = still / max(1.0, abs(dual))
+            tell(Step("bound", reads, dual, gap, inner.subscribers, seconds))
+            return Zoomed(full, survey, dual, still, reads, reach)
+        core = min(found.bandwidth * CORE / max(found.near, 1), 0.02 * typical)
+        is_stuck = found.still > tolerance * max(1.0, abs(dual))
+        if attempt > 0 or is_stuck:
+            core = core + _moved(full, prices, found.prices)
+        reach = np.zeros_like(everybody) + core
+        prices, bandwidth = found.prices, found.bandwidth
+        radius = max(found.radius, bandwidth)
     raise AssertionError("the last attempt always returns")
 
 
-def _without_dust(full: Oracle, dual: Dual, tolerance: float) -> tuple[Dual, float]:
-    """Set prices next to nothing to zero if the bound is as good, and return the bound.
-
-    A limit with room to spare has a price of zero; the search only comes close to it.
-    """
-    limit = full.problem.limit / MICRO
-    bound = full.evaluate(dual.prices).dual(limit)
-    scaled = dual.prices * scale_of(full.problem) / typical_value(full.problem)
-    for dust in DUST:
-        prices = np.where(scaled < dust, 0.0, dual.prices)
-        if (prices == dual.prices).all():
-            break
-        clean = full.evaluate(prices).dual(limit)
-        if clean <= bound + tolerance * max(1.0, abs(bound)):
-            return replace(dual, prices=prices), clean
-    return dual, bound
+def _descend(
+    oracle: Oracle, start: Any, sizes: tuple[float, float], tolerance: float, is_done: Any
+) -> Descent:
+    """Minimise by Newton's method."""
+    bandwidth, radius = sizes
+    return descend(
+        oracle, oracle.problem.limit / MICRO, start, range_=price_range(oracle.problem),
+        bandwidth=bandwidth, radius=radius, tolerance=tolerance, is_done=is_done,
+    )  # fmt: skip
 
 
-def _trust(full: Oracle, prices: Any, spread: tuple[Any, Any]) -> Trust:
-    """Return the prices at which no action's price leaves its spread around the present one."""
-    if np.isinf(spread[0]).any():
-        return EVERYWHERE
-    _, groups = np.unique(full.problem.in_scope, axis=1, return_index=True)
-    rows, centre, room = [], [], []
-    tables = full.price_tables(prices)
-    for use, table, width in zip((full.use_fixed, full.use_accept), tables, spread, strict=True):
-        for g in groups:
-            coefficients = (use * full.problem.in_scope[:, g, None]).T  # [A, K]
-            moves = coefficients.any(axis=1)
-            rows.append(coefficients[moves])
-            centre.append(table[g, moves])
-            room.append(width[g, moves])
-    return Trust(np.concatenate(rows), np.concatenate(centre), np.concatenate(room))
-
-
-def _spread(oracle: Oracle, first: Any, second: Any) -> tuple[Any, Any]:
-    """Return [G, A] how far each action's price may be off, from two estimates of it."""
-    fixed, accept = (
-        np.abs(a - b)
-        for a, b in zip(oracle.price_tables(first), oracle.price_tables(second), strict=True)
-    )
-    return _widened(fixed), _widened(accept)
-
-
-def _widened(difference: Any) -> Any:
-    typical = np.sqrt((difference * difference).mean())
-    return SPREAD * (difference + typical) / 2 + 1e-9
-
-
-def settle(
-    full: Oracle, prices: Any, spread: tuple[Any, Any]
-) -> tuple[Oracle, list[Any], list[Any]]:
-    """Split the subscribers into settled ones and open ones.
-
-    Args:
-        full: the oracle over all subscribers.
-        prices: [K] float64.
-        spread: [G, A] float64 twice, how far a pair's surplus may move; inf settles nobody.
-
-    Returns:
-        oracle over the open subscribers, the settled rows and bundles and the open rows by block.
-    """
-    constant = np.zeros((4, full.problem.groups, len(full.problem.offer)), np.int64)
-    constant += full.constant
-    blocks, fixed, open_rows = [], [], []
-    for block in full.blocks:
-        side = library(block.propensity)
-        arguments = full.arguments(block, prices)
-        chosen, tally = choose(*arguments, full.width)
-        if np.isinf(spread[0]).any():
-            still = side.zeros(len(block), np.uint8)
-        else:
-            still = settled(*arguments, *(side.asarray(s) for s in spread), chosen)
-        open_ = side.flatnonzero(still == 0)
-        closed = side.flatnonzero(still)
-        rest = block.take(open_)
-        blocks.append(rest)
-        open_rows.append(open_)
-        fixed.append((closed, side.ascontiguousarray(chosen[:, closed])))
-        constant += to_cpu(tally) - to_cpu(full.choose(rest, prices)[1])
-    full.passes += 1
-    return Oracle(full.problem, blocks, constant), fixed, open_rows
+def _cut(
+    oracle: Oracle, start: Any, sizes: tuple[float, float], tolerance: float, is_done: Any
+) -> Descent:
+    """Minimise by cutting planes: exact, also where few subscribers make the dual angular."""
+    problem = oracle.problem
+    typical = typical_value(problem)
+    found = minimise_dual(
+        oracle.evaluate, problem.limit / MICRO, start, scale=scale_of(problem), unit=typical,
+        range_=price_range(problem), radius=max(2 * sizes[0], 0.02 * typical),
+        tolerance=tolerance, is_done=is_done,
+    )  # fmt: skip
+    zero = np.zeros((len(found.prices), len(found.prices)))
+    still = max(found.bound - found.model, 0.0) if found.is_inside else np.inf
+    return Descent(
+        found.best, found.bound, zero, sizes[0], oracle.subscribers, still, sizes[1],
+        found.evaluations,
+    )  # fmt: skip

@@ -9,8 +9,8 @@ import numpy as np
 
 from engine import tables
 from engine.certificate import Check, certify, check_partition
+from engine.core import tally_of_bundles
 from engine.problem import USE_UNIT, Problem, use_units
-from engine.rounding import tally_of_bundles
 from engine.settings import Job
 from engine.solve import Allocation, Status
 from jobs.tasks import Tasks
@@ -121,7 +121,7 @@ def certified(
 
 
 def _claimed(problem: Problem, found: Allocation) -> dict[str, Any]:
-    uses = use_units(problem, tally_of_bundles(problem, found.chosen)).sum(axis=1)
+    uses = use_units(problem, tally_of_bundles(problem, found.chosen))
     signs = [-1 if row.is_minimum else 1 for row in problem.rows]
     return {
         "value": found.value,

@@ -9,7 +9,7 @@ NO_ACTION = -1
 
 
 @njit(cache=True, nogil=True)
-def _fits(bundle: Any, count: int, a: int, s: int, caps: Any, kinds: Any) -> bool:
+def fits(bundle: Any, count: int, a: int, s: int, caps: Any, kinds: Any) -> bool:
     """May action ``a`` join the first ``count`` actions of ``bundle``?"""
     channel_most, category_most = caps
     offer, channel, category = kinds
@@ -77,7 +77,7 @@ def _reach(
         if picks == most:
             break
         a = order[j]
-        if not _fits(bundle, depth, a, s, caps, kinds):
+        if not fits(bundle, depth, a, s, caps, kinds):
             continue
         in_channel = 0
         for i in range(depth):
@@ -128,7 +128,7 @@ def best_bundle(
             depth -= 1
             continue
         follow[depth] = i + 1
-        if not _fits(bundle, depth, order[i], s, caps, kinds):
+        if not fits(bundle, depth, order[i], s, caps, kinds):
             continue
         bundle[depth] = order[i]
         reached = total[depth] + ranked[i]
@@ -154,7 +154,7 @@ def best_bundle(
         if (
             value <= 0.0
             and best_total + value > other_total
-            and _fits(best, size, a, s, caps, kinds)
+            and fits(best, size, a, s, caps, kinds)
         ):
             other_total = best_total + value
             for d in range(best.size):

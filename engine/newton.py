@@ -1,0 +1,225 @@
+"""Find the prices: Newton's method on the dual, with curvature from the near ties.
+
+    D(prices) = prices . limit + sum_s max over bundles of s of  value - prices . use
+
+D is convex and, over many subscribers, nearly smooth. Its slope is ``limit - use`` at the best
+bundles. Its second derivative is the density of subscribers who are about to switch, times the
+squared change of use (``kernels.curve``): a count of near ties within a bandwidth that shrinks
+with the steps. A step minimises the quadratic model over a box (prices >= 0, a trust region).
+
+Nothing here proves anything: a bound comes from a pass over all subscribers at the prices found.
+All arithmetic is in a fixed order without BLAS, so that any machine takes the same steps.
+
+Source:
+    Conn, Gould and Toint, "Trust-Region Methods", 2000, sections 6.1 and 12.1; the dual of a large
+    base as a smooth function: Shapiro and Wardi, "Convergence analysis of stochastic algorithms",
+    Mathematics of Operations Research 21(3), 1996.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from engine.oracle import Oracle
+from engine.prices import Evaluation
+
+FEWEST_TIES = 24  # near ties that a curvature is made of, at least, if the bandwidth may grow
+MOST_PIVOTS = 60  # of one quadratic program
+DAMPING = 1e-6  # added to the curvature's diagonal, as a share of it
+ACCEPT, GOOD = 0.05, 0.7  # share of the predicted fall that is a success, and a good one
+NARROW, WIDEN = 0.25, 3.0
+
+
+@njit(cache=True)
+def _factored(matrix: Any, size: int) -> None:
+    """Overwrite the lower triangle with its Cholesky factor; hopeless pivots are made large."""
+    for j in range(size):
+        pivot = matrix[j, j]
+        root = np.sqrt(pivot) if pivot > 0.0 else 1e150
+        matrix[j, j] = root
+        for i in range(j + 1, size):
+            matrix[i, j] /= root
+        for k in range(j + 1, size):
+            factor = matrix[k, j]
+            if factor != 0.0:
+                for i in range(k, size):
+                    matrix[i, k] -= matrix[i, j] * factor
+
+
+@njit(cache=True)
+def _solve_factored(matrix: Any, size: int, x: Any) -> None:
+    for j in range(size):
+        x[j] /= matrix[j, j]
+        for i in range(j + 1, size):
+            x[i] -= matrix[i, j] * x[j]
+    for j in range(size - 1, -1, -1):
+        for i in range(j + 1, size):
+            x[j] -= matrix[i, j] * x[i]
+        x[j] /= matrix[j, j]
+
+
+@njit(cache=True)
+def box_minimum(slope: Any, curvature: Any, lowest: Any, highest: Any, pivots: int) -> Any:
+    """Return d that minimises ``slope . d + d . curvature d / 2`` over ``lowest <= d <= highest``.
+
+    Active sets: what leaves the box is held at its face, what pulls inward is let go. If that does
+    not end within ``pivots``, the last point is moved into the box.
+
+    Args:
+        slope: [K] float64.
+        curvature: [K, K] float64, symmetric, positive semidefinite; a little is added to its
+            diagonal.
+        lowest: [K] float64, <= 0.
+        highest: [K] float64, >= 0.
+        pivots: most changes of the active set.
+    """
+    count = slope.size
+    largest = 0.0
+    for k in range(count):
+        largest = max(largest, curvature[k, k])
+    damped = curvature.copy()
+    for k in range(count):
+        damped[k, k] += 1e-6 * curvature[k, k] + 1e-9 * largest + 1e-300
+    held = np.zeros(count, np.int8)
+    for k in range(count):
+        if lowest[k] == 0.0 and slope[k] >= 0.0:
+            held[k] = -1
+    step = np.zeros(count)
+    free, matrix, x = np.empty(count, np.int64), np.empty((count, count)), np.empty(count)
+    for _ in range(pivots):
+        size = 0
+        for k in range(count):
+            if held[k] == 0:
+                free[size] = k
+                size += 1
+            else:
+                step[k] = lowest[k] if held[k] < 0 else highest[k]
+        for i in range(size):
+            x[i] = -slope[free[i]]
+            for k in range(count):
+                if held[k] != 0 and step[k] != 0.0:
+                    x[i] -= damped[free[i], k] * step[k]
+            for j in range(i + 1):
+                matrix[i, j] = damped[free[i], free[j]]
+        _factored(matrix, size)
+        _solve_factored(matrix, size, x)
+        changed = False
+        for i in range(size):
+            k = free[i]
+            step[k] = x[i]
+            if x[i] < lowest[k]:
+                held[k], changed = -1, True
+            elif x[i] > highest[k]:
+                held[k], changed = 1, True
+        if not changed:
+            for k in range(count):
+                if held[k] == 0:
+                    continue
+                pull = slope[k]
+                for j in range(count):
+                    pull += damped[k, j] * step[j]
+                inward = (held[k] < 0 and pull < 0.0) or (held[k] > 0 and pull > 0.0)
+                if inward and lowest[k] < highest[k]:
+                    held[k], changed = 0, True
+            if not changed:
+                break
+    for k in range(count):
+        step[k] = min(max(step[k], lowest[k]), highest[k])
+    return step
+
+
+@njit(cache=True)
+def _fall(slope: Any, curvature: Any, step: Any) -> float:
+    total = 0.0
+    for k in range(step.size):
+        bend = 0.0
+        for j in range(step.size):
+            bend += curvature[k, j] * step[j]
+        total -= step[k] * (slope[k] + 0.5 * bend)
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """Where Newton's method ended."""
+
+    evaluation: Evaluation  # at the best prices
+    dual: float  # D there, money
+    curvature: Any  # [K, K] float64 there, prices in those of a typical contact
+    bandwidth: float  # of the curvature, money
+    near: int  # subscribers whose margin is within it
+    still: float  # by how much D may still fall, by the last model; money
+    radius: float  # of the trust region, money
+    evaluations: int
+
+    @property
+    def prices(self) -> Any:
+        """Return [K] the best prices."""
+        return self.evaluation.prices
+
+
+def descend(
+    oracle: Oracle,
+    limit: Any,
+    start: Any,
+    *,
+    range_: tuple[Any, Any],
+    bandwidth: float,
+    radius: float,
+    tolerance: float,
+    is_done: Callable[[int, Evaluation, float], bool],
+) -> Descent:
+    """Minimise the dual of the oracle's subscribers from ``start``.
+
+    Stops when the model promises less than ``tolerance * max(1, |D|)``, when no step of any size
+    helps, or when ``is_done(evaluations, best, D)``.
+
+    Args:
+        oracle: the subscribers.
+        limit: [K] float64, units of the constraints.
+        start: [K] float64, first prices.
+        range_: [K] float64 twice, smallest and largest prices.
+        bandwidth: money, of the first curvature.
+        radius: money per typical contact, the first trust region.
+        tolerance: as above.
+        is_done: asked after every evaluation.
+    """
+    scale = oracle.scale
+    lowest, highest = (bound * scale for bound in range_)
+    at = np.clip(start, *range_)
+    best, curvature, near = oracle.curve(at, bandwidth)
+    dual, count, least_radius = best.dual(limit), 1, radius * 1e-9
+    while True:
+        slope = (limit - best.use_in_all) / scale
+        y = best.prices * scale
+        room = lowest - y, highest - y
+        whole = box_minimum(slope, curvature, *room, MOST_PIVOTS)
+        still = _fall(slope, curvature, whole)
+        small = tolerance * max(1.0, abs(dual))
+        ended = still <= small or is_done(count, best, dual) or radius < least_radius
+        if ended:
+            return Descent(best, dual, curvature, bandwidth, near, still, radius, count)
+        step = whole
+        if np.abs(whole).max(initial=0.0) > radius:
+            box = np.maximum(room[0], -radius), np.minimum(room[1], radius)
+            step = box_minimum(slope, curvature, *box, MOST_PIVOTS)
+        promised = _fall(slope, curvature, step)
+        length = float(np.abs(step).max(initial=0.0))
+        width = bandwidth if near < FEWEST_TIES else min(bandwidth, max(length, bandwidth / 8))
+        prices = np.clip((y + step) / scale, *range_)
+        trial, bend, ties = oracle.curve(prices, width)
+        count += 1
+        fall = dual - trial.dual(limit)
+        if fall > ACCEPT * promised:
+            if fall > GOOD * promised and length > 0.5 * radius:
+                radius *= WIDEN
+            best, dual, curvature, near, bandwidth = trial, dual - fall, bend, ties, width
+            if ties < FEWEST_TIES:
+                bandwidth *= 2.0
+        else:
+            radius = NARROW * min(radius, length)
+            if promised <= small:
+                return Descent(best, dual, curvature, bandwidth, near, still, radius, count)
