@@ -15,8 +15,7 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.instance import CASES, instance
-from engine.core import to_host
-from engine.problem import USE_UNIT, VALUE_UNIT, Block
+from engine.problem import USE_UNIT, VALUE_UNIT, Block, to_host
 from engine.settings.job import Solver
 from engine.solve import solve
 from kernels import backend

@@ -155,14 +155,15 @@ def by_choice(operands, count, result):
             chosen[:, s] = NO_ACTION - 1  # as no result is
         elif abs(best - second - (within := reach[0, 1] * max(1, len(bundle)))) > ROUNDED:
             near[s] = best - second < within
-    return [chosen, near, test_choose.counted(problem, result[0])]
+    parts = (np.flatnonzero(result[1] == is_near) for is_near in (0, 1))
+    return [chosen, near, np.stack([test_choose.counted(problem, result[0], r) for r in parts])]
 
 
 def by_curvature(operands, count, result):
     """Return what the best bundles add up to; squares where one constraint counts contacts."""
     *problem, _, _, _, _, bandwidth, _, _, width = operands
     reach = np.full((problem[11].shape[0], problem[11].shape[1] + 1), bandwidth / width)
-    tally = choose(*problem, reach, width)[2]
+    tally = choose(*problem, reach, width)[2].sum(axis=0)
     return [tally, result[1], result[2]] if count else []
 
 

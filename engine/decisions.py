@@ -9,7 +9,7 @@ import pandas as pd
 from engine.actions import actions
 from engine.candidates import REASONS, Candidates, Placed
 from engine.limits import MICRO, coefficients
-from engine.oracle import Oracle
+from engine.offer_oracle import OfferOracle
 from engine.problem import Problem
 from engine.settings import Job
 from engine.solve import Allocation, Status
@@ -39,7 +39,7 @@ def allocated(job: Job, placed: Placed, parts: Sequence[Candidates], found: Allo
         dearest_limit (the limit that took most of the price, or empty), partition.
     """
     frames = []
-    oracle = Oracle(placed.problem, placed.problem.blocks)
+    oracle = OfferOracle(placed.problem, placed.problem.blocks)
     for b, part in enumerate(parts):
         row, action, is_best = _contacts(found.chosen[b], found.best[b])
         subscriber = _host(part.subscriber)[to_cpu(placed.order[b])[row]]
@@ -57,7 +57,9 @@ def _contacts(chosen: Any, best: Any) -> tuple[Any, Any, Any]:
     return row, action, (best[:, row] == action).any(axis=0)
 
 
-def _told(job: Job, placed: Placed, oracle: Oracle, prices: Any, contacts: tuple[Any, ...]) -> Any:
+def _told(
+    job: Job, placed: Placed, oracle: OfferOracle, prices: Any, contacts: tuple[Any, ...]
+) -> Any:
     b, subscriber, row, action, is_best = contacts
     problem, block = placed.problem, placed.problem.blocks[b]
     p = to_cpu(block.propensity)[action, row].astype(np.float64)

@@ -17,7 +17,7 @@ import numpy as np
 
 from engine import exact
 from engine.limits import MICRO
-from engine.oracle import Oracle, scale_of
+from engine.offer_oracle import OfferOracle, scale_of
 from engine.prices import Dual, Evaluation, minimise_dual
 from engine.problem import USE_UNIT, Problem
 
@@ -133,7 +133,7 @@ class _Search:
         """Minimise D_0 over prices in a range."""
         nothing = np.zeros_like(problem.value_fixed)
         bare = problem.with_value(nothing, nothing)
-        oracle = Oracle(bare, bare.blocks)
+        oracle = OfferOracle(bare, bare.blocks)
 
         def is_done(count: int, best: Evaluation, model: float) -> bool:
             return count >= EVALUATIONS or self.is_late()

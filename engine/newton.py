@@ -166,7 +166,6 @@ def descend(
     limit: Any,
     start: Any,
     *,
-    range_: tuple[Any, Any],
     bandwidth: float,
     radius: float,
     tolerance: float,
@@ -181,15 +180,14 @@ def descend(
         oracle: the subscribers.
         limit: [K] float64, units of the constraints.
         start: [K] float64, first prices.
-        range_: [K] float64 twice, smallest and largest prices.
         bandwidth: money, of the first curvature.
         radius: money per typical contact, the first trust region.
         tolerance: as above.
         is_done: asked after every evaluation.
     """
     scale = oracle.scale
-    lowest, highest = (bound * scale for bound in range_)
-    at = np.clip(start, *range_)
+    lowest, highest = (bound * scale for bound in oracle.range)
+    at = np.clip(start, *oracle.range)
     best, curvature, near = oracle.curve(at, bandwidth)
     dual, count, least_radius = best.dual(limit), 1, radius * 1e-9
     while True:
@@ -209,7 +207,7 @@ def descend(
         promised = _fall(slope, curvature, step)
         length = float(np.abs(step).max(initial=0.0))
         width = bandwidth if near < FEWEST_TIES else min(bandwidth, max(length, bandwidth / 8))
-        prices = np.clip((y + step) / scale, *range_)
+        prices = np.clip((y + step) / scale, *oracle.range)
         trial, bend, ties = oracle.curve(prices, width)
         count += 1
         fall = dual - trial.dual(limit)

@@ -24,7 +24,9 @@ import numpy as np
 
 from engine.errors import DataError
 from engine.limits import MICRO
+from kernels.backend import library, to_cpu
 from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, MOST_CODES, PROPENSITY_GRID, WEIGHT_GRID
+from kernels.gather import gather
 
 VALUE_UNIT = MICRO * PROPENSITY_GRID * WEIGHT_GRID
 USE_UNIT = MICRO * PROPENSITY_GRID
@@ -65,13 +67,17 @@ class Block:
         """Return the block of some of its rows (positions)."""
         return Block(
             self.key[rows],
-            _contiguous(self.propensity[:, rows]),
+            gather(self.propensity, rows),
             self.weight[rows],
             self.group[rows],
             self.most[rows],
-            _contiguous(self.channel_most[:, rows]),
-            _contiguous(self.category_most[:, rows]),
+            gather(self.channel_most, rows),
+            gather(self.category_most, rows),
         )
+
+    def up_to(self, key: int) -> Any:
+        """Return the rows (positions) whose key is at most ``key``."""
+        return library(self.key).flatnonzero(self.key <= key)
 
     def arrays(self) -> tuple[Any, ...]:
         """Return the subscriber side of the kernels' arguments."""
@@ -83,10 +89,6 @@ class Block:
             self.channel_most,
             self.category_most,
         )
-
-
-def _contiguous(array: Any) -> Any:
-    return array if array.flags.c_contiguous else array.copy(order="C")
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,22 @@ class Problem:
                 "limit": self.limit[k],
             }
         )
+
+
+def to_host(block: Block) -> Block:
+    """Return the block in host memory."""
+    return Block(**{name: to_cpu(array) for name, array in block.__dict__.items()})
+
+
+def joined(blocks: list[Block]) -> Block:
+    """Return one block of the subscribers of all."""
+    parts = [b.__dict__ for b in blocks]
+    return Block(
+        **{
+            name: np.ascontiguousarray(np.concatenate([p[name] for p in parts], axis=-1))
+            for name in parts[0]
+        }
+    )
 
 
 def value_units(problem: Problem, tally: Any) -> int:

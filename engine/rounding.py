@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 
 from engine import integers
-from engine.core import Core, core_of, exact_numbers, parts, tally_of
-from engine.limits import MICRO
+from engine.core import MOST_CORE, Core
 from engine.mend import mend
-from engine.problem import USE_UNIT, VALUE_UNIT, Problem, limit_units, use_units, value_units
 from engine.zoom import Zoomed
 from kernels.backend import to_cpu
 
@@ -35,13 +33,10 @@ class Rounded:
     is_feasible: bool  # false: no whole answer was found in the core
 
 
-def round_bundles(
-    problem: Problem, zoomed: Zoomed, *, tolerance: float, deadline: float
-) -> Rounded:
+def round_bundles(zoomed: Zoomed, *, tolerance: float, deadline: float) -> Rounded:
     """Return bundles that keep every limit to the last unit.
 
     Args:
-        problem: the allocation problem.
         zoomed: prices, bundles and near subscribers.
         tolerance: share of the bound that may be missing.
         deadline: ``perf_counter`` instant.
@@ -50,13 +45,14 @@ def round_bundles(
         Bundles of every subscriber; those of the prices, not feasible, if none was found.
     """
     size = max(1.0, abs(zoomed.bound))
-    enough = int((zoomed.bound - tolerance * size) * VALUE_UNIT)
-    slack = int(tolerance / 4 * size * VALUE_UNIT)
+    unit = zoomed.oracle.value_unit
+    enough = int((zoomed.bound - tolerance * size) * unit)
+    slack = int(tolerance / 4 * size * unit)
     best: _Answer | None = None
     for _ in range(ATTEMPTS):
         answer = _Answer.first(zoomed)
-        for part in range(parts(zoomed)):
-            core = core_of(zoomed, part=part)
+        for part in range(max(1, -(-zoomed.survey.near_count // MOST_CORE))):  # masses may tie
+            core = zoomed.oracle.core(zoomed.survey, part)
             answer = _mended(answer, core)
             if answer.is_feasible:
                 break
@@ -75,30 +71,25 @@ class _Answer:
     """A survey's bundles, changed for some subscribers."""
 
     zoomed: Zoomed
-    tally: Any  # [G, A, 4] of all bundles
+    total: Any  # of all bundles
     changes: tuple[tuple[Core, Any], ...]  # cores and [N] the bundle taken
 
     @staticmethod
     def first(zoomed: Zoomed) -> "_Answer":
-        return _Answer(zoomed, zoomed.survey.tally, ())
+        return _Answer(zoomed, zoomed.survey.total, ())
+
+    @cached_property
+    def exact(self) -> tuple[int, list[int]]:
+        """Return the value and what is left of each limit [K], in whole units."""
+        return self.zoomed.oracle.exact(self.total)
 
     @property
-    def problem(self) -> Problem:
-        return self.zoomed.oracle.problem
-
-    @cached_property
     def value(self) -> int:
-        return value_units(self.problem, self.tally)
-
-    @cached_property
-    def left(self) -> list[int]:
-        """Return [K] what is left of each limit, in units of 1 / USE_UNIT."""
-        used = use_units(self.problem, self.tally)
-        return [b - u for b, u in zip(limit_units(self.problem), used, strict=True)]
+        return self.exact[0]
 
     @property
     def is_feasible(self) -> bool:
-        return min(self.left, default=0) >= 0
+        return min(self.exact[1], default=0) >= 0
 
     def value_at_least(self, enough: int) -> bool:
         return self.is_feasible and self.value >= enough
@@ -119,10 +110,11 @@ class _Answer:
 
     def changed(self, core: Core, taken: Any) -> "_Answer":
         """Return the answer with other bundles for a core's subscribers."""
+        rows = np.flatnonzero(taken != self.taken(core))
         before, after = (
-            tally_of(self.problem, core.block, core.bundles[t]) for t in (self.taken(core), taken)
+            self.zoomed.oracle.total_of(core, rows, t[rows]) for t in (self.taken(core), taken)
         )
-        return _Answer(self.zoomed, self.tally - before + after, (*self.changes, (core, taken)))
+        return _Answer(self.zoomed, self.total - before + after, (*self.changes, (core, taken)))
 
     def bundles(self) -> list[Any]:
         """Return the bundles by block, on the host."""
@@ -138,11 +130,11 @@ def _mended(answer: _Answer, core: Core) -> _Answer:
     """Return the answer with the core's subscribers moved until limits hold, as far as they can."""
     if not len(core):
         return answer
-    limit = np.abs(answer.problem.limit / MICRO)
-    slack = np.array([units / USE_UNIT for units in answer.left])
+    oracle = answer.zoomed.oracle
+    slack = np.array([units / oracle.use_unit for units in answer.exact[1]])
     found = answer
     for margin in MARGINS:
-        taken = mend(core, answer.zoomed.prices, slack, margin * limit)
+        taken = mend(core, answer.zoomed.prices, slack, margin * np.abs(oracle.limit))
         found = answer.changed(core, taken)
         if found.is_feasible:
             break
@@ -152,12 +144,11 @@ def _mended(answer: _Answer, core: Core) -> _Answer:
 def _solved(answer: _Answer, core: Core, slack: int, deadline: float) -> _Answer:
     """Return the answer with a core of few subscribers chosen exactly, if that succeeds."""
     open_ = np.sort(core.by_regret()[:EXACT_CORE])
-    now, problem = answer.taken(core), answer.problem
-    rest = answer.tally - tally_of(problem, core.block.take(open_), core.bundles[now[open_]])
-    left = [b - u for b, u in zip(limit_units(problem), use_units(problem, rest), strict=True)]
+    now, oracle = answer.taken(core), answer.zoomed.oracle
+    _, left = oracle.exact(answer.total - oracle.total_of(core, open_, now[open_]))
     listed = [j for s in open_ for j in range(core.first[s], core.first[s + 1])]
     owner = core.owner[listed]
-    values, uses = exact_numbers(problem, core, listed)
+    values, uses = oracle.exact_bundles(core, listed)
     choices: dict[int, list[int]] = {}
     for i, s in enumerate(owner.tolist()):
         choices.setdefault(s, []).append(i)

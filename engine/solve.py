@@ -13,6 +13,7 @@ from engine import exact, infeasible
 from engine.errors import AllocationError
 from engine.infeasible import Conflict
 from engine.limits import resolution
+from engine.offer_oracle import OfferOracle
 from engine.problem import VALUE_UNIT, Problem
 from engine.rounding import round_bundles
 from engine.settings.job import Solver
@@ -86,7 +87,7 @@ def solve(
         tell(step)
 
     zoomed = zoom(
-        problem, sample=settings.sample,
+        OfferOracle(problem, problem.blocks), sample=settings.sample,
         tolerance=min(max(settings.gap_tolerance / 4, LEAST_TOLERANCE), DUAL_TOLERANCE),
         tell=log, deadline=deadline,
     )  # fmt: skip
@@ -96,9 +97,7 @@ def solve(
     chosen: list[Any] | None = None
     value = 0.0
     if not proved_empty:
-        rounded = round_bundles(
-            problem, zoomed, tolerance=settings.gap_tolerance, deadline=deadline
-        )
+        rounded = round_bundles(zoomed, tolerance=settings.gap_tolerance, deadline=deadline)
         if rounded.is_feasible:
             chosen, value = rounded.chosen, rounded.value / VALUE_UNIT
     is_open = chosen is None or bound - value > settings.gap_tolerance * max(1.0, abs(bound))
@@ -125,7 +124,7 @@ def solve(
     if chosen is None:
         chosen = [np.full_like(b, NO_ACTION) for b in best]
     gap = (bound - value) / max(1.0, abs(bound))
-    seconds, active = perf_counter() - began, sum(len(rows) for rows in zoomed.survey.near)
+    seconds, active = perf_counter() - began, zoomed.survey.near_count
     log(Step("rounded", zoomed.passes, bound, gap, active, seconds))
     status, remedy = _status(gap, settings, conflict, is_late=is_late)
     return Allocation(

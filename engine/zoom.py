@@ -18,15 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from engine.limits import MICRO
 from engine.newton import Descent, descend
-from engine.oracle import Oracle, Survey, price_range, scale_of, typical_value
+from engine.oracle import Oracle, Survey
 from engine.prices import Evaluation, minimise_dual
-from engine.problem import Problem
-from engine.sample import BANDWIDTH, MOST_EVALUATIONS, RADIUS, Guess, sampled
+from engine.sample import MOST_EVALUATIONS, Guess, sampled, unsampled
 
 CORE = 6_000  # near subscribers at the final prices, about
 SMALL = 4_000  # so few subscribers make the dual too angular for Newton's method
+WARM = 0.02  # reach and bandwidth from an earlier answer, in typical values
 MOST_CUTS = 400  # evaluations by cutting planes
 MOST_ROUNDS = 8
 
@@ -55,19 +54,16 @@ class Zoomed:
     bound: float  # D(prices), money: no allocation is worth more
     still: float  # by how much D may still fall, by the last model; money
     passes: float
-    reach: Any  # [G, 1 + A] of the survey
 
     @property
     def covers_all(self) -> bool:
         """Return whether everybody is near."""
-        return sum(len(rows) for rows in self.survey.near) == self.oracle.subscribers
+        return self.survey.near_count == self.oracle.subscribers
 
     def widened(self, factor: float) -> "Zoomed":
         """Return the same prices surveyed with a longer reach."""
-        least = typical_value(self.oracle.problem) * 1e-6
-        reach = np.maximum(self.reach, least) * factor
-        survey = self.oracle.survey(self.prices, reach)
-        return replace(self, survey=survey, reach=reach, passes=self.passes + 1)
+        reach = (self.survey.reach + 1e-6 * self.oracle.typical) * factor
+        return replace(self, survey=self.oracle.survey(self.prices, reach), passes=self.passes + 1)
 
     @property
     def prices(self) -> Any:
@@ -75,17 +71,8 @@ class Zoomed:
         return self.survey.evaluation.prices
 
 
-def _moved(oracle: Oracle, one: Any, other: Any) -> Any:
-    """Return [G, 1 + A] how far surpluses move between two prices against all others', money."""
-    typical = oracle.problem.typical_propensity
-    (fixed, accept), (fixed_, accept_) = (oracle.price_tables(p) for p in (one, other))
-    move = np.abs(fixed - fixed_) + np.abs(accept - accept_) * typical
-    move = np.concatenate([np.zeros((len(move), 1)), move], axis=1)
-    return move + move.max(initial=0.0)
-
-
 def zoom(
-    problem: Problem,
+    full: Oracle,
     *,
     sample: int,
     tolerance: float,
@@ -96,7 +83,7 @@ def zoom(
     """Minimise the dual of the whole problem.
 
     Args:
-        problem: the allocation problem.
+        full: the oracle over all subscribers.
         sample: subscribers of the first search.
         tolerance: the search ends when the bound may fall by less, as a share of it.
         tell: receives each step.
@@ -107,24 +94,19 @@ def zoom(
         Prices, bound, bundles and who is near to changing.
     """
     began = perf_counter()
-    full = Oracle(problem, problem.blocks)
-    limit, typical = problem.limit / MICRO, typical_value(problem)
-    everybody = np.full((problem.groups, 1 + len(problem.offer)), np.inf)
+    limit, typical = full.limit, full.typical
     if start is not None:
-        reach = np.full_like(everybody, 0.02 * typical)
-        guess = Guess(np.asarray(start, float), reach, 0.02 * typical, 0.1 * typical, 0.0)
+        reach = full.nowhere + WARM * typical
+        guess = Guess(np.asarray(start, float), reach, WARM * typical, 0.1 * typical, 0.0)
     elif full.subscribers <= sample:
-        zero = np.zeros(len(problem.rows))
-        guess = Guess(
-            zero, everybody, BANDWIDTH * typical, RADIUS * typical, 0.0
-        )  # fmt: skip
+        guess = unsampled(full)
     else:
         guess = sampled(full, sample, deadline=deadline)
     prices, reach, reads = guess.prices, guess.reach, guess.passes
     bandwidth, radius, is_stuck = guess.bandwidth, guess.radius, full.subscribers <= SMALL
     for attempt in range(MOST_ROUNDS):
         if full.subscribers <= CORE:
-            reach = everybody
+            reach = full.everybody
         survey = full.survey(prices, reach)
         dual = survey.evaluation.dual(limit)
         inner = full.narrowed(survey)
@@ -152,12 +134,13 @@ def zoom(
             seconds = perf_counter() - began
             gap = still / max(1.0, abs(dual))
             tell(Step("bound", reads, dual, gap, inner.subscribers, seconds))
-            return Zoomed(full, survey, dual, still, reads, reach)
-        core = min(found.bandwidth * CORE / max(found.near, 1), 0.02 * typical)
+            return Zoomed(full, survey, dual, still, reads)
+        core = min(found.bandwidth * CORE / max(found.near, 1), WARM * typical)
         is_stuck = found.still > tolerance * max(1.0, abs(dual))
         if attempt > 0 or is_stuck:
-            core = core + _moved(full, prices, found.prices)
-        reach = np.zeros_like(everybody) + core
+            reach = full.moved(prices, found.prices) + core
+        else:
+            reach = full.nowhere + core
         prices, bandwidth = found.prices, found.bandwidth
         radius = max(found.radius, bandwidth)
     raise AssertionError("the last attempt always returns")
@@ -169,8 +152,8 @@ def _descend(
     """Minimise by Newton's method."""
     bandwidth, radius = sizes
     return descend(
-        oracle, oracle.problem.limit / MICRO, start, range_=price_range(oracle.problem),
-        bandwidth=bandwidth, radius=radius, tolerance=tolerance, is_done=is_done,
+        oracle, oracle.limit, start, bandwidth=bandwidth, radius=radius, tolerance=tolerance,
+        is_done=is_done,
     )  # fmt: skip
 
 
@@ -178,11 +161,9 @@ def _cut(
     oracle: Oracle, start: Any, sizes: tuple[float, float], tolerance: float, is_done: Any
 ) -> Descent:
     """Minimise by cutting planes: exact, also where few subscribers make the dual angular."""
-    problem = oracle.problem
-    typical = typical_value(problem)
     found = minimise_dual(
-        oracle.evaluate, problem.limit / MICRO, start, scale=scale_of(problem), unit=typical,
-        range_=price_range(problem), radius=max(2 * sizes[0], 0.02 * typical),
+        oracle.evaluate, oracle.limit, start, scale=oracle.scale, unit=oracle.typical,
+        range_=oracle.range, radius=max(2 * sizes[0], WARM * oracle.typical),
         tolerance=tolerance, is_done=is_done,
     )  # fmt: skip
     zero = np.zeros((len(found.prices), len(found.prices)))

@@ -10,8 +10,8 @@ import pandas as pd
 from engine import decisions, tables
 from engine.baselines import Baseline, Instance, arrival_order, greedy
 from engine.candidates import Candidates, Placed, assemble, candidates
-from engine.core import joined, to_host
 from engine.limits import MICRO, limits
+from engine.problem import joined, to_host
 from engine.settings import Job
 from engine.solve import Allocation, Status, solve
 from engine.zoom import Step

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine import tables
 from engine.certificate import Check, certify, check_partition
-from engine.core import tally_of_bundles
+from engine.offer_core import tally_of_bundles
 from engine.problem import USE_UNIT, Problem, use_units
 from engine.settings import Job
 from engine.solve import Allocation, Status

@@ -205,10 +205,11 @@ extern "C" __global__ void choose(
     const double* reach,                 // [G, 1 + A] money, of no action and of each
     long long subscribers,               // S
     int actions,                         // A
+    long long groups,                    // G
     int width,                           // Q
     short* chosen,                       // [Q, S] out: actions of the bundle, then -1
     unsigned char* near,                 // [S] out: 1 where the margin is less than the reach
-    long long* tally)                    // [G, A, 4] in/out: contacts, p, w, w p in grid units
+    long long* tally)                    // [2, G, A, 4] in/out: contacts, p, w, w p; not near, near
 {
     ROWS(s, subscribers) {
         const Row row = {propensity, channel_most, category_most, offer, channel, category,
@@ -225,9 +226,12 @@ extern "C" __global__ void choose(
             chosen[i * subscribers + s] = (short)best[i];
             if (best[i] < 0) continue;
             within += reaches[best[i] + 1];
-            count(tally + 4 * (table + best[i]), propensity[best[i] * subscribers + s], w);
         }
         near[s] = margin < within;
+        long long* cells = tally + (margin < within ? 4 * groups * actions : 0);
+        for (int i = 0; i < width; ++i)
+            if (best[i] >= 0)
+                count(cells + 4 * (table + best[i]), propensity[best[i] * subscribers + s], w);
     }
 }
 

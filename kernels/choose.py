@@ -89,8 +89,9 @@ def choose_cpu(
     Returns:
         chosen: [Q, S] int16, the actions of the bundle, then ``NO_ACTION``.
         near: [S] uint8, 1 where the margin is less than the bundle's reach.
-        tally: [G, A, 4] int64, of the chosen pairs by group and action: contacts, sum of p
-            (units 2**-24), sum of w (2**-10), sum of w p (2**-34).
+        tally: [2, G, A, 4] int64, of the chosen pairs of subscribers that are not near and of those
+            that are, by group and action: contacts, sum of p (units 2**-24), sum of w (2**-10),
+            sum of w p (2**-34).
 
     Source:
         Fisher, "The Lagrangian Relaxation Method for Solving Integer Programming Problems",
@@ -106,7 +107,7 @@ def choose_cpu(
     (reaches,) = backend.read_only(reach)
 
     def work(begin: int, end: int) -> Any:
-        tally = np.zeros((*price_fixed.shape, 4), np.int64)
+        tally = np.zeros((2, *price_fixed.shape, 4), np.int64)
         out = (begin, end, chosen, near, tally)
         if width == 1:
             choose_single_rows(*rows, tables, reaches, *out)
@@ -114,7 +115,7 @@ def choose_cpu(
             choose_bundle_rows(*rows, caps, kinds, tables, reaches, *out)
         return tally
 
-    tally = np.zeros((*price_fixed.shape, 4), np.int64)
+    tally = np.zeros((2, *price_fixed.shape, 4), np.int64)
     for part in each_chunk(subscribers, work, _chunk(subscribers, width=width)):
         tally += part
     return chosen, near, tally
@@ -128,12 +129,12 @@ def choose_gpu(
     actions, subscribers = propensity.shape
     chosen = backend.cupy.empty((width, subscribers), np.int16)
     near = backend.cupy.empty(subscribers, np.uint8)
-    tally = backend.cupy.zeros((*price_fixed.shape, 4), np.int64)
+    tally = backend.cupy.zeros((2, *price_fixed.shape, 4), np.int64)
     backend.launch(
         backend.cuda_function("choose", "choose"), subscribers, propensity, weight, group, most,
         channel_most, category_most, offer, channel, category, value_fixed, value_accept,
         price_fixed, price_accept, reach, np.int64(subscribers), np.int32(actions),
-        np.int32(width), chosen, near, tally,
+        np.int64(price_fixed.shape[0]), np.int32(width), chosen, near, tally,
     )  # fmt: skip
     return chosen, near, tally
 
@@ -175,7 +176,7 @@ def curve_cpu(
         width: Q, as in :func:`choose_cpu`.
 
     Returns:
-        tally: as in :func:`choose_cpu`.
+        tally: [G, A, 4] int64, of all chosen pairs, as in :func:`choose_cpu`.
         curvature: [K, K] int64, lower triangle, sum of d d' in units of ``1 / unit``.
         near: [1] int64, subscribers whose margin is below the bandwidth.
     """

@@ -150,9 +150,10 @@ def choose_single_rows(
         for t in range(high - low):
             s, a = low + t, action[t]
             chosen[0, s] = a
-            near[s] = best[t] - second[t] < reach[group[s], a + 1]
+            close = best[t] - second[t] < reach[group[s], a + 1]
+            near[s] = close
             if a >= 0:
-                _count(tally[group[s], a], propensity[a, s], wide[t])
+                _count(tally[np.int64(close), group[s], a], propensity[a, s], wide[t])
 
 
 @njit(cache=True, nogil=True)
@@ -176,8 +177,13 @@ def choose_bundle_rows(
                 chosen[i, s] = a
                 if a >= 0:
                     within += reach[group[s], a + 1]
-                    _count(tally[group[s], a], propensity[a, s], np.float64(weight[s]))
-            near[s] = margin < within
+            close = margin < within
+            near[s] = close
+            for i in range(best.size):
+                a = best[i]
+                if a >= 0:
+                    cell = tally[np.int64(close), group[s], a]
+                    _count(cell, propensity[a, s], np.float64(weight[s]))
 
 
 @njit(cache=True, nogil=True)

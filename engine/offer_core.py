@@ -1,0 +1,199 @@
+"""The core of a base: near subscribers, with every bundle a step away from their best."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import njit
+
+from engine.core import MOST_CORE, Core
+from engine.oracle import Survey
+from engine.problem import Block, Problem, joined, to_host
+from kernels.backend import to_cpu
+from kernels.bundle_rows import fits
+from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
+
+if TYPE_CHECKING:
+    from engine.offer_oracle import OfferOracle
+
+MOST_BUNDLES = 60_000
+FEWEST_BUNDLES = 4  # of a subscriber on average, about: sets the largest regret
+
+
+@njit(cache=True)
+def _surpluses(
+    propensity: Any, weight: Any, group: Any, value: Any, price_fixed: Any, price_accept: Any,
+    out: Any,
+) -> None:  # fmt: skip
+    for a in range(out.shape[0]):
+        for s in range(out.shape[1]):
+            w, g = np.float64(weight[s]), group[s]
+            out[a, s] = (w * value[0, a] - price_fixed[g, a]) + (
+                w * value[1, a] - price_accept[g, a]
+            ) * np.float64(propensity[a, s])
+
+
+@njit(cache=True)
+def _neighbours(
+    surplus: Any, most: Any, caps: Any, kinds: Any, best: Any, room: float, owner: Any,
+    bundles: Any, regret: Any,
+) -> int:  # fmt: skip
+    """List each subscriber's best bundle, then those that differ by one action and cost < room.
+
+    An action is dropped, added or put in the place of another. Returns how many there are; no more
+    are written than there is space for.
+    """
+    width = best.shape[0]
+    held, trial = np.empty(width, np.int64), np.empty(width, np.int64)
+    count = 0
+    for s in range(surplus.shape[1]):
+        size = 0
+        for i in range(width):
+            held[i] = best[i, s]
+            size += best[i, s] >= 0
+        for drop in range(-1, size):  # -1: nothing is dropped
+            kept = 0
+            for i in range(size):
+                if i != drop:
+                    trial[kept] = held[i]
+                    kept += 1
+            lost = surplus[held[drop], s] if drop >= 0 else 0.0
+            for a in range(-1, surplus.shape[0]):  # -1: nothing is added
+                if a >= 0:
+                    if not surplus[a, s] > lost - room or kept >= most[s]:
+                        continue
+                    if not fits(trial, kept, a, s, caps, kinds):
+                        continue
+                    is_held = False
+                    for i in range(size):
+                        is_held |= held[i] == a
+                    if is_held:
+                        continue
+                elif lost >= room:
+                    continue
+                if count < owner.size:
+                    owner[count] = s
+                    regret[count] = lost - (surplus[a, s] if a >= 0 else 0.0)
+                    for i in range(width):
+                        bundles[count, i] = trial[i] if i < kept else NO_ACTION
+                    if a >= 0:
+                        bundles[count, kept] = a
+                count += 1
+    return count
+
+
+@njit(cache=True)
+def _worth(
+    propensity: Any, weight: Any, group: Any, value: Any, entries: Any, owner: Any, bundles: Any,
+    worth: Any, use: Any,
+) -> None:  # fmt: skip
+    first, constraint, fixed, accept = entries
+    for j in range(owner.size):
+        s = owner[j]
+        w, g = np.float64(weight[s]), group[s]
+        for i in range(bundles.shape[1]):
+            a = bundles[j, i]
+            if a < 0:
+                continue
+            p = np.float64(propensity[a, s])
+            worth[j] += w * (value[0, a] + value[1, a] * p)
+            cell = g * propensity.shape[0] + a
+            for e in range(first[cell], first[cell + 1]):
+                use[j, constraint[e]] += fixed[e] + accept[e] * p
+
+
+def core_of(oracle: "OfferOracle", survey: Survey, part: int) -> Core:
+    """Collect near subscribers of a survey, as in :meth:`engine.oracle.Oracle.core`."""
+    problem = oracle.problem
+    taken = [to_cpu(rows) for rows in survey.near]
+    blocks = [to_host(b.take(r)) for b, r in zip(oracle.blocks, survey.near, strict=True)]
+    whole = joined(blocks) if blocks else Block.empty(problem)
+    place = np.concatenate(
+        [np.stack([np.full(len(r), b), r], axis=1) for b, r in enumerate(taken)]
+        or [np.empty((0, 2), np.int64)]
+    )
+    order = np.argsort(whole.key, kind="stable")[part * MOST_CORE : (part + 1) * MOST_CORE]
+    block, place = whole.take(order), place[order]
+    best = np.empty((oracle.width, len(block)), np.int16)
+    for b, chosen in enumerate(survey.chosen):
+        mine = place[:, 0] == b
+        best[:, mine] = to_cpu(chosen[:, place[mine, 1]])
+    surplus = np.empty((len(problem.offer), len(block)))
+    prices = survey.evaluation.prices
+    _surpluses(
+        block.propensity, block.weight, block.group, oracle.value, *oracle.price_tables(prices),
+        surplus,
+    )  # fmt: skip
+    owner, bundles, regret = _listed(problem, block, surplus, best)
+    entries = oracle.entries
+    worth, use = np.zeros(len(owner)), np.zeros((len(owner), len(problem.rows)))
+    _worth(
+        block.propensity, block.weight, block.group, oracle.value,
+        (entries.first, entries.constraint, entries.fixed, entries.accept), owner, bundles,
+        worth, use,
+    )  # fmt: skip
+    first = np.searchsorted(owner, np.arange(len(block) + 1))
+    return Core(block, place, first, bundles, regret, worth, use)
+
+
+def _listed(problem: Problem, block: Block, surplus: Any, best: Any) -> tuple[Any, Any, Any]:
+    """Return owner, bundle and regret of the bundles: those of least regret, not too many."""
+    caps = (block.channel_most, block.category_most)
+    kinds = (problem.offer, problem.channel, problem.category)
+    enough = min(MOST_BUNDLES, FEWEST_BUNDLES * len(block) + 1_000)
+    space, room = MOST_BUNDLES, np.inf
+    while True:
+        owner, regret = np.empty(space, np.int64), np.empty(space)
+        bundles = np.full((space, best.shape[0]), NO_ACTION, np.int16)
+        count = _neighbours(surplus, block.most, caps, kinds, best, room, owner, bundles, regret)
+        if count > space:
+            space = count
+        elif count > enough and room == np.inf:
+            room = float(np.partition(regret[:count], enough)[enough])
+        else:
+            return owner[:count], bundles[:count], regret[:count]
+
+
+def exact_numbers(
+    problem: Problem, core: Core, listed: list[int]
+) -> tuple[list[int], list[list[int]]]:
+    """Return value [N] and use [K][N] of some bundles, exact, in value and use units."""
+    values, uses = [], [[0] * len(listed) for _ in problem.rows]
+    fixed, accept = problem.value_fixed.tolist(), problem.value_accept.tolist()
+    use_fixed, use_accept = problem.use_fixed.tolist(), problem.use_accept.tolist()
+    in_scope, block = problem.in_scope.tolist(), core.block
+    for i, j in enumerate(listed):
+        s = int(core.owner[j])
+        weight, g = int(block.weight[s] * WEIGHT_GRID), int(block.group[s])
+        value = 0
+        for a in core.bundles[j].tolist():
+            if a < 0:
+                continue
+            p = int(float(block.propensity[a, s]) * PROPENSITY_GRID)
+            value += weight * (fixed[a] * PROPENSITY_GRID + accept[a] * p)
+            for k in range(len(uses)):
+                if in_scope[k][g]:
+                    uses[k][i] += use_fixed[k][a] * PROPENSITY_GRID + use_accept[k][a] * p
+        values.append(value)
+    return values, uses
+
+
+def tally_of(problem: Problem, block: Block, bundles: Any) -> Any:
+    """Return [G, A, 4] the tally of bundles [N, Q] of a host block."""
+    tally = np.zeros((problem.groups, len(problem.offer), 4), np.int64)
+    for i in range(bundles.shape[1]):
+        rows = np.flatnonzero(bundles[:, i] >= 0)
+        a, g = bundles[rows, i].astype(np.int64), block.group[rows]
+        p = (block.propensity[a, rows].astype(np.float64) * PROPENSITY_GRID).astype(np.int64)
+        w = (block.weight[rows].astype(np.float64) * WEIGHT_GRID).astype(np.int64)
+        for column, amount in enumerate((np.ones_like(p), p, w, w * p)):
+            np.add.at(tally[..., column], (g, a), amount)
+    return tally
+
+
+def tally_of_bundles(problem: Problem, chosen: list[Any]) -> Any:
+    """Return the tally of whole bundles [Q, S] of every block."""
+    parts = [
+        tally_of(problem, to_host(block), bundles.T)
+        for block, bundles in zip(problem.blocks, chosen, strict=True)
+    ]
+    return sum(parts, np.zeros((problem.groups, len(problem.offer), 4), np.int64))

@@ -1,0 +1,280 @@
+"""The oracle of a base: propensities of every subscriber and action, scoped linear uses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from engine.core import Core
+from engine.limits import MICRO
+from engine.offer_core import core_of, exact_numbers, tally_of
+from engine.oracle import Oracle, Survey
+from engine.prices import Evaluation
+from engine.problem import (
+    KEY_RANGE,
+    USE_UNIT,
+    VALUE_UNIT,
+    Block,
+    Problem,
+    limit_units,
+    use_units,
+    value_units,
+)
+from engine.scatter import add_scatter, deviations, invert, product
+from kernels.backend import library, to_cpu
+from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID, choose, curve
+
+FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """What each action uses of each constraint, the zeros left out; a cell is a group's action."""
+
+    first: Any  # [G A + 1] int64
+    constraint: Any  # [N] int64, increasing within a cell
+    fixed: Any  # [N] float64, units of the constraint per contact
+    accept: Any  # [N] float64, per acceptance
+
+    @staticmethod
+    def of(problem: Problem) -> "Entries":
+        """Collect the entries of a problem."""
+        used = (problem.use_fixed != 0) | (problem.use_accept != 0)
+        mask = problem.in_scope.T[:, None, :] & used.T[None, :, :]
+        group, action, constraint = np.nonzero(mask)
+        cell = group * len(problem.offer) + action
+        return Entries(
+            np.searchsorted(cell, np.arange(problem.groups * len(problem.offer) + 1)),
+            np.ascontiguousarray(constraint),
+            problem.use_fixed[constraint, action] / MICRO,
+            problem.use_accept[constraint, action] / MICRO,
+        )
+
+
+@njit(cache=True)
+def _paid(first: Any, constraint: Any, use: Any, prices: Any, out: Any) -> None:
+    for cell in range(out.size):
+        total = 0.0
+        for e in range(first[cell], first[cell + 1]):
+            total += prices[constraint[e]] * use[e]
+        out[cell] = total
+
+
+@njit(cache=True)
+def _added(
+    tally: Any, value: Any, first: Any, constraint: Any, fixed: Any, accept: Any, classes: Any,
+    p_grid: float, w_grid: float, worth: Any, use: Any,
+) -> None:  # fmt: skip
+    """Add up value and use by class, in the order of groups, actions and constraints."""
+    for g in range(tally.shape[0]):
+        for a in range(tally.shape[1]):
+            contacts, p = np.float64(tally[g, a, 0]), np.float64(tally[g, a, 1]) / p_grid
+            weight = np.float64(tally[g, a, 2]) / w_grid
+            weighted = np.float64(tally[g, a, 3]) / (p_grid * w_grid)
+            worth[classes[g]] += weight * value[0, a] + weighted * value[1, a]
+            cell = g * tally.shape[1] + a
+            for e in range(first[cell], first[cell + 1]):
+                use[constraint[e], classes[g]] += fixed[e] * contacts + accept[e] * p
+
+
+class OfferOracle(Oracle):
+    """Evaluate the dual on some blocks, on top of settled bundles' constant sums."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        blocks: Sequence[Block],
+        constant: Any = 0,
+        entries: Entries | None = None,
+    ) -> None:
+        """Hold the tables in money and units.
+
+        Args:
+            problem: the problem; its coefficients count, not its blocks.
+            blocks: the subscribers to evaluate.
+            constant: [G, A, 4] int64, the tally of settled bundles, or 0.
+            entries: those of the problem, if known.
+        """
+        self.problem, self.blocks, self.constant = problem, blocks, constant
+        self.width = problem.width
+        self.value = np.stack([problem.value_fixed, problem.value_accept]) / MICRO
+        self.entries = entries or Entries.of(problem)
+        self.subscribers = sum(len(b) for b in blocks)
+        self.limit = problem.limit / MICRO
+        self.scale, self.typical = scale_of(problem), typical_value(problem)
+
+    def over(self, blocks: Sequence[Block], constant: Any = 0) -> "OfferOracle":
+        """Return the oracle of other subscribers of the same problem."""
+        return OfferOracle(self.problem, blocks, constant, self.entries)
+
+    def price_tables(self, prices: Any) -> tuple[Any, Any]:
+        """Return [G, A] money per contact and per acceptance, summed in constraint order."""
+        fixed, accept = np.empty((2, self.problem.groups, len(self.problem.offer)))
+        entries = self.entries
+        for use, out in ((entries.fixed, fixed), (entries.accept, accept)):
+            _paid(entries.first, entries.constraint, use, prices, out.reshape(-1))
+        return fixed, accept
+
+    def _tables(self, block: Block, prices: Any) -> tuple[Any, ...]:
+        problem, side = self.problem, library(block.propensity)
+        tables = (
+            problem.offer, problem.channel, problem.category, *self.value,
+            *self.price_tables(prices),
+        )  # fmt: skip
+        return tuple(side.asarray(t) for t in tables)
+
+    def _no_tally(self) -> Any:
+        return np.zeros((self.problem.groups, len(self.problem.offer), 4), np.int64)
+
+    def sampled(self, share: float) -> "OfferOracle":
+        """Return the oracle of the subscribers whose key is in the lowest share of its range."""
+        last = int(share * KEY_RANGE) - 1  # CuPy takes no 2**63
+        return self.over([b.take(b.up_to(last)) for b in self.blocks])
+
+    def survey(self, prices: Any, reach: Any = None) -> Survey:
+        """Return the best bundles at the prices, and who is near to changing.
+
+        Args:
+            prices: [K] float64.
+            reach: [G, 1 + A] float64, money, as in :func:`kernels.choose.choose_cpu`; None: nobody
+                is near.
+        """
+        if reach is None:
+            reach = self.nowhere
+        tallies = np.stack([self._no_tally(), self._no_tally()])
+        bundles, rows = [], []
+        for block in self.blocks:
+            side = library(block.propensity)
+            chosen, near, tally = choose(
+                *block.arrays(), *self._tables(block, prices), side.asarray(reach), self.width
+            )
+            tallies += to_cpu(tally)
+            bundles.append(chosen)
+            rows.append(side.flatnonzero(near))
+        settled = tallies[0] + self.constant
+        total = settled + tallies[1]
+        return Survey(self.evaluation(prices, total), total, settled, bundles, rows, reach)
+
+    def narrowed(self, survey: Survey) -> "OfferOracle":
+        """Return the oracle of the near subscribers; the others keep their bundles."""
+        blocks = [b.take(rows) for b, rows in zip(self.blocks, survey.near, strict=True)]
+        return self.over(blocks, survey.settled)
+
+    def curve(self, prices: Any, bandwidth: float) -> tuple[Evaluation, Any, int]:
+        """As in :meth:`engine.oracle.Oracle.curve`."""
+        entries, scale = self.entries, self.scale[self.entries.constraint]
+        used = (entries.fixed / scale, entries.accept / scale)
+        largest = self.width * float(sum(np.abs(u).max(initial=0.0) for u in used))
+        size = 4 * max(largest, 1.0) ** 2 * max(self.subscribers, 1)
+        unit = 2.0 ** min(FINEST_SQUARE, 61 - int(size).bit_length())
+        count = len(self.problem.rows)
+        total, squares, near = self._no_tally(), np.zeros((count, count), np.int64), 0
+        for block in self.blocks:
+            side = library(block.propensity)
+            listed = (entries.first, entries.constraint, *used)
+            found = curve(
+                *block.arrays(), *self._tables(block, prices), *(side.asarray(x) for x in listed),
+                bandwidth, unit, count, self.width,
+            )  # fmt: skip
+            tally, curvature, close = (to_cpu(x) for x in found)
+            total += tally
+            squares += curvature
+            near += int(close[0])
+        lower = squares / (unit * 2.0 * bandwidth)
+        whole = lower + np.tril(lower, -1).T
+        return self.evaluation(prices, total + self.constant), whole, near
+
+    @property
+    def everybody(self) -> Any:
+        """Return the reach that takes in all."""
+        return np.full((self.problem.groups, 1 + len(self.problem.offer)), np.inf)
+
+    def scattered(self, prices: Any, curvature: Any, rest: float) -> Any:
+        """As in :meth:`engine.oracle.Oracle.scattered`."""
+        tally = self.survey(prices).total
+        groups, actions, _ = tally.shape
+        contacts = tally[..., 0].reshape(-1).astype(np.float64)
+        p = tally[..., 1].reshape(-1) / PROPENSITY_GRID
+        overall = p.sum() / max(1.0, contacts.sum())
+        mean = np.where(contacts > 0, p / np.maximum(contacts, 1.0), overall)
+        entries, count = self.entries, len(self.scale)
+        unit = self.scale[entries.constraint]
+        used = (entries.first, entries.constraint, entries.fixed / unit, entries.accept / unit)
+        covariance, inverse = np.zeros((count, count)), np.zeros((count, count))
+        add_scatter(contacts, mean, *used, covariance)
+        invert(curvature, np.flatnonzero(prices > 0), inverse)
+        spread = product(product(inverse, covariance), inverse) * rest
+        centre = self.evaluation(prices, tally).use_in_all / self.scale
+        out = np.empty((groups, actions + 1))
+        deviations(spread, mean, *used, centre / max(1.0, contacts.sum()), out)
+        # Against whom: what contacts have on average. Rare actions that may move farther are left
+        # out here; the next survey takes in those whom that concerns.
+        weight = np.concatenate([np.zeros((groups, 1)), tally[..., 0]], axis=1)
+        others = (weight * out * out).sum() / max(1.0, weight.sum())
+        return np.sqrt(out * out + others)
+
+    def moved(self, one: Any, other: Any) -> Any:
+        """As in :meth:`engine.oracle.Oracle.moved`."""
+        (fixed, accept), (fixed_, accept_) = (self.price_tables(p) for p in (one, other))
+        move = np.abs(fixed - fixed_) + np.abs(accept - accept_) * self.problem.typical_propensity
+        move = np.concatenate([np.zeros((len(move), 1)), move], axis=1)
+        return move + move.max(initial=0.0)
+
+    def core(self, survey: Survey, part: int) -> Core:
+        """As in :meth:`engine.oracle.Oracle.core`."""
+        return core_of(self, survey, part)
+
+    def total_of(self, core: Core, rows: Any, taken: Any) -> Any:
+        """As in :meth:`engine.oracle.Oracle.total_of`."""
+        return tally_of(self.problem, core.block.take(rows), core.bundles[taken])
+
+    def exact_bundles(self, core: Core, listed: list[int]) -> tuple[list[int], list[list[int]]]:
+        """As in :meth:`engine.oracle.Oracle.exact_bundles`."""
+        return exact_numbers(self.problem, core, listed)
+
+    def exact(self, total: Any) -> tuple[int, list[int]]:
+        """As in :meth:`engine.oracle.Oracle.exact`."""
+        used = use_units(self.problem, total)
+        left = [b - u for b, u in zip(limit_units(self.problem), used, strict=True)]
+        return value_units(self.problem, total), left
+
+    @property
+    def value_unit(self) -> int:
+        """As in :attr:`engine.oracle.Oracle.value_unit`."""
+        return VALUE_UNIT
+
+    @property
+    def use_unit(self) -> int:
+        """As in :attr:`engine.oracle.Oracle.use_unit`."""
+        return USE_UNIT
+
+    @cached_property
+    def classes(self) -> Any:
+        """Return [G] the cut class of each group."""
+        return self.problem.classes
+
+    def evaluation(self, prices: Any, tally: Any) -> Evaluation:
+        """Return value and use of every class, from the tally of its contacts."""
+        count = int(self.classes.max(initial=-1)) + 1
+        worth, use = np.zeros(count), np.zeros((len(self.problem.rows), count))
+        entries = self.entries
+        _added(
+            tally, self.value, entries.first, entries.constraint, entries.fixed, entries.accept,
+            self.classes, float(PROPENSITY_GRID), float(WEIGHT_GRID), worth, use,
+        )  # fmt: skip
+        return Evaluation(prices, worth, use)
+
+
+def scale_of(problem: Problem) -> Any:
+    """Return [K] what a typical contact uses of each constraint, > 0, in its units."""
+    use = np.abs(problem.use_fixed) + np.abs(problem.use_accept) * problem.typical_propensity
+    return np.maximum(use.max(axis=1, initial=0), 1) / MICRO
+
+
+def typical_value(problem: Problem) -> float:
+    """Return the most that a typical contact gains or loses, money: the unit of prices."""
+    value = np.abs(problem.value_fixed) + np.abs(problem.value_accept) * problem.typical_propensity
+    return float(max(value.max(initial=0), 1) / MICRO)
