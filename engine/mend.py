@@ -6,6 +6,7 @@ least regretful first, are taken while they raise the value less a penalty on wh
 passed by; penalties grow until nothing is passed. Then pairs of moves use up what is left.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ MOST_ROUNDS = 60
 MOST_SWEEPS = 50
 PENALTY, GROWTH = 2.0, 4.0  # first penalty, in prices; growth of those that do not hold
 PAIRS = 1_500  # moves that are tried in pairs
-MOST_PAIRINGS = 40
+MOST_PAIRINGS = 6
 
 
 @njit(cache=True)
@@ -49,30 +50,51 @@ def _sweep(
 
 
 @njit(cache=True)
-def _pair(owner: Any, move: Any, value: Any, use: Any, current: Any, slack: Any) -> bool:
-    """Take the first pair of moves that gains value within the limits; say whether there is one."""
+def _take_pairs(owner: Any, move: Any, value: Any, use: Any, current: Any, slack: Any) -> int:
+    """Take pairs of moves that gain value within the limits, as they come; return how many."""
+    taken = 0
     for x in range(move.size):
-        i, s = move[x], owner[x]
-        gain = value[i] - value[current[s]]
         for y in range(x + 1, move.size):
-            j, t = move[y], owner[y]
-            if s == t or not gain + value[j] - value[current[t]] > 1e-9:
+            i, s, j, t = move[x], owner[x], move[y], owner[y]
+            now, then = current[s], current[t]
+            if s == t or not value[i] - value[now] + value[j] - value[then] > 1e-9:
                 continue
             fits = True
             for k in range(slack.size):
-                more = use[i, k] - use[current[s], k] + use[j, k] - use[current[t], k]
+                more = use[i, k] - use[now, k] + use[j, k] - use[then, k]
                 if more > slack[k] and more > 0.0:
                     fits = False
                     break
             if fits:
                 for k in range(slack.size):
-                    slack[k] -= use[i, k] - use[current[s], k] + use[j, k] - use[current[t], k]
+                    slack[k] -= use[i, k] - use[now, k] + use[j, k] - use[then, k]
                 current[s], current[t] = i, j
-                return True
-    return False
+                taken += 1
+    return taken
 
 
-def mend(core: Core, prices: Any, slack: Any, margin: Any) -> Any:
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """A core's bundles with the constraints that matter to it."""
+
+    first: Any
+    value: Any
+    use: Any  # [B, K'] of the constraints with a price, and of those that the core could pass
+    order: Any  # [N] subscribers, least regret of another bundle first
+    price: Any  # [K']
+    typical: Any  # [K'] the largest use of a bundle
+    worth: float  # the largest value of a bundle
+
+    def sweep(self, penalty: Any, current: Any, room: Any) -> None:
+        for _ in range(MOST_SWEEPS):
+            moved = _sweep(self.first, self.value, self.use, self.order, penalty, current, room)
+            if not moved:
+                break
+
+
+def mend(
+    core: Core, prices: Any, slack: Any, margin: Any, *, allowed: float, rounds: int = MOST_ROUNDS
+) -> Any:
     """Choose a bundle for each subscriber of the core such that limits hold.
 
     Args:
@@ -80,6 +102,8 @@ def mend(core: Core, prices: Any, slack: Any, margin: Any) -> Any:
         prices: [K] float64, money per unit.
         slack: [K] float64, limit less use when the core too has its best bundles.
         margin: [K] float64, >= 0, room that is left unused, against rounding.
+        allowed: money: an answer that loses no more to the bound needs no improvement.
+        rounds: how often penalties may grow: 1 where other cores are to help.
 
     Returns:
         [N] int64, each subscriber's bundle. Limits hold to the precision of float64, if the core
@@ -87,31 +111,36 @@ def mend(core: Core, prices: Any, slack: Any, margin: Any) -> Any:
     """
     current = core.first[:-1].copy()
     relevant = np.flatnonzero((prices > 0) | _may_bind(core, slack - margin))
-    use = np.ascontiguousarray(core.use[:, relevant])
-    room, price = (slack - margin)[relevant], prices[relevant]
-    order = core.by_regret()
-    typical = np.abs(use).max(axis=0, initial=0.0)
-    worth = float(np.abs(core.value).max(initial=0.0)) or 1.0
-    penalty = np.maximum(PENALTY * price, 0.01 * worth / np.maximum(typical, 1e-300))
-    for _ in range(MOST_ROUNDS):
-        for _ in range(MOST_SWEEPS):
-            if not _sweep(core.first, core.value, use, order, penalty, current, room):
-                break
+    room, table = (slack - margin)[relevant], _table(core, prices, relevant)
+    unit = np.maximum(table.typical, 1e-300)
+    penalty = np.maximum(PENALTY * table.price, 0.01 * table.worth / unit)
+    for _ in range(rounds):
+        table.sweep(penalty, current, room)
         over = room < 0.0
         if not over.any():
             break
         penalty = np.where(over, GROWTH * penalty, penalty)
-    if (room >= 0.0).all():
-        hard = np.full(len(room), 1e6 * worth) / np.maximum(typical, 1e-300)
-        for _ in range(MOST_PAIRINGS):
-            for _ in range(MOST_SWEEPS):
-                if not _sweep(core.first, core.value, use, order, hard, current, room):
-                    break
-            left = float((price * np.maximum(room, 0.0)).sum())
-            owner, move = _moves(core, current, left)
-            if not _pair(owner, move, core.value, use, current, room):
-                break
+    if (room < 0.0).any():
+        return current
+    hard = np.full(len(room), 1e6 * table.worth) / unit
+    for _ in range(MOST_PAIRINGS):
+        table.sweep(hard, current, room)
+        left = float((table.price * np.maximum(room, 0.0)).sum())
+        if left + float(core.regret[current].sum()) <= allowed:
+            break
+        owner, move = _moves(core, current, left)
+        if not _take_pairs(owner, move, table.value, table.use, current, room):
+            break
     return current
+
+
+def _table(core: Core, prices: Any, relevant: Any) -> _Table:
+    use = np.ascontiguousarray(core.use[:, relevant])
+    return _Table(
+        core.first, core.value, use, core.by_regret(), prices[relevant],
+        np.abs(use).max(axis=0, initial=0.0),
+        float(np.abs(core.value).max(initial=0.0)) or 1.0,
+    )  # fmt: skip
 
 
 def _may_bind(core: Core, slack: Any) -> Any:
@@ -127,5 +156,6 @@ def _moves(core: Core, current: Any, left: float) -> tuple[Any, Any]:
     owner = core.owner
     more = core.regret - core.regret[current][owner]
     able = np.flatnonzero((more < left) & (np.arange(len(more)) != current[owner]))
-    picked = np.sort(able[np.argsort(more[able], kind="stable")[:PAIRS]])
-    return owner[picked], picked
+    if len(able) > PAIRS:
+        able = np.sort(able[np.argpartition(more[able], PAIRS)[:PAIRS]])
+    return owner[able], able

@@ -13,7 +13,7 @@ import numpy as np
 
 from engine import integers
 from engine.core import MOST_CORE, Core
-from engine.mend import mend
+from engine.mend import MOST_ROUNDS, mend
 from engine.zoom import Zoomed
 from kernels.backend import to_cpu
 
@@ -50,12 +50,7 @@ def round_bundles(zoomed: Zoomed, *, tolerance: float, deadline: float) -> Round
     slack = int(tolerance / 4 * size * unit)
     best: _Answer | None = None
     for _ in range(ATTEMPTS):
-        answer = _Answer.first(zoomed)
-        for part in range(max(1, -(-zoomed.survey.near_count // MOST_CORE))):  # masses may tie
-            core = zoomed.oracle.core(zoomed.survey, part)
-            answer = _mended(answer, core)
-            if answer.is_feasible:
-                break
+        answer, core = _moved(zoomed, tolerance * size)
         best = answer.better(best)
         if not best.value_at_least(enough) and perf_counter() <= deadline:
             best = _solved(answer, core, slack, deadline).better(best)
@@ -104,7 +99,7 @@ class _Answer:
     def taken(self, core: Core) -> Any:
         """Return [N] the bundles that a core's subscribers have."""
         for changed, taken in reversed(self.changes):
-            if changed is core:
+            if np.array_equal(changed.place, core.place):
                 return taken
         return core.first[:-1]
 
@@ -126,17 +121,36 @@ class _Answer:
         return out
 
 
-def _mended(answer: _Answer, core: Core) -> _Answer:
+def _moved(zoomed: Zoomed, allowed: float) -> tuple[_Answer, Core]:
+    """Return a survey's bundles, its near subscribers moved, and the last core of them.
+
+    Where masses tie there are several cores: each first does what pays, then what must be.
+    """
+    answer = _Answer.first(zoomed)
+    parts = max(1, -(-zoomed.survey.near_count // MOST_CORE))
+    for rounds in (1, MOST_ROUNDS) if parts > 1 else (MOST_ROUNDS,):
+        for part in range(parts):
+            core = zoomed.oracle.core(zoomed.survey, part)
+            if len(core):
+                answer = _mended(answer, core, allowed, rounds)
+        if answer.is_feasible:
+            break
+    return answer, core
+
+
+def _mended(answer: _Answer, core: Core, allowed: float, rounds: int) -> _Answer:
     """Return the answer with the core's subscribers moved until limits hold, as far as they can."""
-    if not len(core):
-        return answer
     oracle = answer.zoomed.oracle
-    slack = np.array([units / oracle.use_unit for units in answer.exact[1]])
+    rows = np.arange(len(core))
+    rest = answer.total - oracle.total_of(core, rows, answer.taken(core))
+    total = rest + oracle.total_of(core, rows, core.first[:-1])
+    slack = np.array([units / oracle.use_unit for units in oracle.exact(total)[1]])
     found = answer
     for margin in MARGINS:
-        taken = mend(core, answer.zoomed.prices, slack, margin * np.abs(oracle.limit))
+        room = margin * np.abs(oracle.limit)
+        taken = mend(core, answer.zoomed.prices, slack, room, allowed=allowed, rounds=rounds)
         found = answer.changed(core, taken)
-        if found.is_feasible:
+        if found.is_feasible or (slack < 0).all():
             break
     return found
 

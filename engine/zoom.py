@@ -23,7 +23,7 @@ from engine.oracle import Oracle, Survey
 from engine.prices import Evaluation, minimise_dual
 from engine.sample import MOST_EVALUATIONS, Guess, sampled, unsampled
 
-CORE = 6_000  # near subscribers at the final prices, about
+CORE = 3_000  # near subscribers at the final prices, about
 SMALL = 4_000  # so few subscribers make the dual too angular for Newton's method
 WARM = 0.02  # reach and bandwidth from an earlier answer, in typical values
 MOST_CUTS = 400  # evaluations by cutting planes
@@ -57,8 +57,8 @@ class Zoomed:
 
     @property
     def covers_all(self) -> bool:
-        """Return whether everybody is near."""
-        return self.survey.near_count == self.oracle.subscribers
+        """Return whether everybody is near who may get anything."""
+        return bool(np.isinf(self.survey.reach).all())
 
     def widened(self, factor: float) -> "Zoomed":
         """Return the same prices surveyed with a longer reach."""

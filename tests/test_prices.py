@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.oracle import Oracle, price_range, scale_of, typical_value
-from engine.prices import Evaluation, Trust, minimise_dual
+from engine.offer_oracle import OfferOracle
+from engine.prices import Evaluation, minimise_dual
 from engine.problem import VALUE_UNIT
 from tests import problems
 from tests.problems import MICRO
@@ -20,14 +20,17 @@ TOLERANCE = 1e-9
 CLOSE = 1e-6
 
 
-def minimised(problem, *, start=None, most=300, trust=None, unit=1.0):
-    oracle = Oracle(problem, problem.blocks)
+def oracle_of(problem):
+    return OfferOracle(problem, problem.blocks)
+
+
+def minimised(problem, *, start=None, most=300, unit=1.0):
+    oracle = oracle_of(problem)
     started = np.zeros(len(problem.rows)) if start is None else start
     return minimise_dual(
-        oracle.evaluate, problem.limit / MICRO, started, scale=scale_of(problem),
-        unit=unit * typical_value(problem), range_=price_range(problem),
-        radius=typical_value(problem), tolerance=TOLERANCE,
-        is_done=lambda n, best, model: n >= most, **({"trust": trust} if trust else {}),
+        oracle.evaluate, oracle.limit, started, scale=oracle.scale, unit=unit * oracle.typical,
+        range_=oracle.range, radius=oracle.typical, tolerance=TOLERANCE,
+        is_done=lambda n, best, model: n >= most,
     )  # fmt: skip
 
 
@@ -40,8 +43,9 @@ def close(first, second):
 def test_every_price_gives_a_bound(problem, data):
     best = problems.optimum(problem)
     share = st.sampled_from([0.0, 1e-6, 0.1, 0.5, 1.0, 3.0])
-    prices = typical_value(problem) / scale_of(problem) * [data.draw(share) for _ in problem.rows]
-    bound = Oracle(problem, problem.blocks).evaluate(prices).dual(problem.limit / MICRO)
+    oracle = oracle_of(problem)
+    prices = oracle.typical / oracle.scale * [data.draw(share) for _ in problem.rows]
+    bound = oracle.evaluate(prices).dual(oracle.limit)
     if best is not None:
         # float64 sums of a few terms, each as large as the limits' worth
         size = abs(bound) + float(np.abs(prices * problem.limit / MICRO).sum())
@@ -54,32 +58,11 @@ def test_the_least_dual_is_the_linear_optimum(problem):
     best = problems.best_by_ortools(problem, "GLOP")
     dual = minimised(problem)
     if best is None:
-        assert dual.bound < -1_000 * typical_value(problem)
+        assert dual.bound < -1_000 * oracle_of(problem).typical
     else:
         assert close(dual.bound, best)
-        assert dual.gap <= TOLERANCE or len(dual.evaluations) == 300
-        assert (dual.prices >= 0).all() and (dual.prices <= price_range(problem)[1]).all()
-
-
-@settings(max_examples=40)
-@given(problems.small_problems(palettes=TIES))
-def test_the_mix_of_choices_keeps_the_limits(problem):
-    dual = minimised(problem)
-    if (
-        not len(problem.rows)
-        or not dual.is_inside
-        or problems.best_by_ortools(problem, "GLOP") is None
-    ):
-        return
-    use, value = np.zeros(len(problem.rows)), 0.0
-    shares = np.zeros(problem.groups)
-    for (j, g), share in dual.mix.items():
-        use += share * dual.evaluations[j].use[:, g]
-        value += share * dual.evaluations[j].value[g]
-        shares[g] += share
-    assert (shares <= 1 + CLOSE).all()
-    assert (use <= problem.limit / MICRO + CLOSE * scale_of(problem)).all()
-    assert close(value, dual.bound)
+        assert dual.gap <= TOLERANCE or dual.evaluations == 300
+        assert (dual.prices >= 0).all() and (dual.prices <= oracle_of(problem).range[1]).all()
 
 
 @settings(max_examples=40)
@@ -108,29 +91,6 @@ def test_start_and_unit_change_nothing_but_the_way(width):
     assert first.gap <= TOLERANCE and first.is_inside
 
 
-def test_known_evaluations_save_their_repetition():
-    problem = problems.realistic(300)
-    first = minimised(problem)
-    oracle = Oracle(problem, problem.blocks)
-    again = minimise_dual(
-        oracle.evaluate, problem.limit / MICRO, first.prices, scale=scale_of(problem),
-        unit=typical_value(problem), range_=price_range(problem), radius=typical_value(problem),
-        tolerance=TOLERANCE, known=first.evaluations, is_done=lambda n, best, model: n >= 300,
-    )  # fmt: skip
-    assert oracle.passes < len(first.evaluations) / 4
-    assert close(first.bound, again.bound)
-
-
-def test_prices_stay_where_they_are_trusted():
-    problem = problems.realistic(300)
-    free = minimised(problem)
-    rows = np.eye(len(problem.rows))
-    trust = Trust(rows, free.prices * 1.5, np.full(len(rows), free.prices.max() / 10))
-    bounded = minimised(problem, start=free.prices * 1.5, trust=trust)
-    assert (np.abs(bounded.prices - trust.centre) <= trust.spread * (1 + 1e-6)).all()
-    assert not bounded.is_inside and bounded.bound > free.bound
-
-
 def test_one_price_falls_to_where_demand_meets_supply():
     """D(p) = 10 p + 4 max(0, 7 - 5 p) + 3 max(0, 2 - 5 p): flat nowhere, least at p = 7 / 5."""
     calls = count()
@@ -148,13 +108,8 @@ def test_one_price_falls_to_where_demand_meets_supply():
     )  # fmt: skip
     assert dual.prices.tolist() == pytest.approx([1.4]) and dual.bound == pytest.approx(14.0)
     assert next(calls) < 60
-    # Half of the first class: 0.5 of 20 fills the limit of 10.
-    taken = sum(
-        share for (j, g), share in dual.mix.items() if g == 0 and dual.evaluations[j].use[0, 0]
-    )
-    assert taken == pytest.approx(0.5)
 
 
 def test_the_search_ends_when_told():
     dual = minimised(problems.realistic(300), most=3)
-    assert len(dual.evaluations) == 3 and dual.gap > TOLERANCE
+    assert dual.evaluations == 3 and dual.gap > TOLERANCE
