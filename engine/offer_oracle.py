@@ -19,9 +19,11 @@ from engine.problem import (
     VALUE_UNIT,
     Block,
     Problem,
+    joined,
     limit_units,
     use_units,
     value_units,
+    whole_limits,
 )
 from engine.scatter import add_scatter, deviations, invert, product
 from kernels.backend import library, to_cpu
@@ -103,7 +105,7 @@ class OfferOracle(Oracle):
         self.value = np.stack([problem.value_fixed, problem.value_accept]) / MICRO
         self.entries = entries or Entries.of(problem)
         self.subscribers = sum(len(b) for b in blocks)
-        self.limit = problem.limit / MICRO
+        self.limit = whole_limits(problem) / MICRO
         self.scale, self.typical = scale_of(problem), typical_value(problem)
 
     def over(self, blocks: Sequence[Block], constant: Any = 0) -> "OfferOracle":
@@ -118,12 +120,14 @@ class OfferOracle(Oracle):
             _paid(entries.first, entries.constraint, use, prices, out.reshape(-1))
         return fixed, accept
 
-    def _tables(self, block: Block, prices: Any) -> tuple[Any, ...]:
-        problem, side = self.problem, library(block.propensity)
+    def _tables(self, prices: Any) -> tuple[Any, ...]:
+        """Return the action side of the kernels' arguments, on the blocks' side."""
+        problem = self.problem
         tables = (
             problem.offer, problem.channel, problem.category, *self.value,
             *self.price_tables(prices),
         )  # fmt: skip
+        side = library(self.blocks[0].propensity) if self.blocks else np
         return tuple(side.asarray(t) for t in tables)
 
     def _no_tally(self) -> Any:
@@ -132,7 +136,7 @@ class OfferOracle(Oracle):
     def sampled(self, share: float) -> "OfferOracle":
         """Return the oracle of the subscribers whose key is in the lowest share of its range."""
         last = int(share * KEY_RANGE) - 1  # CuPy takes no 2**63
-        return self.over([b.take(b.up_to(last)) for b in self.blocks])
+        return self._joined([b.take(b.up_to(last)) for b in self.blocks])
 
     def survey(self, prices: Any, reach: Any = None) -> Survey:
         """Return the best bundles at the prices, and who is near to changing.
@@ -145,12 +149,10 @@ class OfferOracle(Oracle):
         if reach is None:
             reach = self.nowhere
         tallies = np.stack([self._no_tally(), self._no_tally()])
-        bundles, rows = [], []
+        bundles, rows, tables = [], [], self._tables(prices)
         for block in self.blocks:
             side = library(block.propensity)
-            chosen, near, tally = choose(
-                *block.arrays(), *self._tables(block, prices), side.asarray(reach), self.width
-            )
+            chosen, near, tally = choose(*block.arrays(), *tables, side.asarray(reach), self.width)
             tallies += to_cpu(tally)
             bundles.append(chosen)
             rows.append(side.flatnonzero(near))
@@ -161,7 +163,11 @@ class OfferOracle(Oracle):
     def narrowed(self, survey: Survey) -> "OfferOracle":
         """Return the oracle of the near subscribers; the others keep their bundles."""
         blocks = [b.take(rows) for b, rows in zip(self.blocks, survey.near, strict=True)]
-        return self.over(blocks, survey.settled)
+        return self._joined(blocks, survey.settled)
+
+    def _joined(self, blocks: list[Block], constant: Any = 0) -> "OfferOracle":
+        """Return the oracle of few subscribers: one block of them costs fewer calls."""
+        return self.over([joined(blocks)] if blocks else [], constant)
 
     def curve(self, prices: Any, bandwidth: float) -> tuple[Evaluation, Any, int]:
         """As in :meth:`engine.oracle.Oracle.curve`."""
@@ -172,11 +178,12 @@ class OfferOracle(Oracle):
         unit = 2.0 ** min(FINEST_SQUARE, 61 - int(size).bit_length())
         count = len(self.problem.rows)
         total, squares, near = self._no_tally(), np.zeros((count, count), np.int64), 0
+        tables = self._tables(prices)
         for block in self.blocks:
             side = library(block.propensity)
             listed = (entries.first, entries.constraint, *used)
             found = curve(
-                *block.arrays(), *self._tables(block, prices), *(side.asarray(x) for x in listed),
+                *block.arrays(), *tables, *(side.asarray(x) for x in listed),
                 bandwidth, unit, count, self.width,
             )  # fmt: skip
             tally, curvature, close = (to_cpu(x) for x in found)

@@ -186,14 +186,11 @@ def to_host(block: Block) -> Block:
 
 
 def joined(blocks: list[Block]) -> Block:
-    """Return one block of the subscribers of all."""
-    parts = [b.__dict__ for b in blocks]
-    return Block(
-        **{
-            name: np.ascontiguousarray(np.concatenate([p[name] for p in parts], axis=-1))
-            for name in parts[0]
-        }
-    )
+    """Return one block of the subscribers of all, on their side; of none there is no block."""
+    if len(blocks) == 1:
+        return blocks[0]
+    side, parts = library(blocks[0].propensity), [b.__dict__ for b in blocks]
+    return Block(**{name: side.concatenate([p[name] for p in parts], axis=-1) for name in parts[0]})
 
 
 def value_units(problem: Problem, tally: Any) -> int:
@@ -223,6 +220,17 @@ def use_units(problem: Problem, tally: Any) -> list[int]:
     return used
 
 
+def whole_limits(problem: Problem) -> Any:
+    """Return [K] int64, limits in micro-units, less what no whole contacts can use up.
+
+    Where a constraint counts contacts alone, every use is a multiple of their common divisor, and
+    so may the limit be: 100.5 contacts are 100. That changes no allocation, but lowers the bound.
+    """
+    divisor = np.gcd.reduce(problem.use_fixed, axis=1, initial=0)
+    divisor = np.where((problem.use_accept != 0).any(axis=1) | (divisor == 0), 1, divisor)
+    return problem.limit // divisor * divisor
+
+
 def limit_units(problem: Problem) -> list[int]:
-    """Return [K] limits in units of 1 / USE_UNIT."""
-    return [int(b) * PROPENSITY_GRID for b in problem.limit]
+    """Return [K] limits in units of 1 / USE_UNIT, rounded by :func:`whole_limits`."""
+    return [int(b) * PROPENSITY_GRID for b in whole_limits(problem)]

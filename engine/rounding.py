@@ -17,8 +17,8 @@ from engine.mend import MOST_ROUNDS, mend
 from engine.zoom import Zoomed
 from kernels.backend import to_cpu
 
-EXACT_CORE = 1_000  # most subscribers of the exact core
-NODES = 1_000  # most nodes of SCIP's search in a core
+EXACT_CORE = 300  # most subscribers of the exact core
+NODES = 300  # most nodes of SCIP's search in a core
 MARGINS = (0.0, 1e-12, 1e-9)  # room left unused against rounding, as a share of a limit
 ATTEMPTS = 4  # surveys, each reaching eight times as far
 WIDEN = 8.0
