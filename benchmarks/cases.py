@@ -17,7 +17,7 @@ CHECKED_ROWS = 50
 DAY_S = 86_400
 DAYS = 90
 WINDOWS = np.array([1, 7, 30, 90], np.int64) * DAY_S
-ROUNDED = 1e-12  # margins this near to a reach may fall on either side in another order of sums
+ROUNDED = 1e-7  # of margins, which are float32
 OFFERS_PER_CHANNEL, SCOPE_GROUPS = 10, 16
 
 
@@ -89,10 +89,16 @@ def bundles(size, width):
 
 
 def choices(size, width):
-    """Return the arguments of ``choose``; every action's surplus may move by 0.02."""
+    """Return the arguments of ``choose``."""
+    return (*bundles(size, width), width)
+
+
+def reaches(size, width):
+    """Return the arguments of ``within``; every action's surplus may move by 0.02."""
     problem = bundles(size, width)
     groups, actions = problem[11].shape
-    return (*problem, np.full((groups, actions + 1), 0.02), width)
+    chosen, margin, _ = choose(*problem, width)
+    return chosen, margin, problem[2], np.full((groups, actions + 1), 0.02)
 
 
 def switches(size, width):
@@ -144,26 +150,34 @@ def by_trend(operands, count, _):
 
 def by_choice(operands, count, result):
     """Return the best bundles of the first rows, their margins, and what all bundles add up to."""
-    *problem, reach, _ = operands
-    chosen, near = result[0][:, :count].copy(), result[1][:count].copy()
-    for s in range(len(near)):
+    *problem, _ = operands
+    chosen, margin = result[0][:, :count].copy(), result[1][:count].copy()
+    for s in range(len(margin)):
         total = test_choose.totals(problem, s)
         bundle = frozenset(chosen[:, s].tolist()) - {NO_ACTION}
-        best = total.pop(bundle, None)
-        second = max(total.values(), default=-np.inf)
-        if best is None or best < second - ROUNDED:
+        best = total.pop(bundle, -np.inf)
+        expected = best - max(total.values(), default=-np.inf)
+        if expected < -ROUNDED:
             chosen[:, s] = NO_ACTION - 1  # as no result is
-        elif abs(best - second - (within := reach[0, 1] * max(1, len(bundle)))) > ROUNDED:
-            near[s] = best - second < within
-    parts = (np.flatnonzero(result[1] == is_near) for is_near in (0, 1))
-    return [chosen, near, np.stack([test_choose.counted(problem, result[0], r) for r in parts])]
+        elif abs(margin[s] - expected) > ROUNDED:
+            margin[s] = expected
+    return [chosen, margin, test_choose.counted(problem, result[0])]
+
+
+def by_reach(operands, count, _):
+    """Return who of the first rows is near."""
+    chosen, margin, group, reach = operands
+    own = reach[group[:count]]
+    within = [
+        sum(r[a + 1] for a in c if a >= 0) or r[0] for r, c in zip(own, chosen.T, strict=False)
+    ]
+    return [(margin[:count] < np.array(within)).astype(np.uint8)]
 
 
 def by_curvature(operands, count, result):
     """Return what the best bundles add up to; squares where one constraint counts contacts."""
-    *problem, _, _, _, _, bandwidth, _, _, width = operands
-    reach = np.full((problem[11].shape[0], problem[11].shape[1] + 1), bandwidth / width)
-    tally = choose(*problem, reach, width)[2].sum(axis=0)
+    *problem, _, _, _, _, _, _, _, width = operands
+    tally = choose(*problem, width)[2]
     return [tally, result[1], result[2]] if count else []
 
 
@@ -192,6 +206,7 @@ EVENT_OPERATIONS = (
 PAIR_OPERATIONS = (
     *both_widths("choose", "choose", choices, by_choice),
     *both_widths("curve", "curve", switches, by_curvature),
+    *both_widths("within", "within", reaches, by_reach),
 )
 OPERATIONS = (*EVENT_OPERATIONS, *PAIR_OPERATIONS)
 CASES = {

@@ -154,6 +154,7 @@ class Descent:
     still: float  # by how much D may still fall, by the last model; money
     radius: float  # of the trust region, money
     evaluations: int
+    is_at_edge: bool  # whether a price has moved as far as it was allowed to
 
     @property
     def prices(self) -> Any:
@@ -169,6 +170,7 @@ def descend(
     bandwidth: float,
     radius: float,
     tolerance: float,
+    room: float = np.inf,
     is_done: Callable[[int, Evaluation, float], bool],
 ) -> Descent:
     """Minimise the dual of the oracle's subscribers from ``start``.
@@ -183,27 +185,32 @@ def descend(
         bandwidth: money, of the first curvature.
         radius: money per typical contact, the first trust region.
         tolerance: as above.
+        room: money per typical contact, prices move no farther from the start.
         is_done: asked after every evaluation.
     """
     scale = oracle.scale
-    lowest, highest = (bound * scale for bound in oracle.range)
+    first = np.clip(start, *oracle.range) * scale
+    lowest, highest = oracle.range[0] * scale, oracle.range[1] * scale
+    lowest, highest = np.maximum(lowest, first - room), np.minimum(highest, first + room)
     at = np.clip(start, *oracle.range)
     best, curvature, near = oracle.curve(at, bandwidth)
     dual, count, least_radius = best.dual(limit), 1, radius * 1e-9
+    is_flat = False
     while True:
         slope = (limit - best.use_in_all) / scale
         y = best.prices * scale
-        room = lowest - y, highest - y
-        whole = box_minimum(slope, curvature, *room, MOST_PIVOTS)
+        box = lowest - y, highest - y
+        whole = box_minimum(slope, curvature, *box, MOST_PIVOTS)
         still = _fall(slope, curvature, whole)
         small = tolerance * max(1.0, abs(dual))
         ended = still <= small or is_done(count, best, dual) or radius < least_radius
-        if ended:
-            return Descent(best, dual, curvature, bandwidth, near, still, radius, count)
+        if ended or is_flat:
+            is_at_edge = bool((np.abs(y - first) > 0.99 * room).any())
+            return Descent(best, dual, curvature, bandwidth, near, still, radius, count, is_at_edge)
         step = whole
         if np.abs(whole).max(initial=0.0) > radius:
-            box = np.maximum(room[0], -radius), np.minimum(room[1], radius)
-            step = box_minimum(slope, curvature, *box, MOST_PIVOTS)
+            near_by = np.maximum(box[0], -radius), np.minimum(box[1], radius)
+            step = box_minimum(slope, curvature, *near_by, MOST_PIVOTS)
         promised = _fall(slope, curvature, step)
         length = float(np.abs(step).max(initial=0.0))
         width = bandwidth if near < FEWEST_TIES else min(bandwidth, max(length, bandwidth / 8))
@@ -219,5 +226,4 @@ def descend(
                 bandwidth *= 2.0
         else:
             radius = NARROW * min(radius, length)
-            if promised <= small:
-                return Descent(best, dual, curvature, bandwidth, near, still, radius, count)
+            is_flat = promised <= small

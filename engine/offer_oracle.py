@@ -1,7 +1,7 @@
 """The oracle of a base: propensities of every subscriber and action, scoped linear uses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +27,7 @@ from engine.problem import (
 )
 from engine.scatter import add_scatter, deviations, invert, product
 from kernels.backend import library, to_cpu
-from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID, choose, curve
+from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID, choose, curve, within
 
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
 
@@ -146,24 +146,31 @@ class OfferOracle(Oracle):
             reach: [G, 1 + A] float64, money, as in :func:`kernels.choose.choose_cpu`; None: nobody
                 is near.
         """
-        if reach is None:
-            reach = self.nowhere
-        tallies = np.stack([self._no_tally(), self._no_tally()])
-        bundles, rows, tables = [], [], self._tables(prices)
+        total, tables = self._no_tally() + self.constant, self._tables(prices)
+        bundles, margins = [], []
         for block in self.blocks:
-            side = library(block.propensity)
-            chosen, near, tally = choose(*block.arrays(), *tables, side.asarray(reach), self.width)
-            tallies += to_cpu(tally)
+            chosen, margin, tally = choose(*block.arrays(), *tables, self.width)
+            total += to_cpu(tally)
             bundles.append(chosen)
+            margins.append(margin)
+        survey = Survey(self.evaluation(prices, total), total, bundles, margins, [], reach)
+        return self.reached(survey, self.nowhere if reach is None else reach)
+
+    def reached(self, survey: Survey, reach: Any) -> Survey:
+        """As in :meth:`engine.oracle.Oracle.reached`."""
+        rows = []
+        for block, chosen, margin in zip(self.blocks, survey.chosen, survey.margin, strict=True):
+            side = library(margin)
+            near = within(chosen, margin, block.group, side.asarray(reach))
             rows.append(side.flatnonzero(near))
-        settled = tallies[0] + self.constant
-        total = settled + tallies[1]
-        return Survey(self.evaluation(prices, total), total, settled, bundles, rows, reach)
+        return replace(survey, near=rows, reach=reach)
 
     def narrowed(self, survey: Survey) -> "OfferOracle":
         """Return the oracle of the near subscribers; the others keep their bundles."""
         blocks = [b.take(rows) for b, rows in zip(self.blocks, survey.near, strict=True)]
-        return self._joined(blocks, survey.settled)
+        inner = self._joined(blocks)
+        own = inner.survey(survey.evaluation.prices).total
+        return inner.over(inner.blocks, survey.total - own)
 
     def _joined(self, blocks: list[Block], constant: Any = 0) -> "OfferOracle":
         """Return the oracle of few subscribers: one block of them costs fewer calls."""
@@ -217,18 +224,13 @@ class OfferOracle(Oracle):
         centre = self.evaluation(prices, tally).use_in_all / self.scale
         out = np.empty((groups, actions + 1))
         deviations(spread, mean, *used, centre / max(1.0, contacts.sum()), out)
-        # Against whom: what contacts have on average. Rare actions that may move farther are left
-        # out here; the next survey takes in those whom that concerns.
-        weight = np.concatenate([np.zeros((groups, 1)), tally[..., 0]], axis=1)
-        others = (weight * out * out).sum() / max(1.0, weight.sum())
-        return np.sqrt(out * out + others)
+        return _against_others(out, tally)
 
-    def moved(self, one: Any, other: Any) -> Any:
+    def moved(self, one: Any, other: Any, total: Any) -> Any:
         """As in :meth:`engine.oracle.Oracle.moved`."""
         (fixed, accept), (fixed_, accept_) = (self.price_tables(p) for p in (one, other))
         move = np.abs(fixed - fixed_) + np.abs(accept - accept_) * self.problem.typical_propensity
-        move = np.concatenate([np.zeros((len(move), 1)), move], axis=1)
-        return move + move.max(initial=0.0)
+        return _against_others(np.concatenate([np.zeros((len(move), 1)), move], axis=1), total)
 
     def core(self, survey: Survey, part: int) -> Core:
         """As in :meth:`engine.oracle.Oracle.core`."""
@@ -273,6 +275,17 @@ class OfferOracle(Oracle):
             self.classes, float(PROPENSITY_GRID), float(WEIGHT_GRID), worth, use,
         )  # fmt: skip
         return Evaluation(prices, worth, use)
+
+
+def _against_others(move: Any, tally: Any) -> Any:
+    """Return [G, 1 + A] how far each surplus moves against others, from how far it moves itself.
+
+    Others move as contacts do on average. Rare actions that may move farther are left out here; the
+    next survey takes in those whom that concerns.
+    """
+    weight = np.concatenate([np.zeros((len(tally), 1)), tally[..., 0]], axis=1)
+    others = (weight * move * move).sum() / max(1.0, weight.sum())
+    return np.sqrt(move * move + others)
 
 
 def scale_of(problem: Problem) -> Any:

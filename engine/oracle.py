@@ -28,8 +28,8 @@ class Survey:
 
     evaluation: Evaluation
     total: Any  # on the host, settled bundles included
-    settled: Any  # total of all but the near subscribers
     chosen: list[Any]  # by block: the bundles, on the block's side
+    margin: list[Any]  # by block: how much better they are than the next best, money
     near: list[Any]  # by block: rows whose margin is within their reach
     reach: Any  # what was near
 
@@ -60,6 +60,10 @@ class Oracle(ABC):
     @abstractmethod
     def survey(self, prices: Any, reach: Any = None) -> Survey:
         """Return the best bundles at the prices, and who is near to changing; None: nobody."""
+
+    @abstractmethod
+    def reached(self, survey: Survey, reach: Any) -> Survey:
+        """Return the same survey with those near whose margin is within another reach."""
 
     @abstractmethod
     def narrowed(self, survey: Survey) -> "Oracle":
@@ -106,8 +110,14 @@ class Oracle(ABC):
         """
 
     @abstractmethod
-    def moved(self, one: Any, other: Any) -> Any:
-        """Return how far surpluses move against each other between two prices."""
+    def moved(self, one: Any, other: Any, total: Any) -> Any:
+        """Return how far surpluses move against each other between two prices.
+
+        Args:
+            one: [K] prices.
+            other: [K] prices.
+            total: of all bundles, which tells what others have.
+        """
 
     @abstractmethod
     def core(self, survey: Survey, part: int) -> Core:

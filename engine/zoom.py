@@ -25,6 +25,7 @@ from engine.sample import MOST_EVALUATIONS, Guess, sampled, unsampled
 
 CORE = 3_000  # near subscribers at the final prices, about
 SMALL = 4_000  # so few subscribers make the dual too angular for Newton's method
+EDGE = 3.0  # prices may move so many times the reach before the next survey
 WARM = 0.02  # reach and bandwidth from an earlier answer, in typical values
 MOST_CUTS = 400  # evaluations by cutting planes
 MOST_ROUNDS = 8
@@ -61,9 +62,9 @@ class Zoomed:
         return bool(np.isinf(self.survey.reach).all())
 
     def widened(self, factor: float) -> "Zoomed":
-        """Return the same prices surveyed with a longer reach."""
+        """Return the same survey with a longer reach."""
         reach = (self.survey.reach + 1e-6 * self.oracle.typical) * factor
-        return replace(self, survey=self.oracle.survey(self.prices, reach), passes=self.passes + 1)
+        return replace(self, survey=self.oracle.reached(self.survey, reach))
 
     @property
     def prices(self) -> Any:
@@ -102,63 +103,65 @@ def zoom(
         guess = unsampled(full)
     else:
         guess = sampled(full, sample, deadline=deadline)
-    prices, reach, reads = guess.prices, guess.reach, guess.passes
-    bandwidth, radius, is_stuck = guess.bandwidth, guess.radius, full.subscribers <= SMALL
+    prices, reads, bandwidth, radius = guess.prices, guess.passes, guess.bandwidth, guess.radius
+    is_stuck, last, before = full.subscribers <= SMALL, None, prices
     for attempt in range(MOST_ROUNDS):
+        survey = full.survey(prices)
+        dual = survey.evaluation.dual(limit)
+        small = tolerance * max(1.0, abs(dual))
+        reach = guess.reach
         if full.subscribers <= CORE:
             reach = full.everybody
-        survey = full.survey(prices, reach)
-        dual = survey.evaluation.dual(limit)
+        elif last is not None:
+            core = min(last.bandwidth * CORE / max(last.near, 1), WARM * typical)
+            reach = full.nowhere + core
+            if dual - last.dual > small or last.is_at_edge or is_stuck:
+                reach = reach + full.moved(before, prices, survey.total)
+        survey = full.reached(survey, reach)
         inner = full.narrowed(survey)
         share = inner.subscribers / max(1, full.subscribers)
         reads += 1.0 + share
-
         most = MOST_CUTS if is_stuck else MOST_EVALUATIONS
 
         def is_done(
-            count: int, best: Evaluation, least: float, before: float = reads, part: float = share,
+            count: int, best: Evaluation, least: float, done: float = reads, part: float = share,
             active: int = inner.subscribers, first: float = dual, most: int = most,
         ) -> bool:  # fmt: skip
             seconds = perf_counter() - began
             gap = (first - least) / max(1.0, abs(first))
             bound = best.dual(limit)
-            tell(Step("zoom", before + count * part, bound, gap, active, seconds))
+            tell(Step("zoom", done + count * part, bound, gap, active, seconds))
             return count >= most or perf_counter() > deadline
 
         search = _cut if is_stuck else _descend
-        found = search(inner, prices, (bandwidth, radius), tolerance / 4, is_done)
-        reads += found.evaluations * share
-        still = dual - found.dual + found.still
-        last = attempt == MOST_ROUNDS - 1 or perf_counter() > deadline
-        if still <= tolerance * max(1.0, abs(dual)) or last:
+        sizes = bandwidth, radius, EDGE * float(reach.max(initial=0.0))
+        last = search(inner, prices, sizes, tolerance / 4, is_done)
+        reads += last.evaluations * share
+        still = dual - last.dual + last.still
+        if still <= small or attempt == MOST_ROUNDS - 1 or perf_counter() > deadline:
             seconds = perf_counter() - began
             gap = still / max(1.0, abs(dual))
             tell(Step("bound", reads, dual, gap, inner.subscribers, seconds))
             return Zoomed(full, survey, dual, still, reads)
-        core = min(found.bandwidth * CORE / max(found.near, 1), WARM * typical)
-        is_stuck = found.still > tolerance * max(1.0, abs(dual))
-        if attempt > 0 or is_stuck:
-            reach = full.moved(prices, found.prices) + core
-        else:
-            reach = full.nowhere + core
-        prices, bandwidth = found.prices, found.bandwidth
-        radius = max(found.radius, bandwidth)
+        is_stuck = last.still > small and not last.is_at_edge
+        before, prices, bandwidth = prices, last.prices, last.bandwidth
+        radius = max(last.radius, bandwidth)
     raise AssertionError("the last attempt always returns")
 
 
 def _descend(
-    oracle: Oracle, start: Any, sizes: tuple[float, float], tolerance: float, is_done: Any
+    oracle: Oracle, start: Any, sizes: tuple[float, float, float], tolerance: float, is_done: Any
 ) -> Descent:
     """Minimise by Newton's method."""
-    bandwidth, radius = sizes
+    bandwidth, radius, room = sizes
     return descend(
-        oracle, oracle.limit, start, bandwidth=bandwidth, radius=radius, tolerance=tolerance,
-        is_done=is_done,
+        oracle, oracle.limit, start, bandwidth=bandwidth, radius=radius, room=room,
+        tolerance=tolerance,         is_done=is_done,
     )  # fmt: skip
 
 
 def _cut(
-    oracle: Oracle, start: Any, sizes: tuple[float, float], tolerance: float, is_done: Any
+    oracle: Oracle, start: Any, sizes: tuple[float, float, float], tolerance: float, is_done: Any
 ) -> Descent:
     """Minimise by cutting planes: exact, also where few subscribers make the dual angular."""
     found = minimise_dual(
@@ -170,5 +173,5 @@ def _cut(
     still = max(found.bound - found.model, 0.0) if found.is_inside else np.inf
     return Descent(
         found.best, found.bound, zero, sizes[0], oracle.subscribers, still, sizes[1],
-        found.evaluations,
+        found.evaluations, is_at_edge=False,
     )  # fmt: skip

@@ -202,14 +202,12 @@ extern "C" __global__ void choose(
     const double* value_accept,          // [A] money per acceptance
     const double* price_fixed,           // [G, A] money per contact, at the prices
     const double* price_accept,          // [G, A] money per acceptance, at the prices
-    const double* reach,                 // [G, 1 + A] money, of no action and of each
     long long subscribers,               // S
     int actions,                         // A
-    long long groups,                    // G
     int width,                           // Q
     short* chosen,                       // [Q, S] out: actions of the bundle, then -1
-    unsigned char* near,                 // [S] out: 1 where the margin is less than the reach
-    long long* tally)                    // [2, G, A, 4] in/out: contacts, p, w, w p; not near, near
+    float* margin,                       // [S] out: money
+    long long* tally)                    // [G, A, 4] in/out: contacts, p, w, w p in grid units
 {
     ROWS(s, subscribers) {
         const Row row = {propensity, channel_most, category_most, offer, channel, category,
@@ -218,20 +216,34 @@ extern "C" __global__ void choose(
         const double w = weight[s];
         const AtPrices surplus = {row, value_fixed, value_accept, price_fixed + table,
                                   price_accept + table, w};
-        const double* reaches = reach + (long long)group[s] * (actions + 1);
         int best[MOST_BUNDLE], other[MOST_BUNDLE];
-        const double margin = two_best(row, surplus, actions, most[s], width, best, other);
-        double within = best[0] < 0 ? reaches[0] : 0.0;
+        margin[s] = (float)two_best(row, surplus, actions, most[s], width, best, other);
         for (int i = 0; i < width; ++i) {
             chosen[i * subscribers + s] = (short)best[i];
-            if (best[i] < 0) continue;
-            within += reaches[best[i] + 1];
-        }
-        near[s] = margin < within;
-        long long* cells = tally + (margin < within ? 4 * groups * actions : 0);
-        for (int i = 0; i < width; ++i)
             if (best[i] >= 0)
-                count(cells + 4 * (table + best[i]), propensity[best[i] * subscribers + s], w);
+                count(tally + 4 * (table + best[i]), propensity[best[i] * subscribers + s], w);
+        }
+    }
+}
+
+extern "C" __global__ void within(
+    const short* chosen,                 // [Q, S]
+    const float* margin,                 // [S] money
+    const int* group,                    // [S]
+    const double* reach,                 // [G, 1 + A] money, of no action and of each
+    long long subscribers,               // S
+    int actions,                         // A
+    int width,                           // Q
+    unsigned char* near)                 // [S] out: 1 where the margin is less than the reach
+{
+    ROWS(s, subscribers) {
+        const double* reaches = reach + (long long)group[s] * (actions + 1);
+        double within = chosen[s] < 0 ? reaches[0] : 0.0;
+        for (int i = 0; i < width; ++i) {
+            const int a = chosen[i * subscribers + s];
+            if (a >= 0) within += reaches[a + 1];
+        }
+        near[s] = (double)margin[s] < within;
     }
 }
 

@@ -30,6 +30,7 @@ from kernels.choose_rows import (
     choose_single_rows,
     curve_bundle_rows,
     curve_single_rows,
+    within_rows,
 )
 
 MOST_ACTIONS, MOST_BUNDLE = 512, 4  # as in choose.cu
@@ -60,7 +61,7 @@ def _chunk(rows: int, *, width: int) -> int:
 def choose_cpu(
     propensity: Any, weight: Any, group: Any, most: Any, channel_most: Any, category_most: Any,
     offer: Any, channel: Any, category: Any, value_fixed: Any, value_accept: Any,
-    price_fixed: Any, price_accept: Any, reach: Any, width: int,
+    price_fixed: Any, price_accept: Any, width: int,
 ) -> tuple[Any, Any, Any]:  # fmt: skip
     """Return each subscriber's best bundle at the prices, and what all bundles add up to.
 
@@ -82,16 +83,13 @@ def choose_cpu(
         value_accept: [A] float64, money per acceptance.
         price_fixed: [G, A] float64, money to pay per contact at the prices.
         price_accept: [G, A] float64, money to pay per acceptance at the prices.
-        reach: [G, 1 + A] float64, money: how far the surplus of no action, and of each action, may
-            move against the others'; a bundle's reach is the sum over its actions.
         width: Q, the largest ``most``, at least 1 and at most 4.
 
     Returns:
         chosen: [Q, S] int16, the actions of the bundle, then ``NO_ACTION``.
-        near: [S] uint8, 1 where the margin is less than the bundle's reach.
-        tally: [2, G, A, 4] int64, of the chosen pairs of subscribers that are not near and of those
-            that are, by group and action: contacts, sum of p (units 2**-24), sum of w (2**-10),
-            sum of w p (2**-34).
+        margin: [S] float32, money; infinite where nothing is allowed.
+        tally: [G, A, 4] int64, of the chosen pairs by group and action: contacts, sum of p
+            (units 2**-24), sum of w (2**-10), sum of w p (2**-34).
 
     Source:
         Fisher, "The Lagrangian Relaxation Method for Solving Integer Programming Problems",
@@ -99,44 +97,71 @@ def choose_cpu(
     """
     subscribers = propensity.shape[1]
     chosen = np.empty((width, subscribers), np.int16)
-    near = np.empty(subscribers, np.uint8)
+    margin = np.empty(subscribers, np.float32)
     rows = backend.read_only(propensity, weight, group, most)
     caps = backend.read_only(channel_most, category_most)
     kinds = backend.read_only(offer, channel, category)
     tables = backend.read_only(value_fixed, value_accept, price_fixed, price_accept)
-    (reaches,) = backend.read_only(reach)
 
     def work(begin: int, end: int) -> Any:
-        tally = np.zeros((2, *price_fixed.shape, 4), np.int64)
-        out = (begin, end, chosen, near, tally)
+        tally = np.zeros((*price_fixed.shape, 4), np.int64)
+        out = (begin, end, chosen, margin, tally)
         if width == 1:
-            choose_single_rows(*rows, tables, reaches, *out)
+            choose_single_rows(*rows, tables, *out)
         else:
-            choose_bundle_rows(*rows, caps, kinds, tables, reaches, *out)
+            choose_bundle_rows(*rows, caps, kinds, tables, *out)
         return tally
 
-    tally = np.zeros((2, *price_fixed.shape, 4), np.int64)
+    tally = np.zeros((*price_fixed.shape, 4), np.int64)
     for part in each_chunk(subscribers, work, _chunk(subscribers, width=width)):
         tally += part
-    return chosen, near, tally
+    return chosen, margin, tally
 
 
 def choose_gpu(
     propensity: Any, weight: Any, group: Any, most: Any, channel_most: Any, category_most: Any,
     offer: Any, channel: Any, category: Any, value_fixed: Any, value_accept: Any,
-    price_fixed: Any, price_accept: Any, reach: Any, width: int,
+    price_fixed: Any, price_accept: Any, width: int,
 ) -> tuple[Any, Any, Any]:  # fmt: skip
     actions, subscribers = propensity.shape
     chosen = backend.cupy.empty((width, subscribers), np.int16)
-    near = backend.cupy.empty(subscribers, np.uint8)
-    tally = backend.cupy.zeros((2, *price_fixed.shape, 4), np.int64)
+    margin = backend.cupy.empty(subscribers, np.float32)
+    tally = backend.cupy.zeros((*price_fixed.shape, 4), np.int64)
     backend.launch(
         backend.cuda_function("choose", "choose"), subscribers, propensity, weight, group, most,
         channel_most, category_most, offer, channel, category, value_fixed, value_accept,
-        price_fixed, price_accept, reach, np.int64(subscribers), np.int32(actions),
-        np.int64(price_fixed.shape[0]), np.int32(width), chosen, near, tally,
+        price_fixed, price_accept, np.int64(subscribers), np.int32(actions), np.int32(width),
+        chosen, margin, tally,
     )  # fmt: skip
-    return chosen, near, tally
+    return chosen, margin, tally
+
+
+def within_cpu(chosen: Any, margin: Any, group: Any, reach: Any) -> Any:
+    """Return who may choose another bundle when surpluses move.
+
+    Args:
+        chosen: [Q, S] int16, from :func:`choose_cpu`.
+        margin: [S] float32, money, from :func:`choose_cpu`.
+        group: [S] int32, as in :func:`choose_cpu`.
+        reach: [G, 1 + A] float64, money: how far the surplus of no action, and of each action, may
+            move against the others'; a bundle's reach is the sum over its actions.
+
+    Returns:
+        near: [S] uint8, 1 where the margin is less than the bundle's reach.
+    """
+    near = np.empty(len(margin), np.uint8)
+    arrays = backend.read_only(chosen, margin, group, reach)
+    each_chunk(len(margin), lambda begin, end: within_rows(*arrays, begin, end, near))
+    return near
+
+
+def within_gpu(chosen: Any, margin: Any, group: Any, reach: Any) -> Any:
+    near = backend.cupy.empty(len(margin), np.uint8)
+    backend.launch(
+        backend.cuda_function("choose", "within"), len(margin), chosen, margin, group, reach,
+        np.int64(len(margin)), np.int32(reach.shape[1] - 1), np.int32(chosen.shape[0]), near,
+    )  # fmt: skip
+    return near
 
 
 def curve_cpu(
@@ -176,7 +201,7 @@ def curve_cpu(
         width: Q, as in :func:`choose_cpu`.
 
     Returns:
-        tally: [G, A, 4] int64, of all chosen pairs, as in :func:`choose_cpu`.
+        tally: as in :func:`choose_cpu`.
         curvature: [K, K] int64, lower triangle, sum of d d' in units of ``1 / unit``.
         near: [1] int64, subscribers whose margin is below the bandwidth.
     """
@@ -234,9 +259,8 @@ _SUBSCRIBER_SIDE = ("float32", "float32", "int32", "uint8", "uint8", "uint8")
 _ACTION_SIDE = ("int32", "int32", "int32", "float64", "float64", "float64", "float64")
 _ENTRIES = ("int64", "int64", "float64", "float64")
 
-choose: Any = backend.twin(
-    choose_cpu, choose_gpu, dtypes=(*_SUBSCRIBER_SIDE, *_ACTION_SIDE, "float64")
-)
+choose: Any = backend.twin(choose_cpu, choose_gpu, dtypes=(*_SUBSCRIBER_SIDE, *_ACTION_SIDE))
+within: Any = backend.twin(within_cpu, within_gpu, dtypes=("int16", "float32", "int32", "float64"))
 curve: Any = backend.twin(
     curve_cpu, curve_gpu, dtypes=(*_SUBSCRIBER_SIDE, *_ACTION_SIDE, *_ENTRIES)
 )

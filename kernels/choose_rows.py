@@ -135,8 +135,8 @@ def _count(tally: Any, p: Any, w: float) -> None:
 
 @njit(cache=True, nogil=True)
 def choose_single_rows(
-    propensity: Any, weight: Any, group: Any, most: Any, tables: Any, reach: Any,
-    begin: int, end: int, chosen: Any, near: Any, tally: Any,
+    propensity: Any, weight: Any, group: Any, most: Any, tables: Any,
+    begin: int, end: int, chosen: Any, margin: Any, tally: Any,
 ) -> None:  # fmt: skip
     wide, best, second = np.empty(TILE), np.empty(TILE), np.empty(TILE)
     action = np.empty(TILE, np.int64)
@@ -150,16 +150,15 @@ def choose_single_rows(
         for t in range(high - low):
             s, a = low + t, action[t]
             chosen[0, s] = a
-            close = best[t] - second[t] < reach[group[s], a + 1]
-            near[s] = close
+            margin[s] = best[t] - second[t]
             if a >= 0:
-                _count(tally[np.int64(close), group[s], a], propensity[a, s], wide[t])
+                _count(tally[group[s], a], propensity[a, s], wide[t])
 
 
 @njit(cache=True, nogil=True)
 def choose_bundle_rows(
     propensity: Any, weight: Any, group: Any, most: Any, caps: Any, kinds: Any, tables: Any,
-    reach: Any, begin: int, end: int, chosen: Any, near: Any, tally: Any,
+    begin: int, end: int, chosen: Any, margin: Any, tally: Any,
 ) -> None:  # fmt: skip
     actions = propensity.shape[0]
     surplus = np.empty((actions, TILE), np.float64)
@@ -170,20 +169,27 @@ def choose_bundle_rows(
         high = min(low + TILE, end)
         _surplus_tile(propensity, weight, group, low, high, tables, surplus)
         for s in range(low, high):
-            margin = best_bundle(surplus, s - low, s, most[s], caps, kinds, room, best, other)
-            within = reach[group[s], 0] if best[0] < 0 else 0.0
+            margin[s] = best_bundle(
+                surplus, s - low, s, most[s], caps, kinds, room, best, other
+            )  # fmt: skip
             for i in range(best.size):
                 a = best[i]
                 chosen[i, s] = a
                 if a >= 0:
-                    within += reach[group[s], a + 1]
-            close = margin < within
-            near[s] = close
-            for i in range(best.size):
-                a = best[i]
-                if a >= 0:
-                    cell = tally[np.int64(close), group[s], a]
-                    _count(cell, propensity[a, s], np.float64(weight[s]))
+                    _count(tally[group[s], a], propensity[a, s], np.float64(weight[s]))
+
+
+@njit(cache=True, nogil=True)
+def within_rows(
+    chosen: Any, margin: Any, group: Any, reach: Any, begin: int, end: int, near: Any
+) -> None:
+    for s in range(begin, end):
+        g = group[s]
+        within = reach[g, 0] if chosen[0, s] < 0 else 0.0
+        for i in range(chosen.shape[0]):
+            if chosen[i, s] >= 0:
+                within += reach[g, chosen[i, s] + 1]
+        near[s] = np.float64(margin[s]) < within
 
 
 @njit(cache=True, nogil=True)
