@@ -17,6 +17,7 @@ CHECKED_ROWS = 50
 DAY_S = 86_400
 DAYS = 90
 WINDOWS = np.array([1, 7, 30, 90], np.int64) * DAY_S
+MOST_ENUMERATED = 1_000  # rows of which every bundle is tried
 ROUNDED = 1e-7  # of margins, which are float32
 OFFERS_PER_CHANNEL, SCOPE_GROUPS = 10, 16
 
@@ -161,6 +162,7 @@ def by_choice(operands, count, result):
             chosen[:, s] = NO_ACTION - 1  # as no result is
         elif abs(margin[s] - expected) > ROUNDED:
             margin[s] = expected
+    problem[0] = np.nan_to_num(problem[0], nan=-1.0)  # not open: the tally is wrong then
     return [chosen, margin, test_choose.counted(problem, result[0])]
 
 
@@ -174,11 +176,28 @@ def by_reach(operands, count, _):
     return [(margin[:count] < np.array(within)).astype(np.uint8)]
 
 
-def by_curvature(operands, count, result):
-    """Return what the best bundles add up to; squares where one constraint counts contacts."""
-    *problem, _, _, _, _, _, _, _, width = operands
-    tally = choose(*problem, width)[2]
-    return [tally, result[1], result[2]] if count else []
+def by_curvature(operands, _, result):
+    """Return tally, curvature and count of the near; at larger sizes than smoke the tally alone."""
+    *problem, first, constraint, fixed, accept, bandwidth, unit, constraints, width = operands
+    tally, rows = choose(*problem, width)[2], len(problem[1])
+    if rows > MOST_ENUMERATED:
+        return [tally, *result[1:]]
+    curvature, near = np.zeros((constraints, constraints)), 0
+    for s in range(rows):
+        total = test_choose.totals(problem, s)
+        best, *others = sorted(total, key=total.get)[::-1][:2]
+        if not others or total[best] - total[others[0]] >= bandwidth:
+            continue
+        near += 1
+        moved = np.zeros(constraints)
+        for sign, bundle in ((1.0, best), (-1.0, others[0])):
+            for a in bundle:
+                cell = problem[2][s] * problem[11].shape[1] + a
+                entries = slice(first[cell], first[cell + 1])
+                use = fixed[entries] + accept[entries] * float(problem[0][a, s])
+                np.add.at(moved, constraint[entries], sign * use)
+        curvature += np.rint(np.tril(np.outer(moved, moved)) * unit)
+    return [tally, curvature, np.array([near])]
 
 
 def both_widths(label, name, operands, definition):

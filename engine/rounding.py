@@ -18,7 +18,7 @@ from engine.zoom import Zoomed
 from kernels.backend import to_cpu
 
 EXACT_CORE = 300  # most subscribers of the exact core
-NODES = 300  # most nodes of SCIP's search in a core
+SMALL, SMALL_CORE = 20_000, 1_000  # of a small base it is larger: each contact matters more
 MARGINS = (0.0, 1e-12, 1e-9)  # room left unused against rounding, as a share of a limit
 ATTEMPTS = 4  # surveys, each reaching eight times as far
 WIDEN = 8.0
@@ -157,7 +157,8 @@ def _mended(answer: _Answer, core: Core, allowed: float, rounds: int) -> _Answer
 
 def _solved(answer: _Answer, core: Core, slack: int, deadline: float) -> _Answer:
     """Return the answer with a core of few subscribers chosen exactly, if that succeeds."""
-    open_ = np.sort(core.by_regret()[:EXACT_CORE])
+    size = EXACT_CORE if answer.zoomed.oracle.subscribers > SMALL else SMALL_CORE
+    open_ = np.sort(core.by_regret()[:size])
     now, oracle = answer.taken(core), answer.zoomed.oracle
     _, left = oracle.exact(answer.total - oracle.total_of(core, open_, now[open_]))
     listed = [j for s in open_ for j in range(core.first[s], core.first[s + 1])]
@@ -174,7 +175,7 @@ def _solved(answer: _Answer, core: Core, slack: int, deadline: float) -> _Answer
         elif room < 0:
             return answer
     taken = integers.near_best(
-        values, [(c, 1) for c in choices.values()], rows, slack=slack, nodes=NODES,
+        values, [(c, 1) for c in choices.values()], rows, slack=slack, nodes=size,
         seconds=max(1.0, deadline - perf_counter()),
     )  # fmt: skip
     if taken is None:

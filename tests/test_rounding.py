@@ -103,7 +103,7 @@ def test_half_a_contact_is_no_answer():
         limit=np.array([MICRO // 2, -MICRO // 2]),
     )
     found, answer = rounded(problem)
-    assert found.bound > 0 and not answer.is_feasible
+    assert found.bound < 0 and not answer.is_feasible  # 0 contacts at most, 1 at least
 
 
 def test_joined_blocks_hold_all_rows():
