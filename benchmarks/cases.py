@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.rules import Rules
 from kernels import choose
 from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
 from tests import test_choose
@@ -62,6 +63,15 @@ def times_until(size):
     return time, start, end, at // 2
 
 
+def rules_of(actions):
+    """Return the rules of ``bundles``: caps of channels and of three categories."""
+    channels = -(-actions // OFFERS_PER_CHANNEL)
+    index = np.arange(actions)
+    members = [index % channels == c for c in range(channels)]
+    members += [index // channels % 3 == h for h in range(3)]
+    return Rules(np.array(members), np.zeros(channels + 3, bool), index.astype(np.int32))
+
+
 def bundles(size, width):
     """Return the arguments of ``choose``: offers by channels, a third of the pairs not open."""
     rng = np.random.default_rng(size.seed)
@@ -76,11 +86,9 @@ def bundles(size, width):
         np.rint(rng.uniform(0.5, 2.0, subscribers) * WEIGHT_GRID).astype(np.float32) / WEIGHT_GRID,
         np.sort(rng.integers(0, SCOPE_GROUPS, subscribers)).astype(np.int32),
         np.full(subscribers, width, np.uint8),
-        np.ones((channels, subscribers), np.uint8),
-        np.ones((3, subscribers), np.uint8),
-        (index // channels).astype(np.int32),
-        (index % channels).astype(np.int32),
-        (index // channels % 3).astype(np.int32),
+        np.zeros(subscribers, np.uint8),
+        np.ones((channels + 3, subscribers), np.uint8),
+        *rules_of(actions).arrays((index // channels).astype(np.int32)),
         np.full(actions, -0.01),
         rng.uniform(1.0, 3.0, actions),
         *money,
@@ -90,8 +98,8 @@ def bundles(size, width):
 def settlings(size, width):
     """Return the arguments of ``settled``: the bundles at some prices, prices moving by 2 %."""
     problem = bundles(size, width)
-    chosen, _ = choose(*problem, width)
-    return (*problem, *(price * 0.02 for price in problem[11:13]), chosen)
+    chosen = choose(*problem, width)[0]
+    return (*problem, *(price * 0.02 for price in problem[16:18]), chosen)
 
 
 def first_rows(operands, rows, count):
@@ -131,14 +139,17 @@ def by_trend(operands, count, _):
 
 
 def by_choice(operands, count, result):
-    """Return the best bundles of the first rows, and what all the bundles found add up to."""
+    """Return the best bundles and margins of the first rows, and what all bundles add up to."""
     *problem, width = operands
+    rules = rules_of(len(problem[0]))
     chosen = np.full((width, min(count, len(problem[1]))), NO_ACTION)
+    margin = np.empty(chosen.shape[1])
     for s in range(chosen.shape[1]):
-        best, _ = test_choose.definition(problem, s, test_choose.surpluses(problem, s))
+        surplus = test_choose.surpluses(problem, s)
+        best, _, margin[s] = test_choose.definition(problem, s, rules, surplus)
         chosen[: len(best), s] = best
     propensity, weight, group = problem[:3]
-    tally = np.zeros((4, *problem[11].shape), np.int64)
+    tally = np.zeros((4, *problem[16].shape), np.int64)
     for actions in result[0]:
         s = np.flatnonzero(actions >= 0)
         p = np.nan_to_num(propensity[actions[s], s], nan=-1.0)  # not open: the tally is wrong then
@@ -146,17 +157,18 @@ def by_choice(operands, count, result):
         w = (weight[s].astype(np.float64) * WEIGHT_GRID).astype(np.int64)
         for row, amount in zip(tally, (1, p, w, w * p), strict=True):
             np.add.at(row, (group[s], actions[s]), amount)
-    return [chosen, tally]
+    return [chosen, tally, margin]
 
 
 def by_settling(operands, count, _):
     """Return which of the first rows keep their bundle when prices are at their worst for it."""
     *problem, spread_fixed, spread_accept, chosen = operands
+    rules = rules_of(len(problem[0]))
     still = np.zeros(min(count, len(problem[1])), np.uint8)
     for s in range(len(still)):
         held = [int(a) for a in chosen[:, s] if a != NO_ACTION]
         worst = test_choose.surpluses(problem, s, (spread_fixed, spread_accept), held)
-        still[s] = set(test_choose.definition(problem, s, worst)[0]) == set(held)
+        still[s] = set(test_choose.definition(problem, s, rules, worst)[0]) == set(held)
     return [still]
 
 

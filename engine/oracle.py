@@ -1,6 +1,7 @@
 """One pass over the subscribers: their best bundles at some prices, added up."""
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ class Oracle:
         """
         self.problem, self.blocks, self.constant = problem, blocks, constant
         self.width = problem.width
+        self.rules = problem.rules.arrays(problem.offer)
+        self.floor = -inf if problem.has_musts else 0.0
         self.value_fixed = problem.value_fixed / MICRO
         self.value_accept = problem.value_accept / MICRO
         self.use_fixed, self.use_accept = problem.use_fixed / MICRO, problem.use_accept / MICRO
@@ -45,21 +48,13 @@ class Oracle:
 
     def arguments(self, block: Block, prices: Any) -> Any:
         """Return the arguments of the kernels on the block's side."""
-        problem = self.problem
         side = library(block.propensity)
-        tables = (
-            problem.offer,
-            problem.channel,
-            problem.category,
-            self.value_fixed,
-            self.value_accept,
-            *self.price_tables(prices),
-        )
+        tables = (*self.rules, self.value_fixed, self.value_accept, *self.price_tables(prices))
         return (*block.arrays(), *(side.asarray(t) for t in tables))
 
     def choose(self, block: Block, prices: Any) -> Any:
         """Return the block's bundles at the prices and their tally, on the block's side."""
-        return choose(*self.arguments(block, prices), self.width)
+        return choose(*self.arguments(block, prices), self.width)[:2]
 
     def tally(self, prices: Any) -> Any:
         """Return [4, G, A] int64 on the host, settled bundles included."""
@@ -90,7 +85,7 @@ class Oracle:
         )
         np.add.at(shared[0], classes, value)
         np.add.at(shared[1].T, classes, use.T)
-        return Evaluation(prices, *shared)
+        return Evaluation(prices, *shared, self.floor)
 
 
 def scale_of(problem: Problem) -> Any:

@@ -47,6 +47,7 @@ class Evaluation:
     prices: Any  # [K] float64, money per unit of the constraint
     value: Any  # [G] float64, money
     use: Any  # [K, G] float64, units of the constraint
+    floor: float = 0.0  # no D_g is below it: 0, or -inf where the empty bundle is no choice
 
     def dual(self, limit: Any) -> float:
         """Return D(prices)."""
@@ -108,8 +109,9 @@ class Master:
         range_: tuple[Any, Any],
         trust: Trust,
         groups: int,
+        floor: float,
     ) -> None:
-        """Start with the cut of the empty bundle, ``D_g >= 0``.
+        """Start with the cut of the empty bundle, ``D_g >= 0``, if everybody may have it.
 
         Args:
             limit: [K] float64, units of the constraint.
@@ -119,12 +121,14 @@ class Master:
             range_: [K] float64 twice, smallest and largest price, money per unit.
             trust: prices stay within it.
             groups: G.
+            floor: as in :class:`Evaluation`.
         """
+        self.floor = floor
         self.solver = pywraplp.Solver.CreateSolver("GLOP")
         self.scale, self.unit, self.range, self.trust = scale, unit, range_, trust
         infinity = self.solver.infinity()
         self.price = [self.solver.NumVar(0, infinity, f"price_{k}") for k in range(len(limit))]
-        self.loss = [self.solver.NumVar(0, infinity, f"class_{g}") for g in range(groups)]
+        self.loss = [self.solver.NumVar(floor, infinity, f"class_{g}") for g in range(groups)]
         objective = self.solver.Objective()
         for variable, coefficient in zip(self.price, limit / scale, strict=True):
             objective.SetCoefficient(variable, float(coefficient))
@@ -148,7 +152,7 @@ class Master:
         scaled = evaluation.use / self.scale[:, None]
         for g, variable in enumerate(self.loss):
             column = scaled[:, g]
-            if evaluation.value[g] == 0.0 and not column.any():
+            if self.floor == 0.0 and evaluation.value[g] == 0.0 and not column.any():
                 continue  # the empty bundle's cut is there from the start
             cut = self.solver.Constraint(float(evaluation.value[g] / self.unit), infinity)
             cut.SetCoefficient(variable, 1.0)
@@ -229,7 +233,9 @@ def minimise_dual(
     best = evaluate(np.clip(start, *range_))
     best_dual = best.dual(limit)
     groups = len(best.value)
-    master = Master(limit, scale, unit=unit, range_=range_, trust=trust, groups=groups)
+    master = Master(
+        limit, scale, unit=unit, range_=range_, trust=trust, groups=groups, floor=best.floor
+    )
     for evaluation in (*known, best):
         master.add(evaluation)
     while True:

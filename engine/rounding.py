@@ -25,7 +25,7 @@ from engine.problem import (
 )
 from engine.zoom import Zoomed, settle
 from kernels.backend import to_cpu
-from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
+from kernels.choose import MUST, NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
 
 CORE = 3_000  # most subscribers of the exact core
 NODES = 1_000  # most nodes of SCIP's search in a core
@@ -91,15 +91,23 @@ class Core:
         """Return [N, Q] the best bundles within the limits, or None when there are none."""
         chosen = self.dealt.copy()
         count = min(len(self.candidates), CORE)
-        tally = self.rest + _tally_of(
-            self.problem, self.block, chosen, np.arange(count, len(chosen))
-        )
+        chosen[:count] = NO_ACTION
+        must = np.flatnonzero(self.block.fewest[:count] >= MUST)
+        chosen[must] = self.first[must]  # what they have unless another bundle is taken
+        tally = self.rest + _tally_of(self.problem, self.block, chosen, np.arange(len(chosen)))
         left = np.array(limit_units(self.problem), object) - use_units(self.problem, tally).sum(
             axis=1
         )
         owner = [s for s in range(count) for _ in self.candidates[s]]
         bundles = [b for s in range(count) for b in self.candidates[s]]
         values, uses = _exact_numbers(self.problem, self.block, owner, bundles)
+        kept = [tuple(a for a in bundle if a >= 0) for bundle in chosen[:count].tolist()]
+        less, less_use = _exact_numbers(self.problem, self.block, list(range(count)), kept)
+        values = [value - less[s] for value, s in zip(values, owner, strict=True)]
+        uses = [
+            [use - less_use[k][s] for use, s in zip(uses[k], owner, strict=True)]
+            for k in range(len(uses))
+        ]
         choices: dict[int, list[int]] = {}
         for i, s in enumerate(owner):
             choices.setdefault(s, []).append(i)
@@ -116,8 +124,8 @@ class Core:
         )  # fmt: skip
         if taken is None:
             return None
-        chosen[:count] = NO_ACTION
         for i in np.flatnonzero(taken).tolist():
+            chosen[owner[i]] = NO_ACTION
             chosen[owner[i], : len(bundles[i])] = bundles[i]
         return chosen
 
@@ -168,8 +176,8 @@ def open_core(zoomed: Zoomed, widen: float) -> Core:
             prices[k] = max(0.0, prices[k] + sign * step[k])
             pool.append(oracle.choose(_head(block), prices)[0])
     return Core(
-        oracle.problem, zoomed, fixed, rows, order, block, dealt, _candidates(pool, len(block)),
-        first.T.copy(), inner.constant,
+        oracle.problem, zoomed, fixed, rows, order, block, dealt, 
+        _candidates(oracle.problem, block, pool), first.T.copy(), inner.constant,
     )  # fmt: skip
 
 
@@ -221,8 +229,9 @@ def _deal(dual: Dual, block: Block, class_: Any, at: dict[int, Any], first: Any)
     for g in np.unique(class_):
         shares = [(j, share) for (j, h), share in sorted(dual.mix.items()) if h == g]
         members = np.flatnonzero(class_ == g)
+        may_be_empty = block.fewest[members] < MUST
         if not shares:  # the empty bundle's cut carries the whole class
-            dealt[members] = NO_ACTION
+            dealt[members[may_be_empty]] = NO_ACTION
             continue
         patterns = np.concatenate([at[j][:, members] for j, _ in shares]).T
         _, kind = np.unique(patterns, axis=0, return_inverse=True)
@@ -234,17 +243,23 @@ def _deal(dual: Dual, block: Block, class_: Any, at: dict[int, Any], first: Any)
         for i, (j, _) in enumerate(shares):
             taken = members[order[pick == i]]
             dealt[taken] = at[j][:, taken].T
-        dealt[members[order[pick == len(shares)]]] = NO_ACTION
+        rest = order[pick == len(shares)]
+        dealt[members[rest[may_be_empty[rest]]]] = NO_ACTION
     return dealt
 
 
-def _candidates(pool: list[Any], count: int) -> list[list[tuple[int, ...]]]:
-    """Return the distinct bundles of each subscriber, with each action left out, and none."""
+def _candidates(problem: Problem, block: Block, pool: list[Any]) -> list[list[tuple[int, ...]]]:
+    """Return the distinct bundles of each subscriber, with each action left out, and none.
+
+    What is left must still be allowed: an action may be required, or the bundle be the least.
+    """
     out = []
-    for s in range(min(count, CORE)):
+    for s in range(min(len(block), CORE)):
         bundles = {tuple(int(a) for a in chosen[:, s] if a >= 0) for chosen in pool}
-        bundles |= {b[:i] + b[i + 1 :] for b in bundles for i in range(len(b))}
-        out.append(sorted(bundles | {()}))
+        less = {b[:i] + b[i + 1 :] for b in bundles for i in range(len(b))} - {()}
+        terms = problem.offer, int(block.most[s]), int(block.fewest[s]), block.cap[:, s]
+        bundles |= {b for b in less if problem.rules.allows(b, *terms)}
+        out.append(sorted(bundles if block.fewest[s] >= MUST else bundles | {()}))
     return out
 
 

@@ -228,7 +228,7 @@ def settle(
     for block in full.blocks:
         side = library(block.propensity)
         arguments = full.arguments(block, prices)
-        chosen, tally = choose(*arguments, full.width)
+        chosen, tally, _ = choose(*arguments, full.width)
         if np.isinf(spread[0]).any():
             still = side.zeros(len(block), np.uint8)
         else:

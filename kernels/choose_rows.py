@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from kernels.bundle_rows import MUST as MUST
 from kernels.bundle_rows import NO_ACTION as NO_ACTION
-from kernels.bundle_rows import best_bundle, scratch
+from kernels.bundle_rows import best_bundle, best_single, scratch
 
 PROPENSITY_GRID = 1 << 24
 WEIGHT_GRID = 1 << 10
@@ -66,23 +67,13 @@ def _worst_tile(
 
 
 @njit(cache=True, nogil=True)
-def _best_single(surplus: Any, t: int) -> int:
-    """Return the first action of highest surplus, or none."""
-    best, best_surplus = NO_ACTION, 0.0
-    for a in range(surplus.shape[0]):
-        if surplus[a, t] > best_surplus:
-            best, best_surplus = a, surplus[a, t]
-    return best
-
-
-@njit(cache=True, nogil=True)
 def choose_rows(
-    propensity: Any, weight: Any, group: Any, most: Any, caps: Any, kinds: Any, tables: Any,
-    begin: int, end: int, chosen: Any, tally: Any,
+    propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, cap: Any, rules: Any,
+    tables: Any, begin: int, end: int, chosen: Any, tally: Any, margin: Any,
 ) -> None:  # fmt: skip
     actions = propensity.shape[0]
     surplus = np.empty((actions, TILE), np.float64)
-    room = scratch(actions, chosen.shape[0])
+    room = scratch(actions, chosen.shape[0], cap.shape[0])
     best = np.empty(chosen.shape[0], np.int64)
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
@@ -90,10 +81,13 @@ def choose_rows(
         for s in range(low, high):
             for i in range(best.size):
                 best[i] = NO_ACTION
+            margin[s] = np.inf
             if most[s] > 1:
-                best_bundle(surplus, s - low, s, most[s], caps, kinds, room, best)
+                margin[s] = best_bundle(
+                    surplus, s - low, s, most[s], fewest[s], cap, rules, room, best
+                )
             elif most[s] > 0:
-                best[0] = _best_single(surplus, s - low)
+                margin[s] = best_single(surplus, s - low, fewest[s], rules, best)
             for i in range(best.size):
                 a = best[i]
                 chosen[i, s] = a
@@ -108,13 +102,13 @@ def choose_rows(
 
 @njit(cache=True, nogil=True)
 def settled_rows(
-    propensity: Any, weight: Any, group: Any, most: Any, caps: Any, kinds: Any, tables: Any,
-    spreads: Any, chosen: Any, begin: int, end: int, still: Any,
+    propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, cap: Any, rules: Any,
+    tables: Any, spreads: Any, chosen: Any, begin: int, end: int, still: Any,
 ) -> None:  # fmt: skip
     actions = propensity.shape[0]
     surplus = np.empty((actions, TILE), np.float64)
     kept = np.empty((chosen.shape[0], TILE), np.float64)
-    room = scratch(actions, chosen.shape[0])
+    room = scratch(actions, chosen.shape[0], cap.shape[0])
     best = np.empty(chosen.shape[0], np.int64)
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
@@ -124,9 +118,9 @@ def settled_rows(
             for i in range(best.size):
                 best[i] = NO_ACTION
             if most[s] > 1:
-                best_bundle(surplus, s - low, s, most[s], caps, kinds, room, best)
+                best_bundle(surplus, s - low, s, most[s], fewest[s], cap, rules, room, best)
             elif most[s] > 0:
-                best[0] = _best_single(surplus, s - low)
+                best_single(surplus, s - low, fewest[s], rules, best)
             same = True
             for i in range(best.size):
                 found = False

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from engine.errors import AllocationError
 from engine.problem import VALUE_UNIT, Block, Problem, Row
+from engine.rules import plain
 from engine.settings.job import Solver
 from engine.solve import Status, solve
 from tests import problems
@@ -136,13 +137,13 @@ def line(subscribers, *, rows=(), fixed=MICRO, p=0.5):
         np.ones(subscribers, np.float32),
         np.zeros(subscribers, np.int32),
         np.ones(subscribers, np.uint8),
-        np.ones((1, subscribers), np.uint8),
-        np.ones((1, subscribers), np.uint8),
+        np.zeros(subscribers, np.uint8),
+        np.ones((0, subscribers), np.uint8),
     )
     one = np.zeros(1, np.int32)
     sign = np.array([-1 if is_minimum else 1 for _, is_minimum in rows], np.int64)
     return Problem(
-        [block], one, one, one, np.array([fixed]), np.array([0]),
+        [block], one, one, plain(1), np.array([fixed]), np.array([0]),
         [Row(f"limit_{k}", "contacts", is_minimum) for k, (_, is_minimum) in enumerate(rows)],
         (sign * MICRO).reshape(-1, 1), np.zeros((len(rows), 1), np.int64),
         np.ones((len(rows), 1), bool), sign * np.array([b for b, _ in rows], np.int64) * MICRO,
@@ -253,7 +254,7 @@ def test_a_bound_far_above_does_not_loosen_the_exact_model():
         problem,
         offer=np.array([0, 1], np.int32),
         channel=np.zeros(2, np.int32),
-        category=np.zeros(2, np.int32),
+        rules=plain(2),
         value_fixed=np.array([7 * MICRO, 10**12]),
         value_accept=np.array([MICRO, 0]),
         rows=[Row("spend", "value", is_minimum=False)],
