@@ -218,6 +218,25 @@ def micro(amounts):
     return np.rint(np.array(amounts) * MICRO).astype(np.int64)
 
 
+def related(problem, seed=0):
+    """Return the problem with every kind of relation, and minimums for some of the subscribers."""
+    rng, offer, rules = np.random.default_rng([seed, 1]), problem.offer, problem.rules
+    contact = rules.contact.copy()
+    for c in np.unique(problem.channel):
+        together = np.flatnonzero(np.isin(offer, [1, 4]) & (problem.channel == c))
+        contact[together] = together[:1]
+    members = np.array([*rules.members, np.isin(offer, [0, 1, 5]), np.isin(offer, [5, 6])])
+    by_channel = np.arange(len(members)) <= problem.channel.max()
+    found = Rules(members, by_channel, contact, [(0, 3), (2, 6)], [(3, (1, 4)), (5, (2,))])
+    blocks = []
+    for block in problem.blocks:
+        groups = rng.integers(1, 3, (2, len(block))).astype(np.uint8)
+        fewest = rng.choice(np.uint8([0, 0, 0, 2, MUST]), len(block))
+        cap = np.concatenate([block.cap, groups])
+        blocks.append(replace(block, fewest=fewest, cap=cap))
+    return replace(problem, rules=found, blocks=blocks)
+
+
 def in_words(problem):
     """Return every subscriber as a plain dictionary: key, group, weight, caps, open actions."""
     return [

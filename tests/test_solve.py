@@ -129,6 +129,23 @@ def test_thousands_of_subscribers_leave_a_small_gap(seed):
     assert found.bound == found.dual_bound
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_relations_and_minimums_leave_a_small_gap_too(seed):
+    problem = problems.related(
+        problems.realistic(2_500, seed=seed, width=2 + seed % 3, minimums=False)
+    )
+    solver = Solver(sample=200, exact_pairs=0)
+    found = solve(problem, solver)
+    assert found.status == Status.OPTIMAL
+    assert found.value == problems.value_of(problem, found.chosen) / VALUE_UNIT
+    assert -1e-12 <= found.gap <= 1e-4
+    sizes = np.concatenate([(chosen >= 0).sum(axis=0) for chosen in found.chosen])
+    fewest = np.concatenate([block.fewest for block in problem.blocks])
+    assert set(sizes[fewest == 2]) >= {0, 2} and (sizes[fewest == 2] != 1).all()
+    moved = problems.rearranged(problem, np.random.default_rng(seed), 3)
+    assert_same(answer(problem, solver), answer(moved, solver))
+
+
 def line(subscribers, *, rows=(), fixed=MICRO, p=0.5):
     """Return a problem of one action: everybody is worth the same."""
     block = Block(
