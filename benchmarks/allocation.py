@@ -80,14 +80,10 @@ def check_bundles(problem, block, bundles):
     actions, subscriber = bundles[taken], np.nonzero(taken)[1]
     assert not np.isnan(block.propensity[actions, subscriber]).any(), "a pair is not open"
     assert (taken.sum(axis=0) <= block.most).all(), "more offers than allowed"
-    for of, caps in (
-        (problem.offer, np.ones((1, 1), np.uint8)),
-        (problem.channel, block.channel_most),
-        (problem.category, block.category_most),
-    ):
-        count = np.zeros((int(of.max()) + 1, len(block)), np.int64)
-        np.add.at(count, (of[actions], subscriber), 1)
-        assert (count <= caps[: len(count)]).all(), "an offer twice, or a cap exceeded"
+    caps = [(problem.offer == offer, 1) for offer in np.unique(problem.offer)]
+    for members, most in (*caps, *zip(problem.rules.members, block.cap, strict=True)):
+        count = np.bincount(subscriber[members[actions]], minlength=len(block))
+        assert (count <= most).all(), "an offer twice, or a cap exceeded"
 
 
 def measured(case, sizes, gap, device):

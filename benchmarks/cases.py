@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.rules import Rules
 from kernels import choose
 from kernels.choose import NO_ACTION, WEIGHT_GRID
 from tests import test_choose
+from tests.test_choose import PRICE_FIXED
 from tests.test_decay import decay_definition, trend_definition
 from tests.test_rhythm import rhythm_definition
 from tests.test_windows import window_definition
@@ -64,6 +66,15 @@ def times_until(size):
     return time, start, end, at // 2
 
 
+def rules_of(actions):
+    """Return the rules of ``bundles``: caps of channels and of three categories."""
+    channels = -(-actions // OFFERS_PER_CHANNEL)
+    index = np.arange(actions)
+    members = [index % channels == c for c in range(channels)]
+    members += [index // channels % 3 == h for h in range(3)]
+    return Rules(np.array(members), np.zeros(channels + 3, bool), index.astype(np.int32))
+
+
 def bundles(size, width):
     """Return the arguments of ``choose``: offers by channels, a third of the pairs not open."""
     rng = np.random.default_rng(size.seed)
@@ -78,11 +89,9 @@ def bundles(size, width):
         np.rint(rng.uniform(0.5, 2.0, subscribers) * WEIGHT_GRID).astype(np.float32) / WEIGHT_GRID,
         np.sort(rng.integers(0, SCOPE_GROUPS, subscribers)).astype(np.int32),
         np.full(subscribers, width, np.uint8),
-        np.ones((channels, subscribers), np.uint8),
-        np.ones((3, subscribers), np.uint8),
-        (index // channels).astype(np.int32),
-        (index % channels).astype(np.int32),
-        (index // channels % 3).astype(np.int32),
+        np.zeros(subscribers, np.uint8),
+        np.ones((channels + 3, subscribers), np.uint8),
+        *rules_of(actions).arrays((index // channels).astype(np.int32)),
         np.full(actions, -0.01),
         rng.uniform(1.0, 3.0, actions),
         *money,
@@ -97,7 +106,7 @@ def choices(size, width):
 def reaches(size, width):
     """Return the arguments of ``within``; every action's surplus may move by 0.02."""
     problem = bundles(size, width)
-    groups, actions = problem[11].shape
+    groups, actions = problem[PRICE_FIXED].shape
     chosen, margin, _ = choose(*problem, width)
     return chosen, margin, problem[2], np.full((groups, actions + 1), 0.02)
 
@@ -105,7 +114,7 @@ def reaches(size, width):
 def switches(size, width):
     """Return the arguments of ``curve``: one constraint of all contacts, one of each action's."""
     problem = bundles(size, width)
-    groups, actions = problem[11].shape
+    groups, actions = problem[PRICE_FIXED].shape
     cells = np.arange(groups * actions)
     constraint = np.stack([0 * cells, 1 + cells % actions], axis=1).reshape(-1)
     entries = 2 * np.arange(groups * actions + 1), constraint
@@ -152,9 +161,10 @@ def by_trend(operands, count, _):
 def by_choice(operands, count, result):
     """Return the best bundles of the first rows, their margins, and what all bundles add up to."""
     *problem, _ = operands
+    rules = rules_of(len(problem[0]))
     chosen, margin = result[0][:, :count].copy(), result[1][:count].copy()
     for s in range(len(margin)):
-        total = test_choose.totals(problem, s)
+        total = test_choose.totals(problem, s, rules)
         bundle = frozenset(chosen[:, s].tolist()) - {NO_ACTION}
         best = total.pop(bundle, -np.inf)
         expected = best - max(total.values(), default=-np.inf)
@@ -179,24 +189,11 @@ def by_reach(operands, count, _):
 def by_curvature(operands, _, result):
     """Return tally, curvature and count of the near; at larger sizes than smoke the tally alone."""
     *problem, first, constraint, fixed, accept, bandwidth, unit, constraints, width = operands
-    tally, rows = choose(*problem, width)[2], len(problem[1])
-    if rows > MOST_ENUMERATED:
+    tally, rules = choose(*problem, width)[2], rules_of(len(problem[0]))
+    if len(problem[1]) > MOST_ENUMERATED:
         return [tally, *result[1:]]
-    curvature, near = np.zeros((constraints, constraints)), 0
-    for s in range(rows):
-        total = test_choose.totals(problem, s)
-        best, *others = sorted(total, key=total.get)[::-1][:2]
-        if not others or total[best] - total[others[0]] >= bandwidth:
-            continue
-        near += 1
-        moved = np.zeros(constraints)
-        for sign, bundle in ((1.0, best), (-1.0, others[0])):
-            for a in bundle:
-                cell = problem[2][s] * problem[11].shape[1] + a
-                entries = slice(first[cell], first[cell + 1])
-                use = fixed[entries] + accept[entries] * float(problem[0][a, s])
-                np.add.at(moved, constraint[entries], sign * use)
-        curvature += np.rint(np.tril(np.outer(moved, moved)) * unit)
+    entries = first, constraint, fixed, accept, constraints
+    curvature, near, _ = test_choose.curvature_of(problem, rules, entries, bandwidth, unit)
     return [tally, curvature, np.array([near])]
 
 

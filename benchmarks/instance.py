@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from engine.problem import Block, Problem, Row
+from engine.rules import Rules
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID
 
 MICRO = 1_000_000
@@ -46,7 +47,7 @@ class Catalogue:
 
     offer: Any
     channel: Any
-    category: Any
+    rules: Rules
     value: Any  # money per acceptance, less its cost
     cost: Any  # money per acceptance
     unit_cost: Any  # money per contact
@@ -66,8 +67,11 @@ def catalogue(case: Case, actions: int) -> Catalogue:
     offers = int(offer.max()) + 1
     cost = rng.uniform(0.1, 2.0, offers)
     margin = rng.uniform(2.0, 20.0, offers)
+    members = [channel == c for c in range(len(CHANNEL_COST))]
+    members += [offer % CATEGORIES == h for h in range(CATEGORIES)]
+    rules = Rules(np.array(members), np.zeros(len(members), bool), index)
     return Catalogue(
-        offer, channel, (offer % CATEGORIES).astype(np.int32), margin[offer], cost[offer],
+        offer, channel, rules, margin[offer], cost[offer],
         np.array(CHANNEL_COST)[channel], rng.normal(0.0, 0.6, (SEGMENTS, offers)),
     )  # fmt: skip
 
@@ -94,8 +98,8 @@ def block(case: Case, sold: Catalogue, number: int, subscribers: int) -> Block:
     return Block(
         key, propensity, weight.astype(np.float32), group,
         np.full(subscribers, case.width, np.uint8),
-        np.ones((channels, subscribers), np.uint8),
-        np.ones((CATEGORIES, subscribers), np.uint8),
+        np.zeros(subscribers, np.uint8),
+        np.ones((channels + CATEGORIES, subscribers), np.uint8),
     )  # fmt: skip
 
 
@@ -152,7 +156,7 @@ def instance(case: Case, subscribers: int, actions: int, constraints: int) -> Pr
     sizes = [min(BLOCK, subscribers - begin) for begin in range(0, subscribers, BLOCK)]
     return Problem(
         [block(case, sold, i, size) for i, size in enumerate(sizes)],
-        sold.offer, sold.channel, sold.category, _micro(-sold.unit_cost), _micro(sold.value),
+        sold.offer, sold.channel, sold.rules, _micro(-sold.unit_cost), _micro(sold.value),
         rows, _micro(fixed), _micro(accept), np.array(scope).repeat(SPLIT, axis=1),
         _micro(amount), typical_propensity=0.03,
     )  # fmt: skip

@@ -1,7 +1,10 @@
 """What simple rules would have reached: greedy, and subscribers served as they come.
 
 Both keep eligibility, contact policies and every upper limit; they do not pursue minimums, whose
-shortfalls are counted. Only pairs of positive value are taken. Uses are exact whole numbers.
+shortfalls are counted. Only pairs of positive value are taken, except by those who must have an
+offer and have none yet. An offer that requires another is taken after it or not at all, and whoever
+ends below a minimum of offers gets none; those who must have one and got none are counted too.
+Uses are exact whole numbers.
 
 A use ``fixed + accept p`` is a whole number of 2**-24 micro-units; it is held as two int64,
 ``high * 2**44 + low`` with ``0 <= low < 2**44``, which has room for 2**31 contacts of any size.
@@ -15,6 +18,8 @@ import numpy as np
 from numba import njit
 
 from engine.limits import MICRO
+from engine.rules import Rules
+from kernels.choose import MUST
 
 P_ONE = 2**24
 W_ONE = 2**10
@@ -30,11 +35,10 @@ class Instance:
     propensity: Any  # [A, S] float32, NaN: not an open pair
     weight: Any  # [S] float, in [0, 1000]
     most: Any  # [S] uint8
-    channel_most: Any  # [C, S] uint8
-    category_most: Any  # [H, S] uint8
+    fewest: Any  # [S] uint8, with the flag MUST
+    cap: Any  # [D, S] uint8
     offer: Any  # [A] int32
-    channel: Any  # [A] int32
-    category: Any  # [A] int32
+    rules: Rules
     value_fixed: Any  # [A] int64, micro-units per contact
     value_accept: Any  # [A] int64, micro-units per acceptance
     in_scope: Any  # [K, G] bool
@@ -53,7 +57,7 @@ class Baseline:
     value: float  # money
     contacts: int
     contacted: int  # subscribers
-    violations: int  # limits that do not hold: minimums that are not reached
+    violations: int  # minimums that are not reached, and subscribers without what they must have
 
 
 def greedy(instance: Instance) -> Baseline:
@@ -62,7 +66,8 @@ def greedy(instance: Instance) -> Baseline:
     Of equal values the subscriber with the lower key goes first, then the first action.
     """
     value, pair = _pairs(instance)
-    return _take(instance, pair[np.argsort(-value, kind="stable")])
+    order = np.argsort(-value, kind="stable")
+    return _take(instance, value[order], pair[order])
 
 
 def arrival_order(instance: Instance) -> Baseline:
@@ -72,16 +77,16 @@ def arrival_order(instance: Instance) -> Baseline:
     """
     value, pair = _pairs(instance)
     _best_first(value, pair, len(instance.offer))
-    return _take(instance, pair)
+    return _take(instance, value, pair)
 
 
 def _pairs(instance: Instance) -> tuple[Any, Any]:
-    """Return value and number of every open pair of positive value, by arrival, then action.
+    """Return value and number of every open pair that may be taken, by arrival, then action.
 
     Pair ``i A + a`` is action a of subscriber ``order[i]``.
     """
     arguments = (
-        instance.propensity, _weights(instance), instance.order,
+        instance.propensity, _weights(instance), instance.order, instance.fewest >= MUST,
         instance.value_fixed, instance.value_accept,
     )  # fmt: skip
     count = _count_pairs(*arguments, np.empty(0), np.empty(0, np.int64))
@@ -96,8 +101,9 @@ def _weights(instance: Instance) -> Any:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _count_pairs(  # noqa: PLR0917 (arrays, as kernels take them)
-    propensity: Any, weight: Any, order: Any, fixed: Any, accept: Any, value: Any, pair: Any
-) -> Any:
+    propensity: Any, weight: Any, order: Any, must: Any, fixed: Any, accept: Any,
+    value: Any, pair: Any,
+) -> Any:  # fmt: skip
     """Count the pairs, and write them down when there is room for them."""
     actions = len(propensity)
     count = 0
@@ -106,7 +112,7 @@ def _count_pairs(  # noqa: PLR0917 (arrays, as kernels take them)
         for a in range(actions):
             p = np.rint(np.float64(propensity[a, s]) * P_ONE) / P_ONE
             worth = (weight[s] / W_ONE) * (fixed[a] + accept[a] * p)
-            if worth > 0:  # NaN is not open
+            if worth > 0 or (must[s] and worth <= 0):  # NaN is not open
                 if count < len(value):
                     value[count], pair[count] = worth, i * actions + a
                 count += 1
@@ -124,17 +130,22 @@ def _best_first(value: Any, pair: Any, actions: int) -> None:
         value[j], pair[j] = worth, own
 
 
-def _take(instance: Instance, pair: Any) -> Baseline:
+def _take(instance: Instance, value: Any, pair: Any) -> Baseline:
     """Take the pairs in this order, each if policies and limits have room."""
     left_high, left_low = _split_limits(instance.limit)
-    taken = _fill(
-        pair, instance.propensity, instance.order, instance.group,
-        np.minimum(instance.most, BUNDLE).astype(np.uint8),
-        instance.channel_most.copy(), instance.category_most.copy(),
-        instance.offer, instance.channel, instance.category,
+    must, least = instance.fewest >= MUST, (instance.fewest % MUST).astype(np.int64)
+    limits = (
         instance.in_scope, instance.use_fixed, instance.use_accept, instance.is_minimum,
         left_high, left_low,
     )  # fmt: skip
+    taken, count = _fill(
+        value, pair, instance.propensity, instance.order, instance.group,
+        np.minimum(instance.most, BUNDLE).astype(np.int64), np.where(must, np.maximum(least, 1), 0),
+        instance.cap.astype(np.int64), instance.rules.arrays(instance.offer), *limits,
+    )  # fmt: skip
+    short = count < least
+    _give_back(pair, taken, instance.propensity, instance.order, instance.group, short, *limits)
+    missed = must & (short | (count == 0)) & ~np.isnan(instance.propensity).all(axis=0)
     chosen = pair[taken]
     actions = len(instance.offer)
     s, a = instance.order[chosen // actions], chosen % actions
@@ -142,7 +153,7 @@ def _take(instance: Instance, pair: Any) -> Baseline:
         value=_value(instance, s, a),
         contacts=len(chosen),
         contacted=len(np.unique(s)),
-        violations=int((left_high < 0).sum()),
+        violations=int((left_high < 0).sum()) + int(missed.sum()),
     )
 
 
@@ -181,14 +192,17 @@ def _use(fixed: Any, accept: Any, p: Any) -> Any:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
-    pair: Any, propensity: Any, order: Any, group: Any,
-    most: Any, channel_most: Any, category_most: Any, offer: Any, channel: Any, category: Any,
-    in_scope: Any, use_fixed: Any, use_accept: Any, is_minimum: Any, left_high: Any, left_low: Any,
+    value: Any, pair: Any, propensity: Any, order: Any, group: Any, most: Any, wanted: Any,
+    cap: Any, rules: Any, in_scope: Any, use_fixed: Any, use_accept: Any, is_minimum: Any,
+    left_high: Any, left_low: Any,
 ) -> Any:  # fmt: skip
-    """Return for each pair whether it was taken; the room left is counted down in place."""
-    actions, limits = len(offer), len(is_minimum)
+    """Return for each pair whether it was taken; the room left is counted down in place.
+
+    Pairs of no value are taken by those who have fewer than they ``wanted``.
+    """
+    actions, limits = len(propensity), len(is_minimum)
     taken = np.zeros(len(pair), np.bool_)
-    had = np.full((len(order), BUNDLE), -1, np.int32)  # offers that a subscriber has
+    had = np.full((len(order), BUNDLE), -1, np.int64)  # actions that a subscriber has
     count = np.zeros(len(order), np.int64)
     high, low = np.empty(limits, np.int64), np.empty(limits, np.int64)
     applies = np.zeros((actions, limits), np.int64)  # limits that an action uses at all
@@ -200,14 +214,11 @@ def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
                 applying[a] += 1
     for i in range(len(pair)):
         s, a = order[pair[i] // actions], pair[i] % actions
-        c, h = channel[a], category[a]
-        if count[s] >= most[s] or channel_most[c, s] == 0 or category_most[h, s] == 0:
+        if count[s] >= most[s] or (value[i] <= 0 and count[s] >= wanted[s]):
+            continue
+        if not _may_join(had[s], count[s], a, cap[:, s], rules):
             continue
         fits = True
-        for j in range(count[s]):
-            fits = fits and had[s, j] != offer[a]
-        if not fits:
-            continue
         p = np.int64(np.rint(np.float64(propensity[a, s]) * P_ONE))
         for j in range(applying[a]):
             k = applies[a, j]
@@ -225,9 +236,68 @@ def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
             continue
         for j in range(applying[a]):
             left_high[applies[a, j]], left_low[applies[a, j]] = high[j], low[j]
-        had[s, count[s]] = offer[a]
+        _fill_caps(had[s], count[s], a, cap[:, s], rules)
+        had[s, count[s]] = a
         count[s] += 1
-        channel_most[c, s] -= 1
-        category_most[h, s] -= 1
         taken[i] = True
-    return taken
+    return taken, count
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _is_joined(had: Any, count: int, a: int, contact: Any) -> Any:
+    found = False
+    for j in range(count):
+        found |= contact[had[j]] == contact[a]
+    return found
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _may_join(had: Any, count: int, a: int, left: Any, rules: Any) -> Any:
+    """Return whether an action may join those that a subscriber has, within the caps left."""
+    _, _, contact, cap_indptr, cap_group, per_contact, conflicts, requires = rules
+    for j in range(count):
+        if conflicts[a, had[j] >> 6] >> (had[j] & 63) & 1:
+            return False
+    for k in range(cap_indptr[a], cap_indptr[a + 1]):
+        d = cap_group[k]
+        if left[d] <= 0 and not (per_contact[d] and _is_joined(had, count, a, contact)):
+            return False
+    for r in range(requires.shape[0]):
+        met = True
+        for word in range(requires.shape[2]):
+            met = met and requires[r, a, word] == 0
+        for j in range(count):
+            met = met or bool(requires[r, a, had[j] >> 6] >> (had[j] & 63) & 1)
+        if not met:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _fill_caps(had: Any, count: int, a: int, left: Any, rules: Any) -> None:
+    _, _, contact, cap_indptr, cap_group, per_contact, _, _ = rules
+    for k in range(cap_indptr[a], cap_indptr[a + 1]):
+        d = cap_group[k]
+        if not (per_contact[d] and _is_joined(had, count, a, contact)):
+            left[d] -= 1
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _give_back(  # noqa: PLR0917 (arrays, as kernels take them)
+    pair: Any, taken: Any, propensity: Any, order: Any, group: Any, short: Any,
+    in_scope: Any, use_fixed: Any, use_accept: Any, is_minimum: Any, left_high: Any, left_low: Any,
+) -> None:  # fmt: skip
+    """Undo in place what those took who are short of their minimum."""
+    actions = len(propensity)
+    for i in range(len(pair)):
+        s, a = order[pair[i] // actions], pair[i] % actions
+        if not taken[i] or not short[s]:
+            continue
+        taken[i] = False
+        p = np.int64(np.rint(np.float64(propensity[a, s]) * P_ONE))
+        for k in range(len(is_minimum)):
+            if in_scope[k, group[s]]:
+                more, rest = _use(use_fixed[k, a], use_accept[k, a], p)
+                rest += left_low[k]
+                left_high[k] += more + (rest >> LOW_BITS)
+                left_low[k] = rest & (2**LOW_BITS - 1)

@@ -11,16 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from engine import expressions, tables
+from engine import expressions, policies, tables
 from engine.actions import Action, actions
 from engine.errors import ConfigError, DataError
 from engine.limits import Limit, coefficients, limits
 from engine.problem import KEY_RANGE, MOST_WEIGHT, Block, Problem, Row
 from engine.settings import Job
-from engine.settings.base import seconds
-from engine.settings.catalogue import ContactPolicy
 from kernels.backend import to_cpu
-from kernels.choose import MOST_BUNDLE, PROPENSITY_GRID, WEIGHT_GRID
+from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID
 
 REASONS = ("open", "hold_out", "not_eligible", "policy")
 GROUPS_AT_LEAST = 16  # scope groups are split by key until there are about so many
@@ -38,13 +36,8 @@ class Candidates:
     propensity: Any  # [A, S] as in Block
     weight: Any  # [S]
     most: Any  # [S]
-    channel_most: Any  # [C, S]
-    category_most: Any  # [H, S]
-
-
-def categories(job: Job) -> list[str]:
-    """Return the H offer categories in catalogue order."""
-    return list(dict.fromkeys(offer.category for offer in job.catalogue.offers.values()))
+    fewest: Any  # [S]
+    cap: Any  # [D, S]
 
 
 def scopes(job: Job) -> list[str]:
@@ -71,11 +64,11 @@ def candidates(job: Job, features: Any, propensity: Any, contacts: Any | None) -
     side, keys = tables.array_library(features), features["subscriber"]
     held = tables.unit_hash(keys, job.seed) < job.holdout_share
     allowed = _eligible(job, features, acts, side)
-    forbids, most, channel_most, category_most = _caps(job, features, contacts, side)
+    left = policies.left(job, features, contacts, side)
     open_ = allowed & ~held
-    blocked = side.zeros_like(open_)
-    for forbidden in forbids.values():
-        blocked |= forbidden
+    blocked = _any(left.forbids, open_, side)
+    policies.forbid_the_stuck(job, left, open_ & ~blocked, side)
+    blocked = _any(left.forbids, open_, side)
     reason = side.where(held, 1, side.where(~allowed.any(axis=0), 2, 3)).astype("int8")
     reason[(open_ & ~blocked).any(axis=0)] = 0
     p = side.empty(open_.shape, "float32")
@@ -88,13 +81,21 @@ def candidates(job: Job, features: Any, propensity: Any, contacts: Any | None) -
         tables.bucket(keys, KEY_RANGE),
         _scope(job, features, side),
         reason,
-        _blockers(reason, allowed, forbids),
+        _blockers(reason, allowed, left.forbids),
         p,
         _weight(catalogue.weight, features, side),
-        most,
-        channel_most,
-        category_most,
+        left.most,
+        left.fewest,
+        left.cap,
     )
+
+
+def _any(forbids: dict[str, Any], open_: Any, side: Any) -> Any:
+    """Return [A, S] bool whether a policy forbids the pair."""
+    blocked = side.zeros_like(open_)
+    for forbidden in forbids.values():
+        blocked |= forbidden
+    return blocked
 
 
 def _eligible(job: Job, features: Any, acts: Sequence[Action], side: Any) -> Any:
@@ -123,80 +124,6 @@ def _eligible(job: Job, features: Any, acts: Sequence[Action], side: Any) -> Any
     for a, action in enumerate(acts):
         out[a] = by_offer[action.offer] & by_channel[action.channel]
     return out
-
-
-def _caps(job: Job, features: Any, contacts: Any | None, side: Any) -> tuple[Any, ...]:
-    """Return the pairs each policy forbids by itself, and what it leaves of the caps."""
-    acts, rows = actions(job.catalogue), len(features)
-    names = categories(job)
-    channels = list(job.catalogue.channels)
-    most = side.full(rows, MOST_BUNDLE, "int64")
-    channel_most = side.full((len(channels), rows), MOST_BUNDLE, "int64")
-    category_most = side.full((len(names), rows), MOST_BUNDLE, "int64")
-    forbids: dict[str, Any] = {}
-    for policy in job.policies:
-        forbidden = side.zeros((len(acts), rows), bool)
-        for scope, actions_in_scope in _scopes_of(policy, job, acts):
-            used = _used(job, policy, scope, (features, contacts))
-            left = side.maximum(policy.at_most - used, 0)
-            for a in actions_in_scope:
-                forbidden[a] |= left == 0
-            if policy.per == "all":
-                most = side.minimum(most, left)
-            elif policy.per == "channel":
-                c = channels.index(scope)
-                channel_most[c] = side.minimum(channel_most[c], left)
-            else:
-                h = names.index(scope)
-                category_most[h] = side.minimum(category_most[h], left)
-        forbids[policy.name] = forbidden
-    offers = min(MOST_BUNDLE, len(job.catalogue.offers))
-    most = side.minimum(most, offers)
-    for caps in (channel_most, category_most):  # a bundle is never larger than its caps in all
-        most = side.minimum(most, caps.sum(axis=0))
-    return (
-        forbids,
-        most.astype("uint8"),
-        channel_most.astype("uint8"),
-        category_most.astype("uint8"),
-    )
-
-
-def _scopes_of(
-    policy: ContactPolicy, job: Job, acts: Sequence[Action]
-) -> list[tuple[str, list[int]]]:
-    """Return each scope a policy counts by itself, with the actions in it."""
-    every = list(range(len(acts)))
-    if policy.per == "all":
-        return [("", every)]
-    if policy.per == "channel":
-        names = policy.only or list(job.catalogue.channels)
-        return [(n, [a for a in every if acts[a].channel == n]) for n in names]
-    offers = job.catalogue.offers
-    names = policy.only or categories(job)
-    return [(n, [a for a in every if offers[acts[a].offer].category == n]) for n in names]
-
-
-def _used(job: Job, policy: ContactPolicy, scope: str, frames: tuple[Any, Any]) -> Any:
-    """Return [S] int64, contacts of the history that count in a policy's scope."""
-    features, contacts = frames
-    side = tables.array_library(features)
-    if policy.within is None or contacts is None:
-        return side.zeros(len(features), "int64")
-    as_of = int(job.as_of.timestamp())
-    counted = contacts[
-        (contacts["time"] > as_of - seconds(policy.within)) & (contacts["time"] <= as_of)
-    ]
-    if policy.per == "channel":
-        counted = counted[counted["channel"] == scope]
-    elif policy.per == "category":
-        offers = job.catalogue.offers
-        counted = counted[counted["offer"].isin([n for n in offers if offers[n].category == scope])]
-    counts = counted.groupby("subscriber").size().rename("used").reset_index()
-    keys = features[["subscriber"]].reset_index(drop=True)
-    keys["row"] = side.arange(len(keys))
-    merged = keys.merge(counts, on="subscriber", how="left").sort_values("row")
-    return tables.array(merged["used"].fillna(0).astype("int64"))
 
 
 def _scope(job: Job, features: Any, side: Any) -> Any:
@@ -280,8 +207,8 @@ def assemble(job: Job, parts: Sequence[Candidates]) -> Placed:
                 part.weight[rows],
                 group[rows],
                 part.most[rows],
-                side.ascontiguousarray(part.channel_most[:, rows]),
-                side.ascontiguousarray(part.category_most[:, rows]),
+                part.fewest[rows],
+                side.ascontiguousarray(part.cap[:, rows]),
             )
         )
     return Placed(_problem(job, blocks, np.array(codes, np.int64).repeat(split)), order)
@@ -305,11 +232,7 @@ def _refuse_empty_scopes(job: Job, parts: Sequence[Candidates]) -> None:
 
 def _problem(job: Job, blocks: list[Block], codes: Any) -> Problem:
     acts, limited, where = actions(job.catalogue), limits(job), scopes(job)
-    offers, channels, names = (
-        list(job.catalogue.offers),
-        list(job.catalogue.channels),
-        categories(job),
-    )
+    offers, channels = list(job.catalogue.offers), list(job.catalogue.channels)
     fixed, accept = (np.array(c, np.int64) for c in zip(*coefficients(job, "value"), strict=True))
     shape = (len(limited), len(acts))
     use_fixed, use_accept = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
@@ -325,7 +248,7 @@ def _problem(job: Job, blocks: list[Block], codes: Any) -> Problem:
         blocks,
         np.array([offers.index(a.offer) for a in acts], np.int32),
         np.array([channels.index(a.channel) for a in acts], np.int32),
-        np.array([names.index(job.catalogue.offers[a.offer].category) for a in acts], np.int32),
+        policies.rules(job),
         fixed,
         accept,
         [Row(limit.name, limit.measure, limit.is_minimum) for limit in limited],

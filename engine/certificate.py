@@ -19,9 +19,12 @@ import numpy as np
 import pandas as pd
 
 from engine import certificate_bound as upper
+from engine import certificate_policies as policies
 from engine import certificate_rules as rules
 from engine.actions import actions
-from engine.certificate_contacts import Contacts, Violation, violations
+from engine.certificate_bundles import exempt, freedom
+from engine.certificate_contacts import Contacts, Violation, broken_relations, violations
+from engine.certificate_rules import BUNDLE
 from engine.errors import DataError
 from engine.limits import MICRO, limits
 from engine.settings import Job
@@ -44,6 +47,7 @@ class Check:
     uses: tuple[int, ...]  # [K] units of 2**-24 micro-units, a minimum's not negated
     surplus: int  # sum of the highest surpluses, 2**-e micro-money (certificate_bound.grid)
     choices: int  # most actions that the partition's subscribers may get, all together
+    exempt: int  # those outside the hold-out who can't get what a policy asks exactly of them
     prices: tuple[float, ...]  # [K]
     counts: Mapping[str, int]  # violations by kind
     violations: tuple[Violation, ...]  # the first 20 by subscriber, kind, text
@@ -79,7 +83,8 @@ def check_partition(
         raise DataError(f"features: subscriber {keys[keys.duplicated()][0]} is there twice")
     if not keys.equals(pd.Index(propensity["subscriber"])):
         raise DataError("propensity: its subscribers are not those of features, in their order")
-    closures, rooms = rules.closures(job, features), rules.rooms(job, terms, keys, contacts)
+    closures, rooms = rules.closures(job, features), policies.rooms(job, terms, keys, contacts)
+    asked, related = policies.leasts(job, keys, contacts), policies.relations(job, terms)
     held_out, weight = rules.held_out(job, features), rules.weights(job, features)
     units = rules.propensities(propensity, [action.name for action in actions(job.catalogue)])
     is_open = np.repeat(~held_out[:, None], len(terms.offer), axis=1)
@@ -89,12 +94,17 @@ def check_partition(
     scope = rules.in_scopes(terms, features)
     menu = upper.Menu(
         weight, units, is_open, scope,
-        most=rules.most(rooms, "all", 1, len(keys))[:, 0],
-        channel_most=rules.most(rooms, "channel", len(job.catalogue.channels), len(keys)),
-        category_most=rules.most(rooms, "category", len(terms.categories), len(keys)),
+        most=policies.most(rooms, ("run", "all"), 1, len(keys))[:, 0],
+        channel_most=policies.most(rooms, ("channel",), len(job.catalogue.channels), len(keys)),
+        category_most=policies.most(rooms, ("category",), len(terms.categories), len(keys)),
+        freedom=freedom(terms, rooms, asked, related, len(keys)),
     )  # fmt: skip
+    is_exempt = np.zeros(len(keys), bool)
+    if menu.freedom is not None:
+        is_exempt = exempt(menu.open, menu.freedom)
     written = Contacts.of(job, keys, allocations)
     found = list(violations(job, terms, written, menu, (held_out, closures, rooms)))
+    found += broken_relations(job, terms, written, keys, (asked, related, is_exempt))
     value, uses = _sums(terms, menu, written)
     return Check(
         subscribers=len(keys),
@@ -102,7 +112,8 @@ def check_partition(
         value=value,
         uses=uses,
         surplus=upper.highest_surplus(terms, menu, prices),
-        choices=int(menu.most.sum(dtype=np.int64)),
+        choices=int(menu.most.sum(dtype=np.int64)) if menu.freedom is None else BUNDLE * len(keys),
+        exempt=int((is_exempt & ~held_out).sum()),
         prices=prices,
         counts=Counter(violation.kind for violation in found),
         violations=tuple(nsmallest(SHOWN, found, key=Violation.rank)),
@@ -161,7 +172,9 @@ def certify(job: Job, checks: Sequence[Check], claimed: Mapping[str, Any]) -> di
 
     Returns:
         The certificate. ``certified``: no violation of any kind (contacts, written numbers,
-        limits, claims), whatever the gap; ``agrees``: the claims are what was found;
+        limits, claims), whatever the gap; ``exempt``: subscribers of whom a policy asks exactly
+        so many offers, but who can't get them and are not held out; ``agrees``: the claims are
+        what was found;
         ``allowance``: by how much rounding may have raised the bound at most, money.
     """
     prices = checks[0].prices
@@ -188,6 +201,7 @@ def certify(job: Job, checks: Sequence[Check], claimed: Mapping[str, Any]) -> di
         "gap": float((bound - value) / max(Fraction(1), abs(bound))),
         "allowance": _not_below(allowance),
         "constraints": constraints,
+        "exempt": sum(check.exempt for check in checks),
         "policy_violations": sum(counts[kind] for kind in OF_CONTACTS),
         "violation_count": sum(counts.values()) + len(found),
         "violations": [violation.row() for violation in [*found, *shown][:SHOWN]],

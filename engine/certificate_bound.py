@@ -10,9 +10,11 @@ roundings for the sums over k and 4 more, so ``|computed - t| <= 1.01 (K + 5) u 
 ``ceil((computed + (K + 16) u m) 2**e)`` is therefore >= t 2**e. Bundles are compared and summed in
 these integers, so the sum over subscribers is exact: the same for any order and any partitions.
 
-The best bundle is a best flow: source -> category -> offer (1) -> channel -> sink, an action being
-an arc offer -> channel. It grows by one contact at a time along the path of highest gain, found
-by Bellman and Ford, until no path gains; flows of highest gain of each size arise that way.
+With other policies than caps in all, per channel and per category bundles are tried one by one
+(:mod:`engine.certificate_bundles`). Else the best bundle is a best flow: source -> category ->
+offer (1) -> channel -> sink, an action being an arc offer -> channel. It grows by one contact at a
+time along the path of highest gain, found by Bellman and Ford, until no path gains; flows of
+highest gain of each size arise that way.
 
 Source:
     Fisher, "The Lagrangian Relaxation Method for Solving Integer Programming Problems",
@@ -28,6 +30,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from engine.certificate_bundles import NONE, Freedom, best_of
 from engine.certificate_rules import BUNDLE, P_ONE, W_MOST, W_ONE, Terms
 
 U = 2.0**-53
@@ -48,6 +51,7 @@ class Menu:
     most: Any  # [S] uint8
     channel_most: Any  # [S, C] uint8
     category_most: Any  # [S, H] uint8
+    freedom: Freedom | None  # what other policies there are
 
 
 def grid(terms: Terms, prices: Sequence[float]) -> int:
@@ -87,12 +91,18 @@ def highest_surplus(terms: Terms, menu: Menu, prices: Sequence[float]) -> int:
         rows = slice(start, start + CHUNK)
         groups, group = np.unique(menu.scope[rows], axis=0, return_inverse=True)
         paid = _paid(terms, groups, prices)
-        surplus = _best_bundles(
+        worth = _worths(
             menu.weight[rows] / W_ONE, menu.propensity[rows], menu.open[rows], group.reshape(-1),
             terms.value.astype(np.float64), paid, (len(terms.limits) + 16) * U, scale,
-            menu.most[rows], menu.channel_most[rows], menu.category_most[rows],
-            terms.offer, terms.channel, terms.category,
         )  # fmt: skip
+        if menu.freedom is None:
+            surplus = _best_bundles(
+                worth, menu.open[rows], menu.most[rows], menu.channel_most[rows],
+                menu.category_most[rows], terms.offer, terms.channel, terms.category,
+            )  # fmt: skip
+        else:
+            surplus = best_of(worth, menu.open[rows], menu.freedom.arrays(rows))
+            surplus[surplus == NONE] = 0  # exempt: no bundle
         total += int((surplus >> 32).sum()) * 2**32 + int((surplus & 0xFFFFFFFF).sum())
     return total
 
@@ -110,29 +120,43 @@ def _paid(terms: Terms, groups: Any, prices: Sequence[float]) -> Any:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _best_bundles(  # noqa: PLR0917 (arrays, as kernels take them)
+def _worths(  # noqa: PLR0917 (arrays, as kernels take them)
     weight: Any, propensity: Any, is_open: Any, group: Any, value: Any, paid: Any,
-    error: float, scale: float, most: Any, channel_most: Any, category_most: Any,
-    offer: Any, channel: Any, category: Any,
+    error: float, scale: float,
 ) -> Any:  # fmt: skip
-    highest = np.zeros(len(weight), np.int64)
-    number, worth = np.empty(len(offer), np.int64), np.empty(len(offer), np.int64)
-    offers = 1 + offer.max()
+    """Return [S, A] int64, what the open pairs are worth at the prices, never too low."""
+    worth = np.zeros(propensity.shape, np.int64)
     for s in range(len(weight)):
-        w, g, n, best = weight[s], group[s], 0, np.int64(0)
-        for a in range(len(offer)):
-            room = min(channel_most[s, channel[a]], category_most[s, category[a]])
-            if not is_open[s, a] or min(room, most[s]) == 0:
+        w, g = weight[s], group[s]
+        for a in range(propensity.shape[1]):
+            if not is_open[s, a]:
                 continue
             p = propensity[s, a] / P_ONE
             fixed, accept = value[0, a], value[1, a]
             t = (w * fixed - paid[0, g, a]) + (w * accept - paid[1, g, a]) * p
             m = (w * abs(fixed) + paid[2, g, a]) + (w * abs(accept) + paid[3, g, a]) * p
-            whole = np.int64(np.ceil((t + error * m) * scale))
-            if whole > 0:  # leaving an action out is always allowed
-                number[n], worth[n] = a, whole
+            worth[s, a] = np.int64(np.ceil((t + error * m) * scale))
+    return worth
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _best_bundles(  # noqa: PLR0917 (arrays, as kernels take them)
+    worths: Any, is_open: Any, most: Any, channel_most: Any, category_most: Any,
+    offer: Any, channel: Any, category: Any,
+) -> Any:  # fmt: skip
+    highest = np.zeros(len(worths), np.int64)
+    number, worth = np.empty(len(offer), np.int64), np.empty(len(offer), np.int64)
+    offers = 1 + offer.max()
+    for s in range(len(worths)):
+        n, best = 0, np.int64(0)
+        for a in range(len(offer)):
+            room = min(channel_most[s, channel[a]], category_most[s, category[a]])
+            if not is_open[s, a] or min(room, most[s]) == 0:
+                continue
+            if worths[s, a] > 0:  # leaving an action out is always allowed
+                number[n], worth[n] = a, worths[s, a]
                 n += 1
-                best = max(best, whole)
+                best = max(best, worths[s, a])
         if most[s] > 1 and n > 1:
             best = _flow(
                 offer[number[:n]], channel[number[:n]], category[number[:n]], worth[:n],

@@ -9,7 +9,8 @@ import pandas as pd
 
 from engine.actions import actions
 from engine.certificate_bound import Menu
-from engine.certificate_rules import P_ONE, W_ONE, Closure, Room, Terms
+from engine.certificate_policies import Least, Relations, Room
+from engine.certificate_rules import P_ONE, W_ONE, Closure, Terms
 from engine.limits import MICRO, coefficients
 from engine.settings import Job
 
@@ -104,16 +105,58 @@ def violations(
     for row in known[by_offer.duplicated().to_numpy()].tolist():
         text = f"offer {offers[terms.offer[written.action[row]]]} more than once"
         yield Violation("duplicate", written.keys[row], text)
-    member = {"channel": terms.channel, "category": terms.category}
     first = dict(zip(s[::-1].tolist(), known[::-1].tolist(), strict=True))
     for room in rooms:
-        counted = s if room.per == "all" else s[member[room.per][a] == room.member]
+        inside = room.counted[a]
+        counted = s[inside]
+        if room.by_contact and menu.freedom is not None:
+            together = menu.freedom.contact[a[inside]]
+            counted = np.unique(np.stack([counted, together]), axis=1)[0]
         count = np.bincount(counted, minlength=len(room.left))
         over = np.flatnonzero(count > room.left)
         for subscriber in over.tolist():
             text = f"{room.text} leaves {room.left[subscriber]}, got {count[subscriber]} contacts"
             yield Violation("policy", written.keys[first[subscriber]], text)
     yield from _misstated(job, terms, written, menu)
+
+
+def broken_relations(
+    job: Job,
+    terms: Terms,
+    written: Contacts,
+    subscribers: "pd.Index[Any]",
+    policies: tuple[Sequence[Least], Relations, Any],
+) -> Iterator[Violation]:
+    """Yield the minimums, exclusions and needs that written contacts do not keep.
+
+    Args:
+        job: the job.
+        terms: its terms.
+        written: the contacts.
+        subscribers: [S] keys of the partition.
+        policies: minimums; relations; [S] bool who is exempt from having any contact.
+    """
+    asked, related, is_exempt = policies
+    names = list(job.catalogue.offers)
+    s, a = written.subscriber[written.known], written.action[written.known]
+    keys = [key if isinstance(key, int) else str(key) for key in subscribers.tolist()]
+    has = np.zeros((len(keys), len(names)), bool)
+    has[s, terms.offer[a]] = True
+    count = np.bincount(s, minlength=len(keys))
+    for one in asked:
+        wrong = (count < one.wanted) & ((count > 0) | (one.must & ~is_exempt))
+        for row in np.flatnonzero(wrong).tolist():
+            text = f"{one.text} {one.wanted[row]}, got {count[row]} offers"
+            yield Violation("policy", keys[row], text)
+    for policy, offers in related.exclusive:
+        for row in np.flatnonzero(has[:, offers].sum(axis=1) > 1).tolist():
+            got = " and ".join(names[o] for o in offers if has[row, o])
+            yield Violation("policy", keys[row], f"policy {policy} excludes {got} together")
+    for policy, offer, others in related.requires:
+        for row in np.flatnonzero(has[:, offer] & ~has[:, others].any(axis=1)).tolist():
+            needed = " or ".join(names[o] for o in others)
+            text = f"policy {policy} wants {needed} beside {names[offer]}, got none"
+            yield Violation("policy", keys[row], text)
 
 
 def _closed(written: Contacts, known: Any, closures: Sequence[Closure]) -> Iterator[Violation]:

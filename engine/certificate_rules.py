@@ -1,9 +1,9 @@
-"""What a job allows, as the certificate reads it: weights, open pairs, scopes, contact policies.
+"""What a job allows, as the certificate reads it: weights, open pairs, scopes of limits.
 
 Written for the certificate alone; it shares no code with the solver. Letters as in DESIGN.md.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,6 @@ from engine.actions import actions
 from engine.errors import DataError
 from engine.limits import Limit, coefficients, limits
 from engine.settings import Job
-from engine.settings.base import seconds
-from engine.settings.catalogue import ContactPolicy
 
 P_ONE = 2**24
 """Propensities are whole numbers of 2**-24."""
@@ -146,87 +144,6 @@ def _is_true(features: pd.DataFrame, column: str, where: str) -> Any:
     if kind not in {None, "boolean"}:
         raise DataError(f"{where}: column {column} should be boolean, got {kind}")
     return np.zeros(len(features), bool) if kind is None else codes == 2
-
-
-@dataclass(frozen=True)
-class Room:
-    """How many more contacts a policy leaves each subscriber."""
-
-    policy: str
-    per: str  # all, channel or category
-    member: int  # position of the channel or category; -1 for all
-    text: str  # name of the policy and of the channel or category
-    left: Any  # [S] int64, >= 0
-
-
-def rooms(
-    job: Job, terms: Terms, subscribers: "pd.Index[Any]", contacts: pd.DataFrame | None
-) -> list[Room]:
-    """Return what each contact policy leaves, after the contact history.
-
-    Args:
-        job: the job.
-        terms: its terms.
-        subscribers: [S] keys of the partition, unique.
-        contacts: the partition's contact history; None: there is none.
-
-    Raises:
-        DataError: a policy counts a history that is missing, or one of other subscribers.
-    """
-    no_policy = np.full(len(subscribers), BUNDLE, np.int64)
-    found = [Room("", "all", -1, f"a run's {BUNDLE} actions", no_policy)]
-    channels = list(job.catalogue.channels)
-    members = {"all": [""], "channel": channels, "category": list(terms.categories)}
-    for policy in job.policies:
-        used = _history(job, policy, subscribers, contacts)
-        for m, member in enumerate(members[policy.per]):
-            if policy.only and member not in policy.only:
-                continue
-            counted = [row for row, name in used if name == member] if used else []
-            left = np.full(len(subscribers), policy.at_most, np.int64)
-            for rows in counted:
-                left -= np.bincount(rows, minlength=len(subscribers))
-            text = f"policy {policy.name} {member}".rstrip()
-            position = -1 if policy.per == "all" else m
-            found.append(Room(policy.name, policy.per, position, text, np.maximum(left, 0)))
-    return found
-
-
-def _history(
-    job: Job, policy: ContactPolicy, subscribers: "pd.Index[Any]", contacts: pd.DataFrame | None
-) -> list[tuple[Any, str]]:
-    """Return the subscribers' rows of the contacts that a policy counts, by channel or category."""
-    if policy.within is None:
-        return []
-    if contacts is None:
-        raise DataError(
-            f"contacts: missing, but policy {policy.name} counts {policy.within} of history"
-        )
-    as_of = int(job.as_of.timestamp())
-    recent = contacts["time"].between(as_of - seconds(policy.within), as_of, inclusive="right")
-    history = contacts[recent]
-    rows = subscribers.get_indexer(pd.Index(history["subscriber"]))
-    if (rows < 0).any():
-        stranger = history["subscriber"].iloc[int(np.argmax(rows < 0))]
-        raise DataError(f"contacts: subscriber {stranger} is not in this partition")
-    if policy.per == "all":
-        return [(rows, "")]
-    if policy.per == "channel":
-        names = history["channel"].to_numpy(dtype=object)
-    else:  # an offer that left the catalogue has no category any more
-        of = {name: offer.category for name, offer in job.catalogue.offers.items()}
-        names = np.array([of.get(offer, "") for offer in history["offer"]], dtype=object)
-    return [(rows[names == name], name) for name in sorted(set(names))]
-
-
-def most(found: Iterable[Room], per: str, members: int, subscribers: int) -> Any:
-    """Return [S, members] uint8: the fewest contacts that the policies of a kind leave."""
-    left = np.full((subscribers, members), BUNDLE, np.int64)
-    for room in found:
-        if room.per == per:
-            column = max(room.member, 0)
-            np.minimum(left[:, column], room.left, out=left[:, column])
-    return left.astype(np.uint8)
 
 
 def propensities(frame: pd.DataFrame, names: Sequence[str]) -> Any:

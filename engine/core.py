@@ -38,10 +38,6 @@ class Core:
         """Return [B] the subscriber of each bundle."""
         return np.repeat(np.arange(len(self)), np.diff(self.first))
 
-    def is_empty(self, j: int) -> bool:
-        """Return whether bundle j is no action at all."""
-        return bool((self.bundles[j] < 0).all())
-
     def by_regret(self) -> Any:
         """Return the subscribers by their least regret of another bundle; equal ones by key."""
         regret = self.regret.copy()

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from engine import integers
+from engine.exact_rules import BundleRows, Choices, Uses, without_exempt
 from engine.problem import Problem, limit_units
 from kernels.backend import to_cpu
 from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
@@ -20,7 +21,9 @@ class Pairs:
     action: Any  # [N]
     value: list[int]  # [N] in value units
     use: list[list[int]]  # [K][N] in use units
-    choices: list[tuple[list[int], int]]  # X_s of every subscriber: at most so many of these
+    choices: Choices  # X_s of every subscriber: at most so many of these
+    uses: Uses  # X_s, what no such count says: sum coefficients x <= limit
+    helpers: int  # further variables of X_s behind the N pairs, of no value
 
 
 def open_pairs(problem: Problem) -> int:
@@ -30,14 +33,17 @@ def open_pairs(problem: Problem) -> int:
 
 def pairs(problem: Problem) -> Pairs:
     """List a problem's open pairs with exact numbers."""
-    blocks = [{n: to_cpu(a) for n, a in b.__dict__.items()} for b in problem.blocks]
+    blocks = [
+        without_exempt(problem, {n: to_cpu(a) for n, a in b.__dict__.items()})
+        for b in problem.blocks
+    ]
     subscribers = sorted(
         (int(key), b, row) for b, block in enumerate(blocks) for row, key in enumerate(block["key"])
     )
     found: list[tuple[int, int, int]] = []
     value: list[int] = []
     use: list[list[int]] = [[] for _ in problem.rows]
-    choices: list[tuple[list[int], int]] = []
+    rules = BundleRows(problem)
     for _, b, row in subscribers:
         block = blocks[b]
         open_ = np.flatnonzero(~np.isnan(block["propensity"][:, row]))
@@ -52,25 +58,10 @@ def pairs(problem: Problem) -> Pairs:
                 amount = int(problem.use_fixed[k, a]) * PROPENSITY_GRID
                 amount += int(problem.use_accept[k, a]) * p
                 use[k].append(amount if problem.in_scope[k, g] else 0)
-        choices += _choices(problem, block, row, open_, first)
+        rules.add(block, row, open_.tolist(), first)
     block_, row_, action = np.array(found, np.int64).reshape(-1, 3).T
-    return Pairs(block_, row_, action, value, use, choices)
-
-
-def _choices(
-    problem: Problem, block: dict[str, Any], row: int, open_: Any, first: int
-) -> list[tuple[list[int], int]]:
-    everything = list(range(first, first + len(open_)))
-    found = [(everything, int(block["most"][row]))]
-    for of, caps in (
-        (problem.offer, None),
-        (problem.channel, block["channel_most"]),
-        (problem.category, block["category_most"]),
-    ):
-        for item in np.unique(of[open_]):
-            members = [first + int(i) for i in np.flatnonzero(of[open_] == item)]
-            found.append((members, 1 if caps is None else int(caps[item, row])))
-    return [(members, most) for members, most in found if len(members) > most]
+    choices, uses = rules.rows(len(found))
+    return Pairs(block_, row_, action, value, use, choices, uses, rules.helpers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +93,11 @@ def solve_exactly(
         for use, limit in zip(found.use, limit_units(problem), strict=True)
     ]  # fmt: skip
     answer = integers.solve(
-        found.value, found.choices, uses, slack=slack, effort=effort, seconds=seconds, share=share
-    )
+        [*found.value, *[0] * found.helpers], found.choices, [*uses, *found.uses],
+        slack=slack, effort=effort, seconds=seconds, share=share,
+    )  # fmt: skip
     chosen = [np.full((problem.width, len(b)), NO_ACTION, np.int16) for b in problem.blocks]
-    taken = np.flatnonzero(answer.taken)
+    taken = np.flatnonzero(answer.taken[: len(found.value)])
     for i in taken:
         bundle = chosen[found.block[i]][:, found.row[i]]
         bundle[np.flatnonzero(bundle < 0)[0]] = found.action[i]
@@ -128,8 +120,9 @@ def least_use(problem: Problem, k: int, *, effort: float, seconds: float) -> int
     limits = limit_units(problem)
     uses = [(everything, found.use[i], limits[i]) for i in range(len(limits)) if i != k]
     answer = integers.solve(
-        [-u for u in found.use[k]], found.choices, uses, slack=0, effort=effort, seconds=seconds
-    )
+        [*(-u for u in found.use[k]), *[0] * found.helpers], found.choices, [*uses, *found.uses],
+        slack=0, effort=effort, seconds=seconds,
+    )  # fmt: skip
     if answer.status not in ("OPTIMAL", "FEASIBLE"):
         return None
-    return sum(found.use[k][i] for i in np.flatnonzero(answer.taken))
+    return sum(found.use[k][i] for i in np.flatnonzero(answer.taken[: len(found.value)]))

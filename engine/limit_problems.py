@@ -4,8 +4,9 @@ from collections import Counter
 
 from engine.actions import actions
 from engine.limits import limits
+from engine.policies import capped
 from engine.settings import Job
-from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, MOST_CODES
+from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, MOST_CAPS, MOST_CODES
 
 
 def problems(job: Job) -> list[str]:
@@ -21,6 +22,12 @@ def problems(job: Job) -> list[str]:
         for name, times in names.items()
         if times > 1
     ]
+    caps = len(capped(job))
+    if caps > MOST_CAPS:
+        found.append(
+            f"policies: have {caps} caps on different channels, categories and groups of offers; "
+            f"at most {MOST_CAPS} are allowed; name those that matter under only"
+        )
     count = len(actions(job.catalogue))
     if count > MOST_CODES or (count > MOST_ACTIONS and _most_contacts(job) > 1):
         found.append(
@@ -34,9 +41,17 @@ def problems(job: Job) -> list[str]:
 def _most_contacts(job: Job) -> int:
     """Return how many contacts the policies leave a subscriber without a contact history."""
 
+    is_packed = any(policy.package for policy in job.policies)  # a contact may be several offers
+
     def cap(per: str, name: str) -> int:
-        policies = [p for p in job.policies if p.per == per and (not p.only or name in p.only)]
-        return min([MOST_BUNDLE, *(policy.at_most for policy in policies)])
+        found = [MOST_BUNDLE]
+        for policy in job.policies:
+            if policy.exactly is not None:
+                found += [policy.exactly] if per == "all" else []
+            elif policy.at_most is not None and not (is_packed and per != "category"):
+                is_meant = policy.per == per and (not policy.only or name in policy.only)
+                found += [policy.at_most] if is_meant else []
+        return min(found)
 
     offers, channels = job.catalogue.offers, job.catalogue.channels
     categories = {offer.category for offer in offers.values()}

@@ -112,7 +112,7 @@ def mend(
     current = core.first[:-1].copy()
     relevant = np.flatnonzero((prices > 0) | _may_bind(core, slack - margin))
     room, table = (slack - margin)[relevant], _table(core, prices, relevant)
-    unit = np.maximum(table.typical, 1e-300)
+    unit = np.where(table.typical > 0.0, table.typical, 1.0)
     penalty = np.maximum(PENALTY * table.price, 0.01 * table.worth / unit)
     for _ in range(rounds):
         table.sweep(penalty, current, room)

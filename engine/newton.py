@@ -27,7 +27,7 @@ from engine.oracle import Oracle
 from engine.prices import Evaluation
 
 FEWEST_TIES = 24  # near ties that a curvature is made of, at least, if the bandwidth may grow
-MOST_PIVOTS = 60  # of one quadratic program
+MOST_PIVOTS, SWEEPS = 40, 200  # of one quadratic program
 DAMPING = 1e-6  # added to the curvature's diagonal, as a share of it
 ACCEPT, GOOD = 0.05, 0.7  # share of the predicted fall that is a success, and a good one
 NARROW, WIDEN = 0.25, 3.0
@@ -65,8 +65,8 @@ def _solve_factored(matrix: Any, size: int, x: Any) -> None:
 def box_minimum(slope: Any, curvature: Any, lowest: Any, highest: Any, pivots: int) -> Any:
     """Return d that minimises ``slope . d + d . curvature d / 2`` over ``lowest <= d <= highest``.
 
-    Active sets: what leaves the box is held at its face, what pulls inward is let go. If that does
-    not end within ``pivots``, the last point is moved into the box.
+    Active sets: what leaves the box is held at its face, what pulls inward is let go. Should that
+    not end within ``pivots``, one coordinate after the other is moved to its best.
 
     Args:
         slope: [K] float64.
@@ -125,9 +125,21 @@ def box_minimum(slope: Any, curvature: Any, lowest: Any, highest: Any, pivots: i
                 if inward and lowest[k] < highest[k]:
                     held[k], changed = 0, True
             if not changed:
-                break
-    for k in range(count):
-        step[k] = min(max(step[k], lowest[k]), highest[k])
+                return step
+    step[:] = 0.0
+    pull = slope.copy()  # the model's slope at the step
+    for _ in range(SWEEPS):
+        moved = 0.0
+        for k in range(count):
+            target = min(max(step[k] - pull[k] / damped[k, k], lowest[k]), highest[k])
+            more = target - step[k]
+            if more != 0.0:
+                moved = max(moved, abs(more))
+                step[k] = target
+                for j in range(count):
+                    pull[j] += damped[j, k] * more
+        if moved <= 1e-9:
+            break
     return step
 
 

@@ -8,8 +8,8 @@ from numba import njit
 from engine.core import MOST_CORE, Core
 from engine.oracle import Survey
 from engine.problem import Block, Problem, joined, to_host
-from kernels.backend import to_cpu
-from kernels.bundle_rows import fits
+from kernels.backend import library, to_cpu
+from kernels.bundle_rows import MUST, REST, fill, fits, is_complete
 from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
 
 if TYPE_CHECKING:
@@ -34,49 +34,57 @@ def _surpluses(
 
 @njit(cache=True)
 def _neighbours(
-    surplus: Any, most: Any, caps: Any, kinds: Any, best: Any, room: float, owner: Any,
-    bundles: Any, regret: Any,
+    surplus: Any, most: Any, fewest: Any, cap: Any, rules: Any, best: Any, limit: float,
+    owner: Any, bundles: Any, regret: Any,
 ) -> int:  # fmt: skip
-    """List each subscriber's best bundle, then those that differ by one action and cost < room.
+    """List each subscriber's best bundle, then those that differ by one action and cost < limit.
 
     An action is dropped, added or put in the place of another. Returns how many there are; no more
     are written than there is space for.
     """
-    width = best.shape[0]
-    held, trial = np.empty(width, np.int64), np.empty(width, np.int64)
+    width, caps = best.shape[0], cap.shape[0]
+    trial, room = np.empty(width + 1, np.int64), np.empty(caps, np.int64)
     count = 0
     for s in range(surplus.shape[1]):
         size = 0
         for i in range(width):
-            held[i] = best[i, s]
             size += best[i, s] >= 0
+        must, least = fewest[s] >= MUST, fewest[s] & REST
         for drop in range(-1, size):  # -1: nothing is dropped
             kept = 0
+            for d in range(caps):
+                room[d] = cap[d, s]
             for i in range(size):
                 if i != drop:
-                    trial[kept] = held[i]
+                    fill(trial, kept, best[i, s], 1, room, rules)
+                    trial[kept] = best[i, s]
                     kept += 1
-            lost = surplus[held[drop], s] if drop >= 0 else 0.0
+            lost = surplus[best[drop, s], s] if drop >= 0 else 0.0
             for a in range(-1, surplus.shape[0]):  # -1: nothing is added
+                total = kept + (a >= 0)
                 if a >= 0:
-                    if not surplus[a, s] > lost - room or kept >= most[s]:
+                    if not surplus[a, s] > lost - limit or total > most[s]:
                         continue
-                    if not fits(trial, kept, a, s, caps, kinds):
+                    if not fits(trial, kept, a, room, rules):
                         continue
                     is_held = False
                     for i in range(size):
-                        is_held |= held[i] == a
+                        is_held |= best[i, s] == a
                     if is_held:
                         continue
-                elif lost >= room:
+                    trial[kept] = a
+                elif lost >= limit:
                     continue
+                if drop >= 0 or a >= 0:  # the best itself is allowed
+                    if total < least if total else must:
+                        continue
+                    if not is_complete(trial, total, rules[7]):
+                        continue
                 if count < owner.size:
                     owner[count] = s
                     regret[count] = lost - (surplus[a, s] if a >= 0 else 0.0)
                     for i in range(width):
-                        bundles[count, i] = trial[i] if i < kept else NO_ACTION
-                    if a >= 0:
-                        bundles[count, kept] = a
+                        bundles[count, i] = trial[i] if i < total else NO_ACTION
                 count += 1
     return count
 
@@ -116,14 +124,14 @@ def core_of(oracle: "OfferOracle", survey: Survey, part: int) -> Core:
     best = np.empty((oracle.width, len(block)), np.int16)
     for b, chosen in enumerate(survey.chosen):
         mine = place[:, 0] == b
-        best[:, mine] = to_cpu(chosen[:, place[mine, 1]])
+        best[:, mine] = to_cpu(chosen[:, library(chosen).asarray(place[mine, 1])])
     surplus = np.empty((len(problem.offer), len(block)))
     prices = survey.evaluation.prices
     _surpluses(
         block.propensity, block.weight, block.group, oracle.value, *oracle.price_tables(prices),
         surplus,
     )  # fmt: skip
-    owner, bundles, regret = _listed(problem, block, surplus, best)
+    owner, bundles, regret = _listed(oracle.rules, block, surplus, best)
     entries = oracle.entries
     worth, use = np.zeros(len(owner)), np.zeros((len(owner), len(problem.rows)))
     _worth(
@@ -135,16 +143,16 @@ def core_of(oracle: "OfferOracle", survey: Survey, part: int) -> Core:
     return Core(block, place, first, bundles, regret, worth, use)
 
 
-def _listed(problem: Problem, block: Block, surplus: Any, best: Any) -> tuple[Any, Any, Any]:
+def _listed(rules: Any, block: Block, surplus: Any, best: Any) -> tuple[Any, Any, Any]:
     """Return owner, bundle and regret of the bundles: those of least regret, not too many."""
-    caps = (block.channel_most, block.category_most)
-    kinds = (problem.offer, problem.channel, problem.category)
     enough = min(MOST_BUNDLES, FEWEST_BUNDLES * len(block) + 1_000)
     space, room = MOST_BUNDLES, np.inf
     while True:
         owner, regret = np.empty(space, np.int64), np.empty(space)
         bundles = np.full((space, best.shape[0]), NO_ACTION, np.int16)
-        count = _neighbours(surplus, block.most, caps, kinds, best, room, owner, bundles, regret)
+        count = _neighbours(
+            surplus, block.most, block.fewest, block.cap, rules, best, room, owner, bundles, regret
+        )
         if count > space:
             space = count
         elif count > enough and room == np.inf:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,8 @@ class OfferOracle(Oracle):
         self.value = np.stack([problem.value_fixed, problem.value_accept]) / MICRO
         self.entries = entries or Entries.of(problem)
         self.subscribers = sum(len(b) for b in blocks)
+        self.rules = problem.rules.arrays(problem.offer)
+        self.floor = -inf if problem.has_musts else 0.0
         self.limit = whole_limits(problem) / MICRO
         self.scale, self.typical = scale_of(problem), typical_value(problem)
 
@@ -122,11 +125,7 @@ class OfferOracle(Oracle):
 
     def _tables(self, prices: Any) -> tuple[Any, ...]:
         """Return the action side of the kernels' arguments, on the blocks' side."""
-        problem = self.problem
-        tables = (
-            problem.offer, problem.channel, problem.category, *self.value,
-            *self.price_tables(prices),
-        )  # fmt: skip
+        tables = (*self.rules, *self.value, *self.price_tables(prices))
         side = library(self.blocks[0].propensity) if self.blocks else np
         return tuple(side.asarray(t) for t in tables)
 
@@ -274,7 +273,7 @@ class OfferOracle(Oracle):
             tally, self.value, entries.first, entries.constraint, entries.fixed, entries.accept,
             self.classes, float(PROPENSITY_GRID), float(WEIGHT_GRID), worth, use,
         )  # fmt: skip
-        return Evaluation(prices, worth, use)
+        return Evaluation(prices, worth, use, self.floor)
 
 
 def _against_others(move: Any, tally: Any) -> Any:

@@ -6,14 +6,16 @@
                                                           <= limit[k]      for every k
                 x in {0, 1}
 
-X_s: at most ``most[s]`` actions, ``channel_most[c,s]`` on channel c, ``category_most[h,s]`` of
-category h, each offer on one channel, and only open actions (p is not NaN). Every X_s is a
-flow polytope, so its relaxation is integral and the Lagrangian bound equals the LP bound.
+X_s: only open actions (p is not NaN), and what :mod:`engine.rules` says of ``most[s]``,
+``fewest[s]`` and ``cap[d,s]``. The Lagrangian bound is the optimum over the convex hulls of the
+X_s. It is never above the bound of the linear program that relaxes x alone, and equals it where
+that relaxation of every X_s is integral: with caps on channels and categories X_s is a flow
+polytope; with caps on overlapping groups, exclusions, requirements or minimums it need not be.
 
 Every number is exact: p is a multiple of 2**-24, w of 2**-10, and coefficients and limits are
 whole micro-units (1e-6). So the value and every use are integers in units of 1e-6 * 2**-34 and
 1e-6 * 2**-24, and sums do not depend on order. S subscribers, A actions, K constraints,
-C channels, H categories, G scope groups, Q most actions of any subscriber.
+D caps, G scope groups, Q most actions of any subscriber.
 """
 
 from collections.abc import Sequence
@@ -24,8 +26,16 @@ import numpy as np
 
 from engine.errors import DataError
 from engine.limits import MICRO
+from engine.rules import Rules
 from kernels.backend import library, to_cpu
-from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, MOST_CODES, PROPENSITY_GRID, WEIGHT_GRID
+from kernels.choose import (
+    MOST_ACTIONS,
+    MOST_BUNDLE,
+    MOST_CODES,
+    MUST,
+    PROPENSITY_GRID,
+    WEIGHT_GRID,
+)
 from kernels.gather import gather
 
 VALUE_UNIT = MICRO * PROPENSITY_GRID * WEIGHT_GRID
@@ -46,8 +56,8 @@ class Block:
     weight: Any  # [S] float32, multiple of 2**-10 in [0, 1000]
     group: Any  # [S] int32, in [0, G)
     most: Any  # [S] uint8
-    channel_most: Any  # [C, S] uint8
-    category_most: Any  # [H, S] uint8
+    fewest: Any  # [S] uint8, with the flag MUST where the empty bundle is no choice
+    cap: Any  # [D, S] uint8, >= 1 for the caps of an open action
 
     def __len__(self) -> int:
         return int(self.propensity.shape[1])
@@ -55,12 +65,11 @@ class Block:
     @staticmethod
     def empty(problem: "Problem") -> "Block":
         """Return a host block without subscribers."""
-        sides = (len(problem.offer), int(problem.channel.max(initial=-1)) + 1)
-        categories = int(problem.category.max(initial=-1)) + 1
+        none, caps = np.empty(0, np.uint8), len(problem.rules.members)
         return Block(
-            np.empty(0, np.int64), np.empty((sides[0], 0), np.float32), np.empty(0, np.float32),
-            np.empty(0, np.int32), np.empty(0, np.uint8), np.empty((sides[1], 0), np.uint8),
-            np.empty((categories, 0), np.uint8),
+            np.empty(0, np.int64), np.empty((len(problem.offer), 0), np.float32),
+            np.empty(0, np.float32), np.empty(0, np.int32), none, none,
+            np.empty((caps, 0), np.uint8),
         )  # fmt: skip
 
     def take(self, rows: Any) -> "Block":
@@ -71,8 +80,8 @@ class Block:
             self.weight[rows],
             self.group[rows],
             self.most[rows],
-            gather(self.channel_most, rows),
-            gather(self.category_most, rows),
+            self.fewest[rows],
+            gather(self.cap, rows),
         )
 
     def up_to(self, key: int) -> Any:
@@ -86,8 +95,8 @@ class Block:
             self.weight,
             self.group,
             self.most,
-            self.channel_most,
-            self.category_most,
+            self.fewest,
+            self.cap,
         )
 
 
@@ -107,7 +116,7 @@ class Problem:
     blocks: Sequence[Block]
     offer: Any  # [A] int32
     channel: Any  # [A] int32
-    category: Any  # [A] int32
+    rules: Rules
     value_fixed: Any  # [A] int64, micro-money per contact
     value_accept: Any  # [A] int64, micro-money per acceptance
     rows: Sequence[Row]  # [K]
@@ -148,6 +157,11 @@ class Problem:
     def width(self) -> int:
         """Return Q, the most actions of any subscriber, at least 1."""
         return max([1, *(int(b.most.max()) for b in self.blocks if len(b))])
+
+    @property
+    def has_musts(self) -> bool:
+        """Return whether the empty bundle is no choice for some subscribers."""
+        return any(bool((b.fewest >= MUST).any()) for b in self.blocks)
 
     def unit(self, k: int) -> str:
         """Return the unit of limit k in words, one of it."""

@@ -14,6 +14,7 @@ import numpy as np
 from engine import integers
 from engine.core import MOST_CORE, Core
 from engine.mend import MOST_ROUNDS, mend
+from engine.oracle import Oracle
 from engine.zoom import Zoomed
 from kernels.backend import to_cpu
 
@@ -160,10 +161,10 @@ def _solved(answer: _Answer, core: Core, slack: int, deadline: float) -> _Answer
     size = EXACT_CORE if answer.zoomed.oracle.subscribers > SMALL else SMALL_CORE
     open_ = np.sort(core.by_regret()[:size])
     now, oracle = answer.taken(core), answer.zoomed.oracle
-    _, left = oracle.exact(answer.total - oracle.total_of(core, open_, now[open_]))
-    listed = [j for s in open_ for j in range(core.first[s], core.first[s + 1])]
+    listed = [j for s in open_ for j in range(core.first[s], core.first[s + 1]) if j != now[s]]
     owner = core.owner[listed]
-    values, uses = oracle.exact_bundles(core, listed)
+    values, uses = _gains(oracle, core, listed, now)
+    left = answer.exact[1]
     choices: dict[int, list[int]] = {}
     for i, s in enumerate(owner.tolist()):
         choices.setdefault(s, []).append(i)
@@ -181,9 +182,18 @@ def _solved(answer: _Answer, core: Core, slack: int, deadline: float) -> _Answer
     if taken is None:
         return answer
     after = now.copy()
-    nothing = {s: j for s, j in zip(owner.tolist(), listed, strict=True) if core.is_empty(j)}
-    for s in choices:
-        after[s] = nothing.get(s, -1)
     for i in np.flatnonzero(taken).tolist():
         after[owner[i]] = listed[i]
     return answer.changed(core, after)
+
+
+def _gains(
+    oracle: Oracle, core: Core, listed: list[int], now: Any
+) -> tuple[list[int], list[list[int]]]:
+    """Return what value [N] and use [K][N] gain when bundles replace those that are taken now."""
+    before = now[core.owner[listed]].tolist()
+    (values, uses), (less, less_use) = (oracle.exact_bundles(core, j) for j in (listed, before))
+    return [a - b for a, b in zip(values, less, strict=True)], [
+        [a - b for a, b in zip(one, other, strict=True)]
+        for one, other in zip(uses, less_use, strict=True)
+    ]

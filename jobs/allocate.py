@@ -198,8 +198,8 @@ def _instance(placed: Placed) -> Instance:
     problem = placed.problem
     block = joined([to_host(b) for b in problem.blocks])
     return Instance(
-        block.propensity, block.weight, block.most, block.channel_most, block.category_most,
-        problem.offer, problem.channel, problem.category, problem.value_fixed,
+        block.propensity, block.weight, block.most, block.fewest, block.cap,
+        problem.offer, problem.rules, problem.value_fixed,
         problem.value_accept, problem.in_scope, block.group, problem.use_fixed,
         problem.use_accept, problem.limit, np.array([row.is_minimum for row in problem.rows], bool),
         block.key.argsort(kind="stable"),

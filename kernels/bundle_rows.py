@@ -1,4 +1,8 @@
-"""The exact search for one subscriber's best bundle, compiled by Numba."""
+"""The exact search for one subscriber's best bundle, compiled by Numba.
+
+``rules`` are the relations of :func:`kernels.choose.choose_cpu` in its order: offer, kind, contact,
+cap_indptr, cap_group, per_contact, conflicts, requires.
+"""
 
 from typing import Any
 
@@ -6,37 +10,84 @@ import numpy as np
 from numba import njit
 
 NO_ACTION = -1
+MUST = 128  # flag in ``fewest``: the empty bundle is allowed only where no other is
+REST = MUST - 1  # the bits of ``fewest`` below the flag
 
 
 @njit(cache=True, nogil=True)
-def fits(bundle: Any, count: int, a: int, s: int, caps: Any, kinds: Any) -> bool:
-    """May action ``a`` join the first ``count`` actions of ``bundle``?"""
-    channel_most, category_most = caps
-    offer, channel, category = kinds
-    in_channel = in_category = 0
+def _joins(bundle: Any, count: int, a: int, contact: Any) -> bool:
+    """Would ``a`` go out in one contact with one of the first ``count`` actions?"""
+    found = False
+    for i in range(count):
+        found |= contact[bundle[i]] == contact[a]
+    return found
+
+
+@njit(cache=True, nogil=True)
+def fits(bundle: Any, count: int, a: int, room: Any, rules: Any) -> bool:
+    """May action ``a`` join the first ``count`` actions of ``bundle``, who left ``room``?"""
+    _, _, contact, cap_indptr, cap_group, per_contact, conflicts, _ = rules
     for i in range(count):
         b = bundle[i]
-        if offer[b] == offer[a]:
+        if conflicts[a, b >> 6] >> (b & 63) & 1:
             return False
-        in_channel += channel[b] == channel[a]
-        in_category += category[b] == category[a]
-    return bool(
-        in_channel < channel_most[channel[a], s] and in_category < category_most[category[a], s]
-    )
+    for k in range(cap_indptr[a], cap_indptr[a + 1]):
+        d = cap_group[k]
+        if room[d] <= 0 and not (per_contact[d] and _joins(bundle, count, a, contact)):
+            return False
+    return True
 
 
 @njit(cache=True, nogil=True)
-def _candidates(surplus: Any, t: int, most: int, kinds: Any, order: Any, ranked: Any) -> int:
-    """Sort the positive surpluses, best first, and drop those never in the two best bundles.
+def fill(bundle: Any, count: int, a: int, amount: int, room: Any, rules: Any) -> None:
+    """Take the room that ``a`` fills beside the first ``count`` actions; -1 gives it back."""
+    _, _, contact, cap_indptr, cap_group, per_contact, _, _ = rules
+    for k in range(cap_indptr[a], cap_indptr[a + 1]):
+        d = cap_group[k]
+        if not (per_contact[d] and _joins(bundle, count, a, contact)):
+            room[d] -= amount
 
-    In a bundle of at most ``most`` actions, each of the others rules out one better action of the
-    same channel and category (by its offer): of ``most + 1`` better ones, two can take its place.
+
+@njit(cache=True, nogil=True)
+def _needs(requires: Any, r: int, a: int) -> bool:
+    found = False
+    for word in range(requires.shape[2]):
+        found |= requires[r, a, word] != 0
+    return found
+
+
+@njit(cache=True, nogil=True)
+def is_complete(bundle: Any, count: int, requires: Any) -> bool:
+    """Has every action of the bundle what it requires?"""
+    for r in range(requires.shape[0]):
+        for i in range(count):
+            a = bundle[i]
+            met = not _needs(requires, r, a)
+            for j in range(count):
+                b = bundle[j]
+                if requires[r, a, b >> 6] >> (b & 63) & 1:
+                    met = True
+            if not met:
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _candidates(
+    surplus: Any, t: int, most: int, positive: Any, rules: Any, order: Any, ranked: Any, lead: Any
+) -> int:
+    """Sort the surpluses (the positive ones or all), best first, and drop the dominated.
+
+    An action can give way to a better one of its kind, unless another of the bundle has the
+    better one's offer. So of the better ones those of its own offer always can, and all but
+    ``most - 1`` of the other offers'. With two that can, neither the best bundle nor the second
+    best needs the action.
     """
-    _, channel, category = kinds
+    offer, kind = rules[0], rules[1]
     count = 0
     for a in range(surplus.shape[0]):
         value = surplus[a, t]
-        if not value > 0.0:
+        if not value > 0.0 and (positive or not value <= 0.0):  # NaN: not open
             continue
         place = count
         while place > 0 and ranked[place - 1] < value:
@@ -48,13 +99,20 @@ def _candidates(surplus: Any, t: int, most: int, kinds: Any, order: Any, ranked:
         count += 1
     kept = 0
     for i in range(count):
-        better = 0
-        for j in range(kept):
-            if channel[order[j]] == channel[order[i]] and category[order[j]] == category[order[i]]:
-                better += 1
-        if better <= most:
-            order[kept] = order[i]
+        a = order[i]
+        own = others = 0
+        if kind[a] >= 0:
+            for j in range(kept):
+                b = order[j]
+                if kind[b] == kind[a]:
+                    if offer[b] == offer[a]:
+                        own += 1
+                    else:
+                        others += lead[j]
+        if own + max(0, others - (most - 1)) < 2:
+            order[kept] = a
             ranked[kept] = ranked[i]
+            lead[kept] = own == 0  # the first of its offer: offers are counted once
             kept += 1
     return kept
 
@@ -62,112 +120,160 @@ def _candidates(surplus: Any, t: int, most: int, kinds: Any, order: Any, ranked:
 # Elements are copied in loops: Numba takes eight seconds to compile an assignment to a slice.
 @njit(cache=True, nogil=True)
 def _reach(
-    total: float, bundle: Any, depth: int, first: int, most: int, s: int, count: int, caps: Any,
-    kinds: Any, order: Any, ranked: Any, picked: Any,
+    total: float, bundle: Any, depth: int, first: int, most: int, least: int, count: int, room: Any,
+    rules: Any, order: Any, ranked: Any, picked: Any,
 ) -> float:  # fmt: skip
-    """Return what no bundle with this beginning exceeds.
+    """Return what no bundle with this beginning and at least one more action exceeds.
 
-    Of the candidates from ``first`` on that may join the beginning, the best are taken while their
-    channel has room. Offers and categories of the rest are ignored: without them the best first is
-    the best, pick by pick, so the rounded sum is not below that of any bundle.
+    Of the candidates from ``first`` on that may join the beginning, the best are taken while the
+    first cap of each has room: all positive ones, others up to ``least`` actions. The other caps
+    and relations of the rest are ignored: without them the best first is the best, pick by pick,
+    so the rounded sum is not below that of any bundle.
     """
-    channel = kinds[1]
+    cap_indptr, cap_group, per_contact = rules[3], rules[4], rules[5]
     picks = depth
+    wanted = max(least, depth + 1)
     for j in range(first, count):
-        if picks == most:
+        if picks == most or (picks >= wanted and not ranked[j] > 0.0):
             break
         a = order[j]
-        if not fits(bundle, depth, a, s, caps, kinds):
+        d = -1
+        if cap_indptr[a] < cap_indptr[a + 1] and not per_contact[cap_group[cap_indptr[a]]]:
+            d = cap_group[cap_indptr[a]]
+            left = room[d]
+            for i in range(depth, picks):
+                left -= picked[i] == d
+            if left <= 0:
+                continue
+        if not fits(bundle, depth, a, room, rules):
             continue
-        in_channel = 0
-        for i in range(depth):
-            in_channel += channel[bundle[i]] == channel[a]
-        for i in range(depth, picks):
-            in_channel += channel[picked[i]] == channel[a]
-        if in_channel < caps[0][channel[a], s]:
-            picked[picks] = a
-            picks += 1
-            total += ranked[j]
-    return total
+        picked[picks] = d
+        picks += 1
+        total += ranked[j]
+    return total if picks >= wanted else -np.inf
 
 
 @njit(cache=True, nogil=True)
 def best_bundle(
-    surplus: Any, t: int, s: int, most: int, caps: Any, kinds: Any, room: Any, best: Any,
-    other: Any,
+    surplus: Any, t: int, s: int, most: int, fewest: int, cap: Any, rules: Any, scratch: Any,
+    best: Any, other: Any,
 ) -> float:  # fmt: skip
-    """Fill in the best bundle and the second best, and return how much better the best is.
+    """Write the best and the second best bundle, and return the margin between them.
 
-    The second best may be the best with an action of no positive surplus added. It may only be
-    missing (the margin is then infinite) where nothing is allowed.
+    The empty bundle is one of them where it is allowed; the margin is infinite where there is no
+    second.
     """
-    order, ranked, follow, bundle, total, picked = room
-    for i in range(best.size):
-        best[i] = other[i] = NO_ACTION
-    if most == 0:
+    for d in range(best.size):
+        best[d] = other[d] = NO_ACTION
+    order, ranked, lead, follow, bundle, total, picked, room = scratch
+    requires = rules[7]
+    must, least = fewest >= MUST, fewest & REST
+    if least > most or most == 0:
         return np.inf
-    count = _candidates(surplus, t, most, kinds, order, ranked)
-    best_total, other_total = 0.0, -np.inf
-    depth = 0
+    # Where any part of an allowed bundle is allowed too, an action of no surplus only lowers it.
+    positive = not must and least <= 1 and requires.shape[0] == 0
+    count = _candidates(surplus, t, most, positive, rules, order, ranked, lead)
+    for d in range(room.size):
+        room[d] = cap[d, s]
+    best_total = -np.inf if must else 0.0
+    second = -np.inf
+    size = depth = 0
     follow[0], total[0] = 0, 0.0
     while depth >= 0:
         i = follow[depth]
-        is_open = depth < most and i < count
+        is_open = i < count
         if is_open:
             reach = total[depth]
-            for _ in range(depth, most):
-                reach += ranked[i]
-            is_open = reach > other_total  # the cheaper bound first
-            if is_open:
+            for j in range(i, min(count, i + most - depth)):
+                if j > i and depth + j - i >= least and not ranked[j] > 0.0:
+                    break
+                reach += ranked[j]
+            is_open = reach > second  # the cheaper bound first; for one more action it is as good
+            if is_open and depth + 1 < most:
                 reach = _reach(
-                    total[depth], bundle, depth, i, most, s, count, caps, kinds, order, ranked,
+                    total[depth], bundle, depth, i, most, least, count, room, rules, order, ranked,
                     picked,
                 )  # fmt: skip
-                is_open = reach > other_total
+                is_open = reach > second
         if not is_open:
             depth -= 1
+            if depth >= 0:
+                fill(bundle, depth, bundle[depth], -1, room, rules)
             continue
         follow[depth] = i + 1
-        if not fits(bundle, depth, order[i], s, caps, kinds):
+        a = order[i]
+        if not fits(bundle, depth, a, room, rules):
             continue
-        bundle[depth] = order[i]
+        bundle[depth] = a
         reached = total[depth] + ranked[i]
-        if reached > best_total:
-            other_total = best_total
-            for d in range(best.size):
-                other[d] = best[d]
-            best_total = reached
-            for d in range(best.size):
-                best[d] = bundle[d] if d <= depth else NO_ACTION
-        elif reached > other_total:
-            other_total = reached
-            for d in range(best.size):
-                other[d] = bundle[d] if d <= depth else NO_ACTION
-        depth += 1
-        follow[depth] = i + 1
-        total[depth] = reached
-    size = 0
-    while size < best.size and best[size] >= 0:
-        size += 1
-    for a in range(surplus.shape[0] if size < most else 0):
-        value = surplus[a, t]
-        if (
-            value <= 0.0
-            and best_total + value > other_total
-            and fits(best, size, a, s, caps, kinds)
-        ):
-            other_total = best_total + value
-            for d in range(best.size):
-                other[d] = best[d] if d < size else NO_ACTION
-            other[size] = a
-    return best_total - other_total
+        if reached > second and depth + 1 >= least and is_complete(bundle, depth + 1, requires):
+            if reached > best_total:
+                second, best_total, size = best_total, reached, depth + 1
+                for d in range(best.size):
+                    other[d] = best[d]
+                    best[d] = bundle[d] if d < size else NO_ACTION
+            else:
+                second = reached
+                for d in range(best.size):
+                    other[d] = bundle[d] if d <= depth else NO_ACTION
+        if depth + 1 < most:
+            fill(bundle, depth, a, 1, room, rules)
+            depth += 1
+            follow[depth] = i + 1
+            total[depth] = reached
+    if positive and size < most:  # the second best may be the best and an action of no surplus
+        for i in range(size):
+            fill(best, i, best[i], 1, room, rules)
+        for a in range(surplus.shape[0]):
+            value = surplus[a, t]
+            if (
+                value <= 0.0
+                and best_total + value > second
+                and fits(best, size, a, room, rules)
+            ):  # fmt: skip
+                second = best_total + value
+                for d in range(best.size):
+                    other[d] = best[d] if d < size else NO_ACTION
+                other[size] = a
+    return best_total - second if best_total > -np.inf else np.inf
 
 
 @njit(cache=True, nogil=True)
-def scratch(actions: int, width: int) -> Any:
+def is_free(a: int, requires: Any) -> bool:
+    """May action ``a`` be taken alone?"""
+    free = True
+    for r in range(requires.shape[0]):
+        free &= not _needs(requires, r, a)
+    return free
+
+
+@njit(cache=True, nogil=True)
+def best_single(surplus: Any, t: int, fewest: int, rules: Any, best: Any, other: Any) -> float:
+    """Do as ``best_bundle`` where at most one action is taken: no memory, any number of actions."""
+    requires = rules[7]
+    for d in range(best.size):
+        best[d] = other[d] = NO_ACTION
+    must = fewest >= MUST
+    if fewest & REST > 1:
+        return np.inf
+    best_total = -np.inf if must else 0.0
+    second = -np.inf
+    for a in range(surplus.shape[0]):
+        value = surplus[a, t]
+        if not value > second or not is_free(a, requires):
+            continue
+        if value > best_total:  # strict: the first of equals wins
+            second, best_total, other[0], best[0] = best_total, value, best[0], a
+        else:
+            second, other[0] = value, a
+    return best_total - second if best_total > -np.inf else np.inf
+
+
+@njit(cache=True, nogil=True)
+def scratch(actions: int, width: int, caps: int) -> Any:
     """Return room for one search: candidates, their surpluses, and the path through them."""
     return (
-        np.empty(actions, np.int64), np.empty(actions, np.float64), np.empty(width + 1, np.int64),
-        np.empty(width + 1, np.int64), np.empty(width + 1, np.float64),
-        np.empty(width + 1, np.int64),
+        np.empty(actions, np.int64), np.empty(actions, np.float64), np.empty(actions, np.int64),
+        np.empty(width + 1, np.int64), np.empty(width + 1, np.int64),
+        np.empty(width + 1, np.float64), np.empty(width + 1, np.int64), np.empty(caps, np.int64),
     )  # fmt: skip

@@ -1,34 +1,94 @@
-// Twin: choose.py, choose_cpu and curve_cpu.
-// Shapes: S subscribers, A actions, C channels, H categories, G scope groups, Q most actions of any.
+// Twin: choose.py, choose_cpu, within_cpu and curve_cpu.
+// Shapes: S subscribers, A actions, D caps, W words of 64 actions, R requirements, G scope groups,
+// Q most actions of any.
 // Of equal bundles the first in the order of the search wins, as in the twin: same bits.
 
 #define MOST_ACTIONS 512  // open actions of one subscriber that the bundle search can hold
 #define MOST_BUNDLE 4     // actions of one bundle
-#define LARGEST (1.0 / 0.0)
+#define MOST_CAPS 256     // caps of a problem
+#define MUST 128          // flag in `fewest`: the empty bundle is allowed only where no other is
 
-struct Row {
-    const float* propensity;            // [A, S] in [0, 1], NaN where the action is not open
-    const unsigned char* channel_most;  // [C, S]
-    const unsigned char* category_most; // [H, S]
-    const int* offer;                   // [A]
-    const int* channel;                 // [A]
-    const int* category;                // [A]
-    long long subscribers;              // S
-    long long s;                        // this subscriber
+// What may be in one bundle; see choose_cpu in choose.py.
+struct Rules {
+    const int* offer;                  // [A]
+    const int* kind;                   // [A] equal: one may stand for the other; < 0: like none
+    const int* contact;                // [A] equal: they go out in one contact
+    const int* cap_indptr;             // [A + 1] the caps that count an action ...
+    const int* cap_group;              // ... in [0, D)
+    const unsigned char* per_contact;  // [D] 1: the cap counts contacts; 0: actions
+    const long long* conflicts;        // [A, W] bit b: not in one bundle with b
+    const long long* requires_one;     // [R, A, W] bits of those of which one is required
+    int actions;                       // A
+    int caps;                          // D
+    int words;                         // W
+    int requirements;                  // R
 };
 
-// May action `a` join the first `count` actions of `bundle`? Caps count channels and categories;
-// an offer is taken on one channel.
-DEVICE bool fits(const Row& row, const int* bundle, int count, int a) {
-    int in_channel = 0, in_category = 0;
-    for (int i = 0; i < count; ++i) {
-        const int b = bundle[i];
-        if (row.offer[b] == row.offer[a]) return false;
-        in_channel += row.channel[b] == row.channel[a];
-        in_category += row.category[b] == row.category[a];
+struct Row {
+    const Rules& rules;
+    const float* propensity;   // [A, S] in [0, 1], NaN where the action is not open
+    const unsigned char* cap;  // [D, S]
+    long long subscribers;     // S
+    long long s;               // this subscriber
+    int most;                  // actions at most
+    bool must;                 // empty only where no other bundle is allowed
+    int least;                 // actions at least, if any
+};
+
+DEVICE Row row_of(const Rules& rules, const float* propensity, const unsigned char* most,
+                  const unsigned char* fewest, const unsigned char* cap, long long subscribers,
+                  long long s) {
+    return {rules, propensity, cap, subscribers, s, most[s], fewest[s] >= MUST,
+            fewest[s] & (MUST - 1)};
+}
+
+DEVICE bool has_bit(const long long* words, int a) { return words[a >> 6] >> (a & 63) & 1; }
+
+// Would `a` go out in one contact with one of the first `count` actions of `bundle`?
+DEVICE bool joins(const Rules& rules, const int* bundle, int count, int a) {
+    for (int i = 0; i < count; ++i)
+        if (rules.contact[bundle[i]] == rules.contact[a]) return true;
+    return false;
+}
+
+// May action `a` join the first `count` actions of `bundle`, who left `room`?
+DEVICE bool fits(const Rules& rules, const int* bundle, int count, int a, const short* room) {
+    for (int i = 0; i < count; ++i)
+        if (has_bit(rules.conflicts + a * rules.words, bundle[i])) return false;
+    for (int k = rules.cap_indptr[a]; k < rules.cap_indptr[a + 1]; ++k) {
+        const int d = rules.cap_group[k];
+        if (room[d] <= 0 && !(rules.per_contact[d] && joins(rules, bundle, count, a))) return false;
     }
-    return in_channel < row.channel_most[row.channel[a] * row.subscribers + row.s] &&
-           in_category < row.category_most[row.category[a] * row.subscribers + row.s];
+    return true;
+}
+
+// Take the room that `a` fills beside the first `count` actions; an amount of -1 gives it back.
+DEVICE void fill(const Rules& rules, const int* bundle, int count, int a, int amount, short* room) {
+    for (int k = rules.cap_indptr[a]; k < rules.cap_indptr[a + 1]; ++k) {
+        const int d = rules.cap_group[k];
+        if (!(rules.per_contact[d] && joins(rules, bundle, count, a))) room[d] -= amount;
+    }
+}
+
+DEVICE const long long* required(const Rules& rules, int r, int a) {
+    return rules.requires_one + ((long long)r * rules.actions + a) * rules.words;
+}
+
+DEVICE bool needs(const Rules& rules, int r, int a) {
+    for (int word = 0; word < rules.words; ++word)
+        if (required(rules, r, a)[word] != 0) return true;
+    return false;
+}
+
+// Has every action of the bundle what it requires?
+DEVICE bool is_complete(const Rules& rules, const int* bundle, int count) {
+    for (int r = 0; r < rules.requirements; ++r)
+        for (int i = 0; i < count; ++i) {
+            bool met = !needs(rules, r, bundle[i]);
+            for (int j = 0; j < count; ++j) met |= has_bit(required(rules, r, bundle[i]), bundle[j]);
+            if (!met) return false;
+        }
+    return true;
 }
 
 // Surplus of an action at the prices, money.
@@ -44,15 +104,16 @@ struct AtPrices {
     }
 };
 
-// Sort the positive surpluses, best first (ties: lowest action), and drop those never in the two
-// best bundles: of `most + 1` better ones of the same channel and category, two can take its place.
+// Sort the surpluses (the positive ones or all), best first (ties: lowest action), and drop each
+// action that gives way to two better ones of its kind in any bundle, as in the twin.
 template <class Surplus>
-DEVICE int candidates(const Row& row, const Surplus& surplus, int actions, int most,
-                      short* order, double* sorted) {
+DEVICE int candidates(const Row& row, const Surplus& surplus, bool positive, short* order,
+                      double* sorted, unsigned char* lead) {
+    const Rules& rules = row.rules;
     int count = 0;
-    for (int a = 0; a < actions; ++a) {
+    for (int a = 0; a < rules.actions; ++a) {
         const double value = surplus(a);
-        if (!(value > 0.0)) continue;  // NaN: not open
+        if (!(value > 0.0) && (positive || !(value <= 0.0))) continue;  // NaN: not open
         int place = count;
         while (place > 0 && sorted[place - 1] < value) {
             sorted[place] = sorted[place - 1];
@@ -65,119 +126,160 @@ DEVICE int candidates(const Row& row, const Surplus& surplus, int actions, int m
     }
     int kept = 0;
     for (int i = 0; i < count; ++i) {
-        int better = 0;
-        for (int j = 0; j < kept; ++j)
-            better += row.channel[order[j]] == row.channel[order[i]] &&
-                      row.category[order[j]] == row.category[order[i]];
-        if (better <= most) {
-            order[kept] = order[i];
+        const int a = order[i];
+        int own = 0, others = 0;
+        for (int j = 0; rules.kind[a] >= 0 && j < kept; ++j) {
+            if (rules.kind[order[j]] != rules.kind[a]) continue;
+            if (rules.offer[order[j]] == rules.offer[a])
+                ++own;
+            else
+                others += lead[j];
+        }
+        const int spare = others - (row.most - 1);
+        if (own + (spare > 0 ? spare : 0) < 2) {
+            order[kept] = (short)a;
             sorted[kept] = sorted[i];
+            lead[kept] = own == 0;
             ++kept;
         }
     }
     return kept;
 }
 
-// What no bundle with this beginning exceeds: of the candidates from `first` on that may join it,
-// the best while their channel has room. Offers and categories of the rest are ignored.
-DEVICE double reach(const Row& row, const int* bundle, int depth, double total, int first, int most,
-                    int count, const short* order, const double* sorted) {
+// What no bundle with this beginning and at least one more action exceeds: of the candidates from
+// `first` on that may join it, the best while the first cap of each has room; see the twin.
+DEVICE double reach(const Row& row, const int* bundle, int depth, double total, int first,
+                    int count, const short* order, const double* sorted, const short* room) {
+    const Rules& rules = row.rules;
     int picked[MOST_BUNDLE];
     int picks = depth;
-    for (int j = first; j < count && picks < most; ++j) {
+    const int wanted = row.least > depth + 1 ? row.least : depth + 1;
+    for (int j = first; j < count; ++j) {
+        if (picks == row.most || (picks >= wanted && !(sorted[j] > 0.0))) break;
         const int a = order[j];
-        if (!fits(row, bundle, depth, a)) continue;
-        int in_channel = 0;
-        for (int i = 0; i < depth; ++i) in_channel += row.channel[bundle[i]] == row.channel[a];
-        for (int i = depth; i < picks; ++i) in_channel += row.channel[picked[i]] == row.channel[a];
-        if (in_channel < row.channel_most[row.channel[a] * row.subscribers + row.s]) {
-            picked[picks++] = a;
-            total += sorted[j];
+        int d = -1;
+        if (rules.cap_indptr[a] < rules.cap_indptr[a + 1] &&
+            !rules.per_contact[rules.cap_group[rules.cap_indptr[a]]]) {
+            d = rules.cap_group[rules.cap_indptr[a]];
+            int left = room[d];
+            for (int i = depth; i < picks; ++i) left -= picked[i] == d;
+            if (left <= 0) continue;
         }
+        if (!fits(rules, bundle, depth, a, room)) continue;
+        picked[picks++] = d;
+        total += sorted[j];
     }
-    return total;
+    return picks >= wanted ? total : -INFINITE;
 }
 
-// Exact search for the best bundle of at most `most` actions and the second best: depth first over
-// the sorted candidates; a branch ends when what it can reach does not beat the second best. The
-// second best may be the best with an action of no positive surplus added.
+// Exact search for the two best bundles and the margin between them: depth first over the sorted candidates; a branch
+// ends when what it can reach does not beat the second best.
 template <class Surplus>
-DEVICE double best_bundle(const Row& row, const Surplus& surplus, int actions, int most, int width,
-                          int* best, int* other) {
-    short order[MOST_ACTIONS];
+DEVICE double best_bundle(const Row& row, const Surplus& surplus, int width, int* best,
+                          int* other) {
+    if (row.least > row.most) return INFINITE;
+    const Rules& rules = row.rules;
+    short order[MOST_ACTIONS], room[MOST_CAPS];
     double sorted[MOST_ACTIONS];
-    const int count = candidates(row, surplus, actions, most, order, sorted);
-    int next[MOST_BUNDLE + 1], bundle[MOST_BUNDLE];
-    double sum[MOST_BUNDLE + 1];
-    double best_sum = 0.0, other_sum = -LARGEST;
-    int depth = 0;
+    unsigned char lead[MOST_ACTIONS];
+    const bool positive = !row.must && row.least <= 1 && rules.requirements == 0;
+    const int count = candidates(row, surplus, positive, order, sorted, lead);
+    for (int d = 0; d < rules.caps; ++d) room[d] = row.cap[d * row.subscribers + row.s];
+    int next[MOST_BUNDLE], bundle[MOST_BUNDLE];
+    double sum[MOST_BUNDLE];
+    double best_sum = row.must ? -INFINITE : 0.0, second = -INFINITE;
+    int depth = 0, size = 0;
     next[0] = 0;
     sum[0] = 0.0;
     while (depth >= 0) {
         const int i = next[depth];
-        bool open = depth < most && i < count;
+        bool open = i < count;
         if (open) {
-            double highest = sum[depth];  // the cheaper bound first
-            for (int d = depth; d < most; ++d) highest += sorted[i];
-            open = highest > other_sum &&
-                   reach(row, bundle, depth, sum[depth], i, most, count, order, sorted) > other_sum;
+            double highest = sum[depth];  // the cheaper bound first; for one more it is as good
+            for (int j = i; j < count && j < i + row.most - depth; ++j) {
+                if (j > i && depth + j - i >= row.least && !(sorted[j] > 0.0)) break;
+                highest += sorted[j];
+            }
+            open = highest > second;
+            if (open && depth + 1 < row.most)
+                open = reach(row, bundle, depth, sum[depth], i, count, order, sorted, room) > second;
         }
         if (!open) {
             --depth;
+            if (depth >= 0) fill(rules, bundle, depth, bundle[depth], -1, room);
             continue;
         }
         next[depth] = i + 1;
-        if (!fits(row, bundle, depth, order[i])) continue;
-        bundle[depth] = order[i];
+        const int a = order[i];
+        if (!fits(rules, bundle, depth, a, room)) continue;
+        bundle[depth] = a;
         const double total = sum[depth] + sorted[i];
-        if (total > best_sum) {
-            other_sum = best_sum;
-            for (int d = 0; d < width; ++d) other[d] = best[d];
-            best_sum = total;
-            for (int d = 0; d < width; ++d) best[d] = d <= depth ? bundle[d] : -1;
-        } else if (total > other_sum) {
-            other_sum = total;
-            for (int d = 0; d < width; ++d) other[d] = d <= depth ? bundle[d] : -1;
+        if (total > second && depth + 1 >= row.least && is_complete(rules, bundle, depth + 1)) {
+            if (total > best_sum) {
+                second = best_sum;
+                best_sum = total;
+                size = depth + 1;
+                for (int d = 0; d < width; ++d) {
+                    other[d] = best[d];
+                    best[d] = d < size ? bundle[d] : -1;
+                }
+            } else {
+                second = total;
+                for (int d = 0; d < width; ++d) other[d] = d <= depth ? bundle[d] : -1;
+            }
         }
-        ++depth;
-        next[depth] = i + 1;
-        sum[depth] = total;
-    }
-    int size = 0;
-    while (size < width && best[size] >= 0) ++size;
-    for (int a = 0; a < actions && size < most; ++a) {
-        const double value = surplus(a);
-        if (value <= 0.0 && best_sum + value > other_sum && fits(row, best, size, a)) {
-            other_sum = best_sum + value;
-            for (int d = 0; d < width; ++d) other[d] = d < size ? best[d] : -1;
-            other[size] = a;
+        if (depth + 1 < row.most) {
+            fill(rules, bundle, depth, a, 1, room);
+            ++depth;
+            next[depth] = i + 1;
+            sum[depth] = total;
         }
     }
-    return best_sum - other_sum;
+    if (positive && size < row.most) {  // the second best may be the best and one of no surplus
+        for (int i = 0; i < size; ++i) fill(rules, best, i, best[i], 1, room);
+        for (int a = 0; a < rules.actions; ++a) {
+            const double value = surplus(a);
+            if (value <= 0.0 && best_sum + value > second && fits(rules, best, size, a, room)) {
+                second = best_sum + value;
+                for (int d = 0; d < width; ++d) other[d] = d < size ? best[d] : -1;
+                other[size] = a;
+            }
+        }
+    }
+    return best_sum > -INFINITE ? best_sum - second : INFINITE;
 }
 
-// Fills in the best bundle and the second best; returns the margin between them, infinite where
-// nothing is allowed. One action takes one pass and no memory of its own.
+// One action takes one pass and no memory of its own, for any number of actions.
 template <class Surplus>
-DEVICE double two_best(const Row& row, const Surplus& surplus, int actions, int most, int width,
-                       int* best, int* other) {
-    for (int i = 0; i < width; ++i) best[i] = other[i] = -1;
-    if (most == 0) return LARGEST;
-    if (most > 1) return best_bundle(row, surplus, actions, most, width, best, other);
-    double best_surplus = 0.0, other_surplus = -LARGEST;
-    for (int a = 0; a < actions; ++a) {
+DEVICE double best_single(const Row& row, const Surplus& surplus, int* best, int* other) {
+    if (row.least > 1) return INFINITE;
+    const Rules& rules = row.rules;
+    double best_surplus = row.must ? -INFINITE : 0.0, second = -INFINITE;
+    for (int a = 0; a < rules.actions; ++a) {
         const double value = surplus(a);
+        bool is_free = value > second;
+        for (int r = 0; is_free && r < rules.requirements; ++r) is_free = !needs(rules, r, a);
+        if (!is_free) continue;
         if (value > best_surplus) {  // strict: the first of equals wins
-            other_surplus = best_surplus;
-            other[0] = best[0];
+            second = best_surplus;
             best_surplus = value;
+            other[0] = best[0];
             best[0] = a;
-        } else if (value > other_surplus) {
-            other_surplus = value;
+        } else {
+            second = value;
             other[0] = a;
         }
     }
-    return best_surplus - other_surplus;
+    return best_surplus > -INFINITE ? best_surplus - second : INFINITE;
+}
+
+// The two best bundles, then -1, and the margin between them.
+template <class Surplus>
+DEVICE double best_of(const Row& row, const Surplus& surplus, int width, int* best, int* other) {
+    for (int i = 0; i < width; ++i) best[i] = other[i] = -1;
+    if (row.most == 0) return INFINITE;
+    return row.most > 1 ? best_bundle(row, surplus, width, best, other)
+                        : best_single(row, surplus, best, other);
 }
 
 DEVICE void count(long long* tally, double p, double w) {
@@ -193,31 +295,40 @@ extern "C" __global__ void choose(
     const float* weight,                 // [S] weight of the subscriber's value
     const int* group,                    // [S] scope group, 0 <= group < G
     const unsigned char* most,           // [S] actions at most
-    const unsigned char* channel_most,   // [C, S]
-    const unsigned char* category_most,  // [H, S]
-    const int* offer,                    // [A]
-    const int* channel,                  // [A]
-    const int* category,                 // [A]
+    const unsigned char* fewest,         // [S] actions at least, if any, and the flag MUST
+    const unsigned char* cap,            // [D, S]
+    const int* offer,                    // [A] this and what follows: as in Rules
+    const int* kind,                     // [A]
+    const int* contact,                  // [A]
+    const int* cap_indptr,               // [A + 1]
+    const int* cap_group,                // [...]
+    const unsigned char* per_contact,    // [D]
+    const long long* conflicts,          // [A, W]
+    const long long* requires_one,       // [R, A, W]
     const double* value_fixed,           // [A] money per contact
     const double* value_accept,          // [A] money per acceptance
     const double* price_fixed,           // [G, A] money per contact, at the prices
     const double* price_accept,          // [G, A] money per acceptance, at the prices
     long long subscribers,               // S
     int actions,                         // A
+    int caps,                            // D
+    int words,                           // W
+    int requirements,                    // R
     int width,                           // Q
     short* chosen,                       // [Q, S] out: actions of the bundle, then -1
-    float* margin,                       // [S] out: money
+    float* margin,                       // [S] out: surplus less that of the second best bundle
     long long* tally)                    // [G, A, 4] in/out: contacts, p, w, w p in grid units
 {
+    const Rules rules = {offer, kind, contact, cap_indptr, cap_group, per_contact, conflicts,
+                         requires_one, actions, caps, words, requirements};
     ROWS(s, subscribers) {
-        const Row row = {propensity, channel_most, category_most, offer, channel, category,
-                         subscribers, s};
+        const Row row = row_of(rules, propensity, most, fewest, cap, subscribers, s);
         const long long table = (long long)group[s] * actions;
         const double w = weight[s];
         const AtPrices surplus = {row, value_fixed, value_accept, price_fixed + table,
                                   price_accept + table, w};
         int best[MOST_BUNDLE], other[MOST_BUNDLE];
-        margin[s] = (float)two_best(row, surplus, actions, most[s], width, best, other);
+        margin[s] = (float)best_of(row, surplus, width, best, other);
         for (int i = 0; i < width; ++i) {
             chosen[i * subscribers + s] = (short)best[i];
             if (best[i] >= 0)
@@ -275,18 +386,23 @@ struct Difference {
 
 extern "C" __global__ void curve(
     const float* propensity,             // as in choose
-    const float* weight,
-    const int* group,
-    const unsigned char* most,
-    const unsigned char* channel_most,
-    const unsigned char* category_most,
-    const int* offer,
-    const int* channel,
-    const int* category,
-    const double* value_fixed,
-    const double* value_accept,
-    const double* price_fixed,
-    const double* price_accept,
+    const float* weight,                 // [S] weight of the subscriber's value
+    const int* group,                    // [S] scope group, 0 <= group < G
+    const unsigned char* most,           // [S] actions at most
+    const unsigned char* fewest,         // [S] actions at least, if any, and the flag MUST
+    const unsigned char* cap,            // [D, S]
+    const int* offer,                    // [A] this and what follows: as in Rules
+    const int* kind,                     // [A]
+    const int* contact,                  // [A]
+    const int* cap_indptr,               // [A + 1]
+    const int* cap_group,                // [...]
+    const unsigned char* per_contact,    // [D]
+    const long long* conflicts,          // [A, W]
+    const long long* requires_one,       // [R, A, W]
+    const double* value_fixed,           // [A] money per contact
+    const double* value_accept,          // [A] money per acceptance
+    const double* price_fixed,           // [G, A] money per contact, at the prices
+    const double* price_accept,          // [G, A] money per acceptance, at the prices
     const long long* first,              // [G A + 1] entries of a cell
     const long long* constraint,         // [N] increasing within a cell
     const double* use_fixed,             // [N]
@@ -295,20 +411,24 @@ extern "C" __global__ void curve(
     double unit,                         // squares are summed in whole numbers of 1 / unit
     long long subscribers,               // S
     int actions,                         // A
+    int caps,                            // D
+    int words,                           // W
+    int requirements,                    // R
     int width,                           // Q
     long long constraints,               // K
     long long* tally,                    // [G, A, 4] in/out
     long long* curvature,                // [K, K] in/out: lower triangle
     long long* near)                     // [1] in/out: rows with a margin below the bandwidth
 {
+    const Rules rules = {offer, kind, contact, cap_indptr, cap_group, per_contact, conflicts,
+                         requires_one, actions, caps, words, requirements};
     ROWS(s, subscribers) {
-        const Row row = {propensity, channel_most, category_most, offer, channel, category,
-                         subscribers, s};
+        const Row row = row_of(rules, propensity, most, fewest, cap, subscribers, s);
         const long long table = (long long)group[s] * actions;
         const AtPrices surplus = {row, value_fixed, value_accept, price_fixed + table,
                                   price_accept + table, weight[s]};
         int best[MOST_BUNDLE], other[MOST_BUNDLE];
-        const double margin = two_best(row, surplus, actions, most[s], width, best, other);
+        const double margin = best_of(row, surplus, width, best, other);
         for (int i = 0; i < width; ++i)
             if (best[i] >= 0)
                 count(tally + 4 * (table + best[i]), propensity[best[i] * subscribers + s],

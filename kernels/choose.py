@@ -1,7 +1,7 @@
 """Pick each subscriber's best bundle at given prices: the Lagrangian subproblem.
 
-A bundle is at most ``most`` actions, at most ``channel_most[c]`` on channel c and
-``category_most[h]`` of category h, each offer on one channel. A pair's surplus is
+A bundle is at most ``most`` actions, none or at least ``fewest``, that keep every cap and conflict
+and have what they require (:func:`choose_cpu`). A pair's surplus is
 
     (w value_fixed[a] - price_fixed[g, a]) + (w value_accept[a] - price_accept[g, a]) p
 
@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from kernels import backend
+from kernels.choose_rows import MUST as MUST
 from kernels.choose_rows import NO_ACTION as NO_ACTION
 from kernels.choose_rows import PROPENSITY_GRID as PROPENSITY_GRID
 from kernels.choose_rows import WEIGHT_GRID as WEIGHT_GRID
@@ -33,7 +34,7 @@ from kernels.choose_rows import (
     within_rows,
 )
 
-MOST_ACTIONS, MOST_BUNDLE = 512, 4  # as in choose.cu
+MOST_ACTIONS, MOST_BUNDLE, MOST_CAPS = 512, 4, 256  # as in choose.cu
 MOST_CODES = int(np.iinfo(np.int16).max)  # actions at most, as ``chosen`` is int16
 CHUNK = 32_768  # subscribers a thread takes at a time
 MOST_THREADS = ContextVar("MOST_THREADS", default=0)  # 0: one per processor of this process
@@ -59,8 +60,9 @@ def _chunk(rows: int, *, width: int) -> int:
 
 
 def choose_cpu(
-    propensity: Any, weight: Any, group: Any, most: Any, channel_most: Any, category_most: Any,
-    offer: Any, channel: Any, category: Any, value_fixed: Any, value_accept: Any,
+    propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, cap: Any,
+    offer: Any, kind: Any, contact: Any, cap_indptr: Any, cap_group: Any, per_contact: Any,
+    conflicts: Any, requires: Any, value_fixed: Any, value_accept: Any,
     price_fixed: Any, price_accept: Any, width: int,
 ) -> tuple[Any, Any, Any]:  # fmt: skip
     """Return each subscriber's best bundle at the prices, and what all bundles add up to.
@@ -70,15 +72,23 @@ def choose_cpu(
 
     Args:
         propensity: [A, S] float32 in [0, 1], a multiple of 2**-24; NaN where the action is not
-            open. An open action is allowed on its own (its caps are at least 1).
+            open. No cap of an open action is 0.
         weight: [S] float32 in [0, 1000], a multiple of 2**-10, weight of the subscriber's value.
         group: [S] int32, scope group in [0, G); fastest when equal groups are neighbours.
         most: [S] uint8, actions at most.
-        channel_most: [C, S] uint8, actions on a channel at most.
-        category_most: [H, S] uint8, actions of a category at most.
+        fewest: [S] uint8, actions at least, if any; with the flag ``MUST`` (exactly or at least so
+            many) the bundle is empty only where no other is allowed.
+        cap: [D, S] uint8, how many actions, or contacts, of a cap's group there may be.
         offer: [A] int32, offer of an action.
-        channel: [A] int32, channel of an action, in [0, C).
-        category: [A] int32, category of an action, in [0, H).
+        kind: [A] int32, equal for actions that the same caps count and that conflict with nothing
+            but other actions of their offer; negative: like no other.
+        contact: [A] int32, actions of equal number go out in one contact.
+        cap_indptr: [A + 1] int32, the caps that count action a are
+            ``cap_group[cap_indptr[a]:cap_indptr[a + 1]]``; best first the one that binds most.
+        cap_group: [...] int32, in [0, D).
+        per_contact: [D] uint8, 1 where a cap counts contacts, 0 where it counts actions.
+        conflicts: [A, W] int64, bit b % 64 of word b // 64: a and b are not in one bundle.
+        requires: [R, A, W] int64, actions of which a requires one, in the same way; 0: nothing.
         value_fixed: [A] float64, money per contact.
         value_accept: [A] float64, money per acceptance.
         price_fixed: [G, A] float64, money to pay per contact at the prices.
@@ -98,18 +108,20 @@ def choose_cpu(
     subscribers = propensity.shape[1]
     chosen = np.empty((width, subscribers), np.int16)
     margin = np.empty(subscribers, np.float32)
-    rows = backend.read_only(propensity, weight, group, most)
-    caps = backend.read_only(channel_most, category_most)
-    kinds = backend.read_only(offer, channel, category)
+    rows = backend.read_only(propensity, weight, group, most, fewest)
+    (caps,) = backend.read_only(cap)
+    rules = backend.read_only(
+        offer, kind, contact, cap_indptr, cap_group, per_contact, conflicts, requires
+    )
     tables = backend.read_only(value_fixed, value_accept, price_fixed, price_accept)
 
     def work(begin: int, end: int) -> Any:
         tally = np.zeros((*price_fixed.shape, 4), np.int64)
         out = (begin, end, chosen, margin, tally)
         if width == 1:
-            choose_single_rows(*rows, tables, *out)
+            choose_single_rows(*rows, rules, tables, *out)
         else:
-            choose_bundle_rows(*rows, caps, kinds, tables, *out)
+            choose_bundle_rows(*rows, caps, rules, tables, *out)
         return tally
 
     tally = np.zeros((*price_fixed.shape, 4), np.int64)
@@ -118,9 +130,18 @@ def choose_cpu(
     return chosen, margin, tally
 
 
+def _sizes(subscribers: int, actions: int, cap: Any, conflicts: Any, requires: Any) -> Any:
+    """Return S, A, D, W and R as CUDA takes them."""
+    return (
+        np.int64(subscribers), np.int32(actions), np.int32(cap.shape[0]),
+        np.int32(conflicts.shape[1]), np.int32(requires.shape[0]),
+    )  # fmt: skip
+
+
 def choose_gpu(
-    propensity: Any, weight: Any, group: Any, most: Any, channel_most: Any, category_most: Any,
-    offer: Any, channel: Any, category: Any, value_fixed: Any, value_accept: Any,
+    propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, cap: Any,
+    offer: Any, kind: Any, contact: Any, cap_indptr: Any, cap_group: Any, per_contact: Any,
+    conflicts: Any, requires: Any, value_fixed: Any, value_accept: Any,
     price_fixed: Any, price_accept: Any, width: int,
 ) -> tuple[Any, Any, Any]:  # fmt: skip
     actions, subscribers = propensity.shape
@@ -129,9 +150,10 @@ def choose_gpu(
     tally = backend.cupy.zeros((*price_fixed.shape, 4), np.int64)
     backend.launch(
         backend.cuda_function("choose", "choose"), subscribers, propensity, weight, group, most,
-        channel_most, category_most, offer, channel, category, value_fixed, value_accept,
-        price_fixed, price_accept, np.int64(subscribers), np.int32(actions), np.int32(width),
-        chosen, margin, tally,
+        fewest, cap, offer, kind, contact, cap_indptr, cap_group, per_contact, conflicts, requires,
+        value_fixed, value_accept,
+        price_fixed, price_accept, *_sizes(subscribers, actions, cap, conflicts, requires),
+        np.int32(width), chosen, margin, tally,
     )  # fmt: skip
     return chosen, margin, tally
 
@@ -165,8 +187,9 @@ def within_gpu(chosen: Any, margin: Any, group: Any, reach: Any) -> Any:
 
 
 def curve_cpu(
-    propensity: Any, weight: Any, group: Any, most: Any, channel_most: Any, category_most: Any,
-    offer: Any, channel: Any, category: Any, value_fixed: Any, value_accept: Any,
+    propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, cap: Any,
+    offer: Any, kind: Any, contact: Any, cap_indptr: Any, cap_group: Any, per_contact: Any,
+    conflicts: Any, requires: Any, value_fixed: Any, value_accept: Any,
     price_fixed: Any, price_accept: Any, first: Any, constraint: Any, use_fixed: Any,
     use_accept: Any, bandwidth: float, unit: float, constraints: int, width: int,
 ) -> tuple[Any, Any, Any]:  # fmt: skip
@@ -181,11 +204,16 @@ def curve_cpu(
         weight: as in :func:`choose_cpu`.
         group: as in :func:`choose_cpu`.
         most: as in :func:`choose_cpu`.
-        channel_most: as in :func:`choose_cpu`.
-        category_most: as in :func:`choose_cpu`.
+        fewest: as in :func:`choose_cpu`.
+        cap: as in :func:`choose_cpu`.
         offer: as in :func:`choose_cpu`.
-        channel: as in :func:`choose_cpu`.
-        category: as in :func:`choose_cpu`.
+        kind: as in :func:`choose_cpu`.
+        contact: as in :func:`choose_cpu`.
+        cap_indptr: as in :func:`choose_cpu`.
+        cap_group: as in :func:`choose_cpu`.
+        per_contact: as in :func:`choose_cpu`.
+        conflicts: as in :func:`choose_cpu`.
+        requires: as in :func:`choose_cpu`.
         value_fixed: as in :func:`choose_cpu`.
         value_accept: as in :func:`choose_cpu`.
         price_fixed: as in :func:`choose_cpu`.
@@ -206,9 +234,11 @@ def curve_cpu(
         near: [1] int64, subscribers whose margin is below the bandwidth.
     """
     subscribers = propensity.shape[1]
-    rows = backend.read_only(propensity, weight, group, most)
-    caps = backend.read_only(channel_most, category_most)
-    kinds = backend.read_only(offer, channel, category)
+    rows = backend.read_only(propensity, weight, group, most, fewest)
+    (caps,) = backend.read_only(cap)
+    rules = backend.read_only(
+        offer, kind, contact, cap_indptr, cap_group, per_contact, conflicts, requires
+    )
     tables = backend.read_only(value_fixed, value_accept, price_fixed, price_accept)
     entries = backend.read_only(first, constraint, use_fixed, use_accept)
 
@@ -223,9 +253,9 @@ def curve_cpu(
         out = empty()
         span = (float(bandwidth), float(unit), begin, end)
         if width == 1:
-            curve_single_rows(*rows, tables, entries, *span, *out)
+            curve_single_rows(*rows, rules, tables, entries, *span, *out)
         else:
-            curve_bundle_rows(*rows, caps, kinds, tables, entries, *span, width, *out)
+            curve_bundle_rows(*rows, caps, rules, tables, entries, *span, width, *out)
         return out
 
     total = empty()
@@ -236,8 +266,9 @@ def curve_cpu(
 
 
 def curve_gpu(
-    propensity: Any, weight: Any, group: Any, most: Any, channel_most: Any, category_most: Any,
-    offer: Any, channel: Any, category: Any, value_fixed: Any, value_accept: Any,
+    propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, cap: Any,
+    offer: Any, kind: Any, contact: Any, cap_indptr: Any, cap_group: Any, per_contact: Any,
+    conflicts: Any, requires: Any, value_fixed: Any, value_accept: Any,
     price_fixed: Any, price_accept: Any, first: Any, constraint: Any, use_fixed: Any,
     use_accept: Any, bandwidth: float, unit: float, constraints: int, width: int,
 ) -> tuple[Any, Any, Any]:  # fmt: skip
@@ -247,20 +278,23 @@ def curve_gpu(
     near = backend.cupy.zeros(1, np.int64)
     backend.launch(
         backend.cuda_function("choose", "curve"), subscribers, propensity, weight, group, most,
-        channel_most, category_most, offer, channel, category, value_fixed, value_accept,
+        fewest, cap, offer, kind, contact, cap_indptr, cap_group, per_contact, conflicts, requires,
+        value_fixed, value_accept,
         price_fixed, price_accept, first, constraint, use_fixed, use_accept,
-        np.float64(bandwidth), np.float64(unit), np.int64(subscribers), np.int32(actions),
-        np.int32(width), np.int64(constraints), tally, curvature, near,
+        np.float64(bandwidth), np.float64(unit),
+        *_sizes(subscribers, actions, cap, conflicts, requires), np.int32(width),
+        np.int64(constraints), tally, curvature, near,
     )  # fmt: skip
     return tally, curvature, near
 
 
 _SUBSCRIBER_SIDE = ("float32", "float32", "int32", "uint8", "uint8", "uint8")
-_ACTION_SIDE = ("int32", "int32", "int32", "float64", "float64", "float64", "float64")
+_RULES = ("int32", "int32", "int32", "int32", "int32", "uint8", "int64", "int64")
+_TABLES = ("float64", "float64", "float64", "float64")
 _ENTRIES = ("int64", "int64", "float64", "float64")
 
-choose: Any = backend.twin(choose_cpu, choose_gpu, dtypes=(*_SUBSCRIBER_SIDE, *_ACTION_SIDE))
+choose: Any = backend.twin(choose_cpu, choose_gpu, dtypes=(*_SUBSCRIBER_SIDE, *_RULES, *_TABLES))
 within: Any = backend.twin(within_cpu, within_gpu, dtypes=("int16", "float32", "int32", "float64"))
 curve: Any = backend.twin(
-    curve_cpu, curve_gpu, dtypes=(*_SUBSCRIBER_SIDE, *_ACTION_SIDE, *_ENTRIES)
+    curve_cpu, curve_gpu, dtypes=(*_SUBSCRIBER_SIDE, *_RULES, *_TABLES, *_ENTRIES)
 )

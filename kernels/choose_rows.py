@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from kernels.bundle_rows import MUST as MUST
 from kernels.bundle_rows import NO_ACTION as NO_ACTION
-from kernels.bundle_rows import best_bundle, scratch
+from kernels.bundle_rows import REST, best_bundle, best_single, is_free, scratch
 
 PROPENSITY_GRID = 1 << 24
 WEIGHT_GRID = 1 << 10
@@ -27,78 +28,89 @@ def _one_action(p: Any, w: Any, x: Any, a: int, best: Any, second: Any, action: 
 
 @njit(cache=True, nogil=True)
 def _four_actions(
-    p: Any, q: Any, r: Any, s: Any, w: Any, x: Any, a: int, best: Any, second: Any, action: Any
+    p: Any, q: Any, r: Any, s: Any, w: Any, x: Any, a: Any, best: Any, second: Any, action: Any
 ) -> None:
     """Four actions at once load and store the running best a quarter as often."""
     x0, x1, x2, x3 = x
+    a0, a1, a2, a3 = a
     for t in range(best.size):
         b, c, k = best[t], second[t], action[t]
         v = (w[t] * x0[0] - x0[1]) + (w[t] * x0[2] - x0[3]) * np.float64(p[t])
         c = max(c, min(v, b))
-        k = a if v > b else k
+        k = a0 if v > b else k
         b = max(b, v)
         v = (w[t] * x1[0] - x1[1]) + (w[t] * x1[2] - x1[3]) * np.float64(q[t])
         c = max(c, min(v, b))
-        k = a + 1 if v > b else k
+        k = a1 if v > b else k
         b = max(b, v)
         v = (w[t] * x2[0] - x2[1]) + (w[t] * x2[2] - x2[3]) * np.float64(r[t])
         c = max(c, min(v, b))
-        k = a + 2 if v > b else k
+        k = a2 if v > b else k
         b = max(b, v)
         v = (w[t] * x3[0] - x3[1]) + (w[t] * x3[2] - x3[3]) * np.float64(s[t])
         c = max(c, min(v, b))
-        k = a + 3 if v > b else k
+        k = a3 if v > b else k
         b = max(b, v)
         best[t], second[t], action[t] = b, c, k
 
 
 @njit(cache=True, nogil=True)
+def _coefficients(tables: Any, g: int, a: int) -> Any:
+    value_fixed, value_accept, price_fixed, price_accept = tables
+    return value_fixed[a], price_fixed[g, a], value_accept[a], price_accept[g, a]
+
+
+@njit(cache=True, nogil=True)
 def _two_best(
-    propensity: Any, group: Any, most: Any, low: int, high: int, tables: Any, wide: Any,
-    best: Any, second: Any, action: Any,
+    propensity: Any, group: Any, most: Any, fewest: Any, usable: Any, low: int, high: int,
+    tables: Any, wide: Any, best: Any, second: Any, action: Any,
 ) -> None:  # fmt: skip
     """Fill the tile's best surplus, second best and best action; no action is worth 0.
 
     Runs of one scope group share their row of the tables.
     """
-    value_fixed, value_accept, price_fixed, price_accept = tables
-    actions = propensity.shape[0]
     for t in range(high - low):
-        best[t], second[t], action[t] = 0.0, -np.inf, NO_ACTION
+        must = fewest[low + t] >= MUST
+        best[t], second[t], action[t] = -np.inf if must else 0.0, -np.inf, NO_ACTION
     run = low
     while run < high:
         g, stop = group[run], run + 1
         while stop < high and group[stop] == g:
             stop += 1
-        w = wide[run - low : stop - low]
-        b, c, k = (
-            best[run - low : stop - low],
-            second[run - low : stop - low],
-            action[run - low : stop - low],
-        )
-        a = 0
-        while a + 4 <= actions:
-            x0 = (value_fixed[a], price_fixed[g, a], value_accept[a], price_accept[g, a])
-            i = a + 1
-            x1 = (value_fixed[i], price_fixed[g, i], value_accept[i], price_accept[g, i])
-            i = a + 2
-            x2 = (value_fixed[i], price_fixed[g, i], value_accept[i], price_accept[g, i])
-            i = a + 3
-            x3 = (value_fixed[i], price_fixed[g, i], value_accept[i], price_accept[g, i])
-            _four_actions(
-                propensity[a, run:stop], propensity[a + 1, run:stop],
-                propensity[a + 2, run:stop], propensity[a + 3, run:stop],
-                w, (x0, x1, x2, x3), a, b, c, k,
+        p, w = propensity[:, run:stop], wide[run - low : stop - low]
+        b, c = best[run - low : stop - low], second[run - low : stop - low]
+        k = action[run - low : stop - low]
+        i = 0
+        while i + 4 <= usable.size:
+            a = (usable[i], usable[i + 1], usable[i + 2], usable[i + 3])
+            x = (
+                _coefficients(tables, g, a[0]), _coefficients(tables, g, a[1]),
+                _coefficients(tables, g, a[2]), _coefficients(tables, g, a[3]),
             )  # fmt: skip
-            a += 4
-        while a < actions:
-            x0 = (value_fixed[a], price_fixed[g, a], value_accept[a], price_accept[g, a])
-            _one_action(propensity[a, run:stop], w, x0, a, b, c, k)
-            a += 1
+            _four_actions(p[a[0]], p[a[1]], p[a[2]], p[a[3]], w, x, a, b, c, k)
+            i += 4
+        while i < usable.size:
+            a0 = usable[i]
+            _one_action(p[a0], w, _coefficients(tables, g, a0), a0, b, c, k)
+            i += 1
         run = stop
     for t in range(high - low):
-        if most[low + t] == 0:
+        s = low + t
+        if action[t] == NO_ACTION and fewest[s] >= MUST:
+            best[t] = np.inf  # nothing is open: exempt
+        if most[s] == 0 or fewest[s] & REST > 1:
             best[t], second[t], action[t] = 0.0, -np.inf, NO_ACTION
+
+
+@njit(cache=True, nogil=True)
+def _usable(actions: int, rules: Any) -> Any:
+    """Return the actions that may be taken alone."""
+    found, count = np.empty(actions, np.int64), 0
+    for a in range(actions):
+        if is_free(a, rules[7]):
+            found[count] = a
+            count += 1
+    return found[:count]
 
 
 @njit(cache=True, nogil=True)
@@ -135,18 +147,18 @@ def _count(tally: Any, p: Any, w: float) -> None:
 
 @njit(cache=True, nogil=True)
 def choose_single_rows(
-    propensity: Any, weight: Any, group: Any, most: Any, tables: Any,
+    propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, rules: Any, tables: Any,
     begin: int, end: int, chosen: Any, margin: Any, tally: Any,
 ) -> None:  # fmt: skip
     wide, best, second = np.empty(TILE), np.empty(TILE), np.empty(TILE)
-    action = np.empty(TILE, np.int64)
+    action, usable = np.empty(TILE, np.int64), _usable(propensity.shape[0], rules)
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
         for t in range(high - low):
             wide[t] = weight[low + t]
         _two_best(
-            propensity, group, most, low, high, tables, wide, best, second, action
-        )  # fmt: skip
+            propensity, group, most, fewest, usable, low, high, tables, wide, best, second, action
+        )
         for t in range(high - low):
             s, a = low + t, action[t]
             chosen[0, s] = a
@@ -156,23 +168,36 @@ def choose_single_rows(
 
 
 @njit(cache=True, nogil=True)
+def _best_of(
+    surplus: Any, t: int, s: int, most: int, fewest: int, cap: Any, rules: Any, room: Any,
+    best: Any, other: Any,
+) -> Any:  # fmt: skip
+    if most > 1:
+        return best_bundle(surplus, t, s, most, fewest, cap, rules, room, best, other)
+    if most == 1:
+        return best_single(surplus, t, fewest, rules, best, other)
+    for i in range(best.size):
+        best[i] = other[i] = NO_ACTION
+    return np.inf
+
+
+@njit(cache=True, nogil=True)
 def choose_bundle_rows(
-    propensity: Any, weight: Any, group: Any, most: Any, caps: Any, kinds: Any, tables: Any,
-    begin: int, end: int, chosen: Any, margin: Any, tally: Any,
+    propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, cap: Any, rules: Any,
+    tables: Any, begin: int, end: int, chosen: Any, margin: Any, tally: Any,
 ) -> None:  # fmt: skip
-    actions = propensity.shape[0]
+    actions, width = propensity.shape[0], chosen.shape[0]
     surplus = np.empty((actions, TILE), np.float64)
-    room = scratch(actions, chosen.shape[0])
-    best = np.empty(chosen.shape[0], np.int64)
-    other = np.empty(chosen.shape[0], np.int64)
+    room = scratch(actions, width, cap.shape[0])
+    best, other = np.empty(width, np.int64), np.empty(width, np.int64)
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
         _surplus_tile(propensity, weight, group, low, high, tables, surplus)
         for s in range(low, high):
-            margin[s] = best_bundle(
-                surplus, s - low, s, most[s], caps, kinds, room, best, other
-            )  # fmt: skip
-            for i in range(best.size):
+            margin[s] = _best_of(
+                surplus, s - low, s, most[s], fewest[s], cap, rules, room, best, other
+            )
+            for i in range(width):
                 a = best[i]
                 chosen[i, s] = a
                 if a >= 0:
@@ -235,12 +260,13 @@ def _add_square(found: Any, amount: Any, count: int, unit: float, curvature: Any
 
 @njit(cache=True, nogil=True)
 def curve_single_rows(
-    propensity: Any, weight: Any, group: Any, most: Any, tables: Any, entries: Any,
-    bandwidth: float, unit: float, begin: int, end: int, tally: Any, curvature: Any, near: Any,
+    propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, rules: Any, tables: Any,
+    entries: Any, bandwidth: float, unit: float, begin: int, end: int, tally: Any, curvature: Any,
+    near: Any,
 ) -> None:  # fmt: skip
     value_fixed, value_accept, price_fixed, price_accept = tables
     wide, best, second = np.empty(TILE), np.empty(TILE), np.empty(TILE)
-    action = np.empty(TILE, np.int64)
+    action, usable = np.empty(TILE, np.int64), _usable(propensity.shape[0], rules)
     one, other = np.empty(1, np.int64), np.empty(1, np.int64)
     found, amount = np.empty(curvature.shape[0], np.int64), np.empty(curvature.shape[0])
     for low in range(begin, end, TILE):
@@ -248,8 +274,8 @@ def curve_single_rows(
         for t in range(high - low):
             wide[t] = weight[low + t]
         _two_best(
-            propensity, group, most, low, high, tables, wide, best, second, action
-        )  # fmt: skip
+            propensity, group, most, fewest, usable, low, high, tables, wide, best, second, action
+        )
         for t in range(high - low):
             s, a, g = low + t, action[t], group[low + t]
             if a >= 0:
@@ -258,7 +284,8 @@ def curve_single_rows(
                 continue
             near[0] += 1
             one[0], other[0] = a, NO_ACTION
-            for i in range(propensity.shape[0] if second[t] != 0.0 or a < 0 else 0):
+            may_be_none = second[t] == 0.0 and a >= 0 and fewest[s] < MUST
+            for i in usable[: 0 if may_be_none else usable.size]:
                 v = (wide[t] * value_fixed[i] - price_fixed[g, i]) + (
                     wide[t] * value_accept[i] - price_accept[g, i]
                 ) * np.float64(propensity[i, s])
@@ -271,13 +298,13 @@ def curve_single_rows(
 
 @njit(cache=True, nogil=True)
 def curve_bundle_rows(
-    propensity: Any, weight: Any, group: Any, most: Any, caps: Any, kinds: Any, tables: Any,
-    entries: Any, bandwidth: float, unit: float, begin: int, end: int, width: int,
+    propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, cap: Any, rules: Any,
+    tables: Any, entries: Any, bandwidth: float, unit: float, begin: int, end: int, width: int,
     tally: Any, curvature: Any, near: Any,
 ) -> None:  # fmt: skip
     actions = propensity.shape[0]
     surplus = np.empty((actions, TILE), np.float64)
-    room = scratch(actions, width)
+    room = scratch(actions, width, cap.shape[0])
     best, other = np.empty(width, np.int64), np.empty(width, np.int64)
     found, amount = np.empty(curvature.shape[0], np.int64), np.empty(curvature.shape[0])
     for low in range(begin, end, TILE):
@@ -285,7 +312,9 @@ def curve_bundle_rows(
         _surplus_tile(propensity, weight, group, low, high, tables, surplus)
         for s in range(low, high):
             g = group[s]
-            margin = best_bundle(surplus, s - low, s, most[s], caps, kinds, room, best, other)
+            margin = _best_of(
+                surplus, s - low, s, most[s], fewest[s], cap, rules, room, best, other
+            )
             for i in range(width):
                 if best[i] >= 0:
                     _count(

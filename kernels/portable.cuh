@@ -2,6 +2,7 @@
 // C++; tests then run them without a GPU, thread by thread over a small grid.
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 #define DEVICE __device__ __forceinline__
+#define INFINITE __longlong_as_double(0x7ff0000000000000LL)
 // 64-bit integer sums do not depend on the order of the adds, so atomics keep the same bits.
 #define ADD_INT64(place, amount) \
     atomicAdd((unsigned long long*)(place), (unsigned long long)(long long)(amount))
@@ -9,6 +10,7 @@
 #include <cmath>
 #define __global__
 #define DEVICE inline
+#define INFINITE HUGE_VAL
 #define ADD_INT64(place, amount) (*(place) += (long long)(amount))
 struct Place {
     unsigned int x;

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from ortools.linear_solver import pywraplp
 
 from engine.problem import USE_UNIT, VALUE_UNIT, Block, Problem, Row
+from engine.rules import Rules
+from kernels.choose import MUST
 
 MICRO = 10**6
 GRID, WEIGHT_GRID = 2**24, 2**10
@@ -35,8 +37,11 @@ WEIGHTS = {
 
 
 @st.composite
-def small_problems(draw, *, with_minimums=True, palettes=None):
-    """A problem of up to six subscribers in up to three blocks."""
+def small_problems(draw, *, with_minimums=True, palettes=None, related=None):
+    """A problem of up to six subscribers in up to three blocks.
+
+    ``related``: whether there are rules beside caps on channels and categories; None: either.
+    """
     subscribers = draw(st.sampled_from([0, 1, 2, 3, 5, 6, 2, 3, 5, 6]))
     palettes = palettes or [
         draw(st.sampled_from(p))
@@ -46,12 +51,39 @@ def small_problems(draw, *, with_minimums=True, palettes=None):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = [int(rng.integers(1, n + 1)) for n in (3, 3, 2, 3, 3)]
     kinds = rng.choice(["contacts", "acceptances", "cost", "value"], limits).tolist()
-    problem = _unlimited(rng, subscribers, shape, palettes)
+    related = draw(st.booleans()) if related is None else related
+    problem = _unlimited(rng, subscribers, shape, palettes, related)
     limited = _with_limits(rng, problem, kinds, palettes[1], with_minimums=with_minimums)
     return rearranged(limited, rng, draw(st.integers(1, 3)))
 
 
-def _unlimited(rng, subscribers, shape, palettes):
+def _rules(rng, offer, channel, category, related):
+    """Draw rules: caps of channels and categories, and the other relations if asked for."""
+    offers = int(offer.max()) + 1
+    members = [channel == c for c in range(channel.max() + 1)]
+    members += [category == h for h in range(category.max() + 1)]
+    contact = np.arange(len(offer), dtype=np.int32)
+    per_contact = np.zeros(len(members), bool)
+    if not related:
+        return Rules(np.array(members), per_contact, contact)
+    extra = [np.isin(offer, rng.integers(0, offers, 2)), np.ones(len(offer), bool)]
+    extra = extra[: rng.integers(0, 3)]
+    per_contact = np.array([*(per_contact | (rng.random() < 0.5)), *[False] * len(extra)], bool)
+    exclusive = [tuple(rng.integers(0, offers, 2).tolist()) for _ in range(rng.integers(0, 2))]
+    requires = [tuple(rng.integers(0, offers, 2).tolist()) for _ in range(rng.integers(0, 3))]
+    if rng.random() < 0.4:
+        package = rng.permutation(offers)[:2]
+        for c in range(channel.max() + 1):
+            together = np.flatnonzero(np.isin(offer, package) & (channel == c))
+            contact[together] = together[:1]
+    return Rules(
+        np.array(members + extra), per_contact, contact,
+        [(a, b) for a, b in exclusive if a != b],
+        [(a, (b,)) for a, b in requires if a != b and {a, b} <= set(offer.tolist())],
+    )  # fmt: skip
+
+
+def _unlimited(rng, subscribers, shape, palettes, related):
     offers, channels, categories, groups, width = shape
     p, money, weight = palettes
     pairs = [(o, c) for o in range(offers) for c in range(channels)]
@@ -60,23 +92,32 @@ def _unlimited(rng, subscribers, shape, palettes):
     pairs = sorted(pairs[i] for i in rng.permutation(len(pairs))[:count])
     offer, channel = (np.array(x, np.int32) for x in zip(*pairs, strict=True))
     category = (offer % categories).astype(np.int32)
+    channels, categories = int(channel.max()) + 1, int(category.max()) + 1
     propensity = rng.choice(PROPENSITIES[p], (count, subscribers)).astype(np.float32)
-    channel_most = rng.choice([0, 1, 1, 1, 2, 2], (channels, subscribers)).astype(np.uint8)
-    category_most = rng.choice([0, 1, 2, 3, 3, 3], (categories, subscribers)).astype(np.uint8)
-    propensity[(channel_most[channel] == 0) | (category_most[category] == 0)] = np.nan
+    caps = [rng.choice([0, 1, 1, 1, 2, 2], (channels, subscribers))]
+    caps += [rng.choice([0, 1, 2, 3, 3, 3], (categories, subscribers))]
+    rules, fewest = _rules(rng, offer, channel, category, related), [0]
+    if related:
+        fewest = [0, 0, 2, MUST, MUST + 1, MUST + 2]
+        caps += [
+            rng.choice([1, 1, 2, 3], (len(rules.members) - channels - categories, subscribers))
+        ]
+    cap = np.concatenate(caps).astype(np.uint8)
+    for d, members in enumerate(rules.members):
+        propensity[np.ix_(members, cap[d] == 0)] = np.nan
     block = Block(
         rng.permutation(10 * subscribers)[:subscribers].astype(np.int64) * 2**56,
         propensity,
         rng.choice(WEIGHTS[weight], subscribers).astype(np.float32),
         rng.integers(0, groups, subscribers).astype(np.int32),
         rng.choice([0, 1, width, width], subscribers).astype(np.uint8),
-        channel_most,
-        category_most,
+        rng.choice(fewest, subscribers).astype(np.uint8),
+        cap,
     )
     fixed, accept = rng.choice(MONEY[money], (2, count))
     none = np.zeros((0, count), np.int64)
     return Problem(
-        [block], offer, channel, category, fixed.astype(np.int64), accept.astype(np.int64),
+        [block], offer, channel, rules, fixed.astype(np.int64), accept.astype(np.int64),
         [], none, none, np.zeros((0, groups), bool), np.zeros(0, np.int64),
     )  # fmt: skip
 
@@ -141,8 +182,12 @@ def realistic(subscribers, *, seed=0, offers=7, channels=3, width=2, minimums=Tr
         rng.choice(np.float32([0.5, 1, 2]), subscribers),
         group.astype(np.int32),
         np.full(subscribers, width, np.uint8),
-        np.ones((channels, subscribers), np.uint8),
-        np.full((3, subscribers), width, np.uint8),
+        np.zeros(subscribers, np.uint8),
+        np.repeat(np.uint8([1, width]), [channels, 3])[:, None].repeat(subscribers, axis=1),
+    )
+    members = [channel == c for c in range(channels)] + [offer % 3 == h for h in range(3)]
+    rules = Rules(
+        np.array(members), np.zeros(len(members), bool), np.arange(len(offer), dtype=np.int32)
     )
     value, cost = rng.uniform(1, 12, offers)[offer], rng.uniform(0.1, 2, offers)[offer]
     unit_cost = np.array([0.03, 0.01, 0.8, 0.005, 0.02])[channel]
@@ -161,7 +206,7 @@ def realistic(subscribers, *, seed=0, offers=7, channels=3, width=2, minimums=Tr
     ]  # fmt: skip
     names, measures, fixed, accept, in_scope, limit = zip(*limits, strict=True)
     problem = Problem(
-        [block], offer, channel, (offer % 3).astype(np.int32),
+        [block], offer, channel, rules,
         micro(-unit_cost), micro(value - cost),
         [Row(n, m, n.startswith("minimum")) for n, m in zip(names, measures, strict=True)],
         micro(fixed), micro(accept), np.array(in_scope), micro(np.floor(limit)),
@@ -173,6 +218,25 @@ def micro(amounts):
     return np.rint(np.array(amounts) * MICRO).astype(np.int64)
 
 
+def related(problem, seed=0):
+    """Return the problem with every kind of relation, and minimums for some of the subscribers."""
+    rng, offer, rules = np.random.default_rng([seed, 1]), problem.offer, problem.rules
+    contact = rules.contact.copy()
+    for c in np.unique(problem.channel):
+        together = np.flatnonzero(np.isin(offer, [1, 4]) & (problem.channel == c))
+        contact[together] = together[:1]
+    members = np.array([*rules.members, np.isin(offer, [0, 1, 5]), np.isin(offer, [5, 6])])
+    by_channel = np.arange(len(members)) <= problem.channel.max()
+    found = Rules(members, by_channel, contact, [(0, 3), (2, 6)], [(3, (1, 4)), (5, (2,))])
+    blocks = []
+    for block in problem.blocks:
+        groups = rng.integers(1, 3, (2, len(block))).astype(np.uint8)
+        fewest = rng.choice(np.uint8([0, 0, 0, 2, MUST]), len(block))
+        cap = np.concatenate([block.cap, groups])
+        blocks.append(replace(block, fewest=fewest, cap=cap))
+    return replace(problem, rules=found, blocks=blocks)
+
+
 def in_words(problem):
     """Return every subscriber as a plain dictionary: key, group, weight, caps, open actions."""
     return [
@@ -181,8 +245,8 @@ def in_words(problem):
             "group": int(block.group[s]),
             "weight": Fraction(float(block.weight[s])),
             "most": int(block.most[s]),
-            "channel_most": block.channel_most[:, s].tolist(),
-            "category_most": block.category_most[:, s].tolist(),
+            "fewest": int(block.fewest[s]),
+            "cap": block.cap[:, s].tolist(),
             "p": {a: Fraction(p) for a, p in enumerate(block.propensity[:, s].tolist()) if p == p},
         }
         for block in problem.blocks
@@ -190,20 +254,38 @@ def in_words(problem):
     ]
 
 
+def bundles_of(problem, subscriber):
+    """Return the bundles of X_s, by the words of engine.rules."""
+    actions = sorted(subscriber["p"])
+    found = [
+        bundle
+        for size in range(1, subscriber["most"] + 1)
+        for bundle in combinations(actions, size)
+        if _keeps(problem, subscriber, bundle)
+    ]
+    return found if found and subscriber["fewest"] >= MUST else [(), *found]
+
+
+def _keeps(problem, subscriber, bundle):
+    rules, offers = problem.rules, [int(problem.offer[a]) for a in bundle]
+    if len(bundle) < subscriber["fewest"] % MUST or len(set(offers)) < len(offers):
+        return False
+    if any(one in offers and other in offers for one, other in rules.exclusive):
+        return False
+    if any(one in offers and not set(others) & set(offers) for one, others in rules.requires):
+        return False
+    for cap, members, per_contact in zip(
+        subscriber["cap"], rules.members, rules.per_contact, strict=True
+    ):
+        counted = [a for a in bundle if members[a]]
+        if len({int(rules.contact[a]) for a in counted} if per_contact else counted) > cap:
+            return False
+    return True
+
+
 def is_allowed(problem, subscriber, bundle):
-    """Whether a bundle is in X_s, by the words of engine.problem."""
-
-    def kept(of, caps):
-        taken = [int(of[a]) for a in bundle]
-        return all(taken.count(x) <= caps[x] for x in taken)
-
-    return (
-        set(bundle) <= set(subscriber["p"])
-        and len(set(bundle)) == len(bundle) <= subscriber["most"]
-        and kept(problem.offer, [1] * (max(problem.offer) + 1))
-        and kept(problem.channel, subscriber["channel_most"])
-        and kept(problem.category, subscriber["category_most"])
-    )
+    """Whether a bundle is in X_s, in any order of its actions."""
+    return tuple(sorted(bundle)) in bundles_of(problem, subscriber)
 
 
 def worth(problem, subscriber, bundle):
@@ -230,12 +312,7 @@ def outcomes(problem):
     """Return every use of the limits that whole bundles can have -> the most value with it."""
     found = {(0,) * len(problem.rows): 0}
     for subscriber in in_words(problem):
-        bundles = [
-            worth(problem, subscriber, bundle)
-            for size in range(subscriber["most"] + 1)
-            for bundle in combinations(sorted(subscriber["p"]), size)
-            if is_allowed(problem, subscriber, bundle)
-        ]
+        bundles = [worth(problem, subscriber, bundle) for bundle in bundles_of(problem, subscriber)]
         grown = {}
         for use, value in found.items():
             for more, use_more in bundles:
@@ -282,30 +359,24 @@ def value_of(problem, chosen):
 
 
 def best_by_ortools(problem, backend):
-    """Return the most value, money, of the plain model over the pairs; None: infeasible.
+    """Return the most value, money, of the plain model over the bundles; None: infeasible.
 
     Args:
         problem: the problem.
-        backend: SCIP for whole contacts, GLOP for shares of them.
+        backend: SCIP for whole bundles, GLOP for shares of them: the hulls of the X_s.
     """
     solver = pywraplp.Solver.CreateSolver(backend)
     uses = [solver.Constraint(-solver.infinity(), limit / MICRO) for limit in problem.limit]
     solver.Objective().SetMaximization()
     for subscriber in in_words(problem):
-        taken = {a: solver.IntVar(0, 1, "") for a in subscriber["p"]}
-        solver.Add(sum(taken.values()) <= subscriber["most"])
-        for of, caps in (
-            (problem.offer, [1] * (max(problem.offer) + 1)),
-            (problem.channel, subscriber["channel_most"]),
-            (problem.category, subscriber["category_most"]),
-        ):
-            for item, cap in enumerate(caps):
-                solver.Add(sum(x for a, x in taken.items() if of[a] == item) <= cap)
-        for a, x in taken.items():
-            value, use = worth(problem, subscriber, (a,))
-            solver.Objective().SetCoefficient(x, value / VALUE_UNIT)
+        one = solver.Constraint(1, 1)
+        for bundle in bundles_of(problem, subscriber):
+            taken = solver.IntVar(0, 1, "")
+            one.SetCoefficient(taken, 1)
+            value, use = worth(problem, subscriber, bundle)
+            solver.Objective().SetCoefficient(taken, value / VALUE_UNIT)
             for row, amount in zip(uses, use, strict=True):
-                row.SetCoefficient(x, amount / USE_UNIT)
+                row.SetCoefficient(taken, amount / USE_UNIT)
     status = solver.Solve()
     assert status in (pywraplp.Solver.OPTIMAL, pywraplp.Solver.INFEASIBLE)
     return solver.Objective().Value() if status == pywraplp.Solver.OPTIMAL else None

@@ -52,7 +52,7 @@ def test_a_bundle_that_is_not_allowed_is_found(fault):
         chosen[0, np.flatnonzero(~open_[0])[0]] = 0
     else:
         chosen[0, s] = 0
-        block.channel_most[0, s] = 0
+        block.cap[0, s] = 0
     with pytest.raises(AssertionError, match="open" if fault == "not open" else "twice"):
         allocation.recomputed(problem, [chosen])
 
@@ -62,9 +62,8 @@ def test_recomputed_sums_are_those_of_a_plain_loop():
     block = problem.blocks[0]
     money = problem.value_fixed / 1e6, problem.value_accept / 1e6
     none = np.zeros((problem.groups, 15))
-    chosen, _ = choose(
-        *block.arrays(), problem.offer, problem.channel, problem.category, *money, none, none, 2
-    )
+    rules = problem.rules.arrays(problem.offer)
+    chosen, _, _ = choose(*block.arrays(), *rules, *money, none, none, 2)
     value, uses = allocation.recomputed(problem, [chosen])
     expected, use = 0.0, np.zeros(30)
     for s, bundle in enumerate(chosen.T):

@@ -10,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.baselines import Instance, _use, arrival_order, greedy
+from engine.rules import plain
+from kernels.choose import MUST
+from tests.test_choose import rules_of
 
 MICRO = 10**6
 
@@ -27,16 +30,20 @@ def instances(draw):
 
     is_minimum = array([False, False, True], limits, dtype=bool)
     sign = np.where(is_minimum, -1, 1)
+    offer = np.sort(array([0, 1, 2], actions, dtype=np.int32))
+    channel = array([0, 1], actions, dtype=np.int32)
+    keep = np.unique(np.stack([offer, channel]), axis=1)  # each action once
+    actions, (offer, channel) = keep.shape[1], keep.astype(np.int32)
+    rules = draw(rules_of(offer, channel, offer % 2, draw(st.booleans())))
     money = [0, 1, 333_333, MICRO, 2 * MICRO]
     return Instance(
         propensity=array([math.nan, 0.0, 0.1, 0.3, 0.5, 1.0], actions, size, dtype=np.float32),
         weight=array([0.0, 0.25, 1.0, 1.5], size, dtype=np.float64),
         most=array([0, 1, 2, 8], size, dtype=np.uint8),
-        channel_most=array([0, 1, 8], 2, size, dtype=np.uint8),
-        category_most=array([1, 2, 8], 2, size, dtype=np.uint8),
-        offer=array([0, 1, 2], actions, dtype=np.int32),
-        channel=array([0, 1], actions, dtype=np.int32),
-        category=array([0, 1], actions, dtype=np.int32),
+        fewest=array([0, 0, 2, MUST, MUST + 1, MUST + 2], size, dtype=np.uint8),
+        cap=array([0, 1, 2, 8], len(rules.members), size, dtype=np.uint8),
+        offer=offer,
+        rules=rules,
         value_fixed=array([-MICRO, -1, 0, 500_000], actions, dtype=np.int64),
         value_accept=array([-MICRO, 0, MICRO, 3 * MICRO], actions, dtype=np.int64),
         in_scope=array([True, True, False], limits, groups, dtype=bool),
@@ -60,21 +67,17 @@ def definition(problem, by_arrival):
             p = Fraction(round(float(problem.propensity[a, s]) * 2**24), 2**24)
             w = Fraction(round(problem.weight[s] * 1024), 1024)
             value = w * (int(problem.value_fixed[a]) + int(problem.value_accept[a]) * p)
-            if value > 0:
+            if value > 0 or problem.fewest[s] >= MUST:
                 rank = (place, -value, a) if by_arrival else (-value, place, a)
                 pairs.append((rank, value, s, a, p))
     uses, taken = [Fraction(0)] * len(problem.limit), []
     for _, value, s, a, p in sorted(pairs):
-        own = [b for t, b, _ in taken if t == s]
-        offers = [problem.offer[b] for b in own]
-        on_channel = [b for b in own if problem.channel[b] == problem.channel[a]]
-        in_category = [b for b in own if problem.category[b] == problem.category[a]]
-        if (
-            problem.offer[a] in offers
-            or len(own) >= min(8, problem.most[s])
-            or len(on_channel) >= problem.channel_most[problem.channel[a], s]
-            or len(in_category) >= problem.category_most[problem.category[a], s]
-        ):
+        own = [b for t, b, *_ in taken if t == s]
+        wanted = max(1, problem.fewest[s] % MUST) if problem.fewest[s] >= MUST else 0
+        limits = int(problem.most[s]), 0, problem.cap[:, s]
+        if value <= 0 and len(own) >= wanted:
+            continue
+        if not problem.rules.allows([*own, a], problem.offer, *limits):
             continue
         then = list(uses)
         for k in range(len(uses)):
@@ -83,10 +86,23 @@ def definition(problem, by_arrival):
         changed = [k for k in range(len(uses)) if then[k] != uses[k] and not problem.is_minimum[k]]
         if all(then[k] <= problem.limit[k] for k in changed):
             uses = then
-            taken.append((s, a, value))
+            taken.append((s, a, value, p))
+    had = [sum(t == s for t, *_ in taken) for s in range(size)]
+    short = {s for s in range(size) if had[s] < problem.fewest[s] % MUST}
+    for s, a, _, p in taken:
+        for k in range(len(uses) if s in short else 0):
+            if problem.in_scope[k, problem.group[s]]:
+                uses[k] -= int(problem.use_fixed[k, a]) + int(problem.use_accept[k, a]) * p
+    taken = [t for t in taken if t[0] not in short]
+    got = {s for s, *_ in taken}
+    missed = [
+        s for s in range(size)
+        if problem.fewest[s] >= MUST and s not in got
+        and not np.isnan(problem.propensity[:, s]).all()
+    ]  # fmt: skip
     broken = sum(use > limit for use, limit in zip(uses, problem.limit.tolist(), strict=True))
-    value = float(sum((v for *_, v in taken), Fraction(0)) / MICRO)
-    return value, len(taken), len({s for s, *_ in taken}), broken
+    value = float(sum((v for _, _, v, _ in taken), Fraction(0)) / MICRO)
+    return value, len(taken), len(got), broken + len(missed)
 
 
 @given(problem=instances())
@@ -101,7 +117,7 @@ def test_a_rule_matches_its_definition(rule, problem):
 @pytest.mark.parametrize("rule", [greedy, arrival_order])
 def test_the_layout_of_subscribers_changes_no_bit(rule, problem, seed):
     moved = np.random.default_rng(seed).permutation(len(problem.order))
-    fields = ("propensity", "weight", "most", "channel_most", "category_most", "group")
+    fields = ("propensity", "weight", "most", "fewest", "cap", "group")
     change = {f: np.ascontiguousarray(getattr(problem, f)[..., moved]) for f in fields}
     place = np.argsort(moved)  # where each subscriber went
     assert rule(replace(problem, **change, order=place[problem.order])) == rule(problem)
@@ -125,9 +141,10 @@ def budget(amount, size=3):
         propensity=np.ones((1, size), np.float32),
         weight=np.arange(size, 0, -1).astype(np.float64),
         most=np.ones(size, np.uint8),
-        channel_most=np.ones((1, size), np.uint8),
-        category_most=np.ones((1, size), np.uint8),
-        offer=zero, channel=zero, category=zero,
+        fewest=np.zeros(size, np.uint8),
+        cap=np.ones((0, size), np.uint8),
+        offer=zero,
+        rules=plain(1),
         value_fixed=0 * one, value_accept=MICRO * one,
         in_scope=np.ones((1, 1), bool), group=np.zeros(size, np.int32),
         use_fixed=MICRO * one[:, None], use_accept=0 * one[:, None],

@@ -161,6 +161,66 @@ def test_a_history_above_its_cap_leaves_nothing():
     assert violation.text == "policy weekly leaves 0, got 1 contacts"
 
 
+BOTH = ((0, "a", "sms"), (0, "b", "sms"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "chosen", "texts"),
+    [
+        ({"at_most": 1, "per": "offers", "only": ["a", "b"]}, BOTH,
+         ["policy p leaves 1, got 2 contacts"]),
+        ({"at_most": 1, "per": "offers", "only": ["a"]}, BOTH, []),
+        ({"exclusive": ["a", "b"]}, BOTH, ["policy p excludes a and b together"]),
+        ({"exclusive": ["a", "b"]}, BOTH[:1], []),
+        ({"offer": "b", "requires": ["a"]}, BOTH[1:], ["policy p wants a beside b, got none"]),
+        ({"offer": "b", "requires": ["a"]}, BOTH, []),
+        ({"at_least": 2}, BOTH[:1], ["policy p asks for none or at least 2, got 1 offers"]),
+        ({"at_least": 2}, BOTH, []),
+        ({"at_least": 2}, (), []),
+        ({"exactly": 2}, BOTH, []),
+        ({"exactly": 1}, BOTH, ["policy p leaves 1, got 2 contacts"]),
+        ({"exactly": 1}, (), ["policy p asks for exactly 1, got 0 offers"]),
+    ],
+)  # fmt: skip
+def test_a_broken_policy_is_named(policy, chosen, texts):
+    check = checked(job_of(policies=[{"name": "p"} | policy]), people(1), chosen)
+    assert [(v.kind, v.subscriber, v.text) for v in check.violations] == [
+        ("policy", 10, text) for text in texts
+    ]
+
+
+def test_a_package_on_one_channel_is_one_contact_in_history_too():
+    policies = [{"name": "pack", "package": ["a", "b"]},
+                {"name": "one", "at_most": 1},
+                {"name": "sms", "at_most": 1, "per": "channel", "only": ["sms"]},
+                {"name": "weekly", "at_most": 2, "within": "7d"},
+                {"name": "each", "at_most": 1, "per": "category"}]  # fmt: skip
+    job = job_of(policies=policies)
+    at = AS_OF - DAY
+    sent = history((10, at, "a", "sms"), (10, at, "b", "sms"))
+    assert checked(job, people(1), BOTH, contacts=sent).violations == ()
+    twice = history((10, at, "a", "sms"), (10, at, "b", "app"))
+    (violation,) = checked(job, people(1), BOTH, contacts=twice).violations
+    assert violation.text == "policy weekly leaves 0, got 1 contacts"
+    apart = checked(job, people(1), [(0, "a", "sms"), (0, "b", "app")])
+    assert [v.text for v in apart.violations] == ["policy one leaves 1, got 2 contacts"]
+
+
+def test_who_can_have_nothing_is_exempt_and_counted():
+    job = job_of(policies=[{"name": "one", "exactly": 1}, {"name": "old", "at_most": 0}],
+                 constraints=[], holdout_share=0.2)  # fmt: skip
+    features = people(50, age=np.where(np.arange(50) % 2, 30.0, 10.0))
+    held = tables.unit_hash(features["subscriber"], job.seed) < 0.2
+    assert checked(job, features, [], prices=[]).exempt == 50 - held.sum() < 50
+    job = job_of(policies=[{"name": "one", "exactly": 1}], constraints=[], holdout_share=0.2)
+    none = features.assign(consent=features["age"] > 20, has_app=features["age"] > 20)
+    check = checked(job, none, [], prices=[])
+    young = none["age"].to_numpy() < 20
+    assert check.exempt == (young & ~held).sum()
+    assert check.counts == {"policy": (~young & ~held).sum()}
+    assert truth(job, check)["exempt"] == check.exempt
+
+
 def test_history_counts_by_the_offers_category_of_today():
     job = job_of(policies=[
         {"name": "monthly", "at_most": 2, "within": "30d"},

@@ -25,11 +25,7 @@ def instances(draw, most_offers=4, most_subscribers=3):
     carried = draw(st.lists(several, min_size=offers, max_size=offers))
     in_use = sorted(set().union(*carried))
     money = st.sampled_from([0.0, 0.1, 1.0, 2.5, 7.0])
-    cap = st.integers(0, 3)
-    policies = [{"name": "all", "at_most": draw(st.integers(0, 4))}] if draw(st.booleans()) else []
-    for per in ("channel", "category"):
-        if draw(st.booleans()):
-            policies.append({"name": per, "at_most": draw(cap), "per": per})
+    policies = draw(policies_of([f"o{o}" for o in range(offers)]))
     constraints = [{"name": "minimum", "measure": "contacts", "where": "gold", "at_least": 0}]
     for k in range(draw(st.integers(0, 3))):
         measure = draw(st.sampled_from(["contacts", "acceptances", "cost", "value"]))
@@ -76,29 +72,80 @@ def instances(draw, most_offers=4, most_subscribers=3):
     return job, features, propensity, prices
 
 
+@st.composite
+def policies_of(draw, offers):
+    """Draw policies: caps in all, per channel and per category; every second time any kind."""
+    cap, policies = st.integers(0, 3), []
+    several = st.lists(st.sampled_from(offers), min_size=2, max_size=3, unique=True)
+    if draw(st.booleans()):
+        policies.append({"name": "all", "at_most": draw(st.integers(0, 4))})
+    for per in ("channel", "category"):
+        if draw(st.booleans()):
+            policies.append({"name": per, "at_most": draw(cap), "per": per})
+    if draw(st.booleans()):
+        return policies
+    if draw(st.booleans()):
+        group = draw(st.lists(st.sampled_from(offers), min_size=1, unique=True))
+        policies.append({"name": "group", "at_most": draw(cap), "per": "offers", "only": group})
+    if draw(st.booleans()):
+        kind = draw(st.sampled_from([{"at_least": 2}, {"exactly": 1}, {"exactly": 2}]))
+        policies.append({"name": "least"} | kind)
+    if len(offers) > 1:
+        for kind in draw(st.sets(st.sampled_from(["exclusive", "package", "requires"]))):
+            one, *others = draw(several)
+            if kind == "requires":
+                policies.append({"name": kind, "offer": one, "requires": others})
+            else:
+                policies.append({"name": kind, kind: [one, *others]})
+    return policies
+
+
+def holds(job, chosen):
+    """Whether a bundle that is not empty keeps every policy: the definition, in words."""
+    category = {name: offer.category for name, offer in job.catalogue.offers.items()}
+    offers = [c.offer for c in chosen]
+    if len(set(offers)) < len(chosen) or len(chosen) > 4:
+        return False
+    packages = [policy.package for policy in job.policies if policy.package]
+
+    def contact(c):
+        return next(((i, c.channel) for i, p in enumerate(packages) if c.offer in p), c)
+
+    for policy in job.policies:
+        if policy.at_most is not None:
+            if policy.per == "offers":
+                groups = ["" for c in chosen if c.offer in policy.only]
+            elif policy.per == "category":
+                groups = [category[c.offer] for c in chosen]
+            elif policy.per == "channel":
+                groups = [channel for channel, _ in {(c.channel, contact(c)) for c in chosen}]
+            else:
+                groups = ["" for _ in {contact(c) for c in chosen}]
+            if any(groups.count(group) > policy.at_most for group in groups):
+                return False
+        if policy.exactly is not None and len(chosen) != policy.exactly:
+            return False
+        if policy.at_least is not None and len(chosen) < policy.at_least:
+            return False
+        if len(set(offers) & set(policy.exclusive)) > 1:
+            return False
+        if policy.offer in offers and not set(offers) & set(policy.requires):
+            return False
+    return True
+
+
 def bundles(job, row):
     """Return every bundle of one subscriber, as tuples of actions: the definition, slowly."""
     found = actions(job.catalogue)
-    category = {name: offer.category for name, offer in job.catalogue.offers.items()}
     allowed = range(len(found)) if row.age >= 18 else []
-
-    def holds(bundle):
-        chosen = [found[a] for a in bundle]
-        if len({c.offer for c in chosen}) < len(chosen):
-            return False
-        for policy in job.policies:
-            member = {
-                "all": lambda c: "",
-                "channel": lambda c: c.channel,
-                "category": lambda c: category[c.offer],
-            }[policy.per]
-            groups = [member(c) for c in chosen]
-            if any(groups.count(group) > policy.at_most for group in groups):
-                return False
-        return True
-
-    sizes = range(len(job.catalogue.offers) + 1)
-    return [b for n in sizes for b in itertools.combinations(allowed, n) if holds(b)]
+    some = [
+        bundle
+        for size in range(1, 5)
+        for bundle in itertools.combinations(allowed, size)
+        if holds(job, [found[a] for a in bundle])
+    ]
+    must = any(policy.exactly for policy in job.policies)
+    return some if some and must else [(), *some]
 
 
 def numbers(job, features, propensity):

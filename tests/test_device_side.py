@@ -8,7 +8,7 @@ from benchmarks.instance import CASES, instance
 from engine.settings.job import Solver
 from engine.solve import solve
 from kernels import backend
-from tests import device_stand_in
+from tests import device_stand_in, problems
 
 SETTINGS = Solver(gap_tolerance=1e-3, sample=1_000, exact_pairs=0)
 
@@ -21,10 +21,14 @@ SETTINGS = Solver(gap_tolerance=1e-3, sample=1_000, exact_pairs=0)
     ],
 )
 @pytest.mark.parametrize(
-    ("case", "subscribers"), [("one-offer", 4_000), ("bundles", 3_000), ("bundles", 900)]
+    ("case", "subscribers"),
+    [("one-offer", 4_000), ("bundles", 3_000), ("bundles", 900), ("related", 1_500)],
 )
 def test_a_problem_on_the_device_has_the_same_answer(case, subscribers, device, monkeypatch):
-    problem = instance(CASES[case], subscribers, 12, 12)
+    if case == "related":
+        problem = problems.related(problems.realistic(subscribers, width=3, minimums=False))
+    else:
+        problem = instance(CASES[case], subscribers, 12, 12)
     expected = solve(problem, SETTINGS)
     if device == "stand-in":
         device_stand_in.install(monkeypatch)

@@ -224,6 +224,61 @@ def test_every_limit_holds_in_the_files(whole, operator):
     assert got.groupby("subscriber").size().max() == 2  # policy two_offers
 
 
+RULES = [
+    {"name": "three", "at_most": 3},
+    {"name": "weekly", "at_most": 1, "per": "channel", "only": ["sms", "call"], "within": "7d"},
+    {"name": "one_data", "at_most": 1, "per": "offers", "only": ["data_big", "night_data"]},
+    {"name": "data_or_social", "at_most": 2, "per": "offers", "only": ["data_big", "social_pass"]},
+    {"name": "no_mix", "exclusive": ["win_back", "loyalty_bonus", "plan_upgrade"]},
+    {"name": "family_first", "offer": "night_data", "requires": ["family_plan", "data_boost"]},
+    {"name": "letter", "package": ["data_boost", "music_pass", "family_plan"]},
+    {"name": "pair", "at_least": 2},
+]
+
+
+@pytest.mark.parametrize("exact_pairs", [0, 20_000])
+def test_every_kind_of_policy_is_kept_and_certified(operator, tmp_path, exact_pairs):
+    changes = (f"solver.exact_pairs={exact_pairs}", f"policies={json.dumps(RULES)}")
+    files, summary = allocated(operator, tmp_path / "one", *changes, "inputs.partitions=1")
+    assert summary["certified"] and summary["violations"] == 0
+    assert 0 <= summary["gap"] <= 1e-3
+    if not exact_pairs:
+        assert allocated(operator, tmp_path / "two", *changes, "cluster.workers=2")[0] == files
+    stage = next((tmp_path / "one" / STORE).glob("allocate-*"))
+    got = pd.concat([pd.read_parquet(path) for path in stage.glob("allocations/*.parquet")])
+    letters = set(RULES[6]["package"])
+    shapes = set()
+    for _, rows in got.groupby("subscriber"):
+        offers, channels = set(rows["offer"]), rows["channel"].tolist()
+        packed = rows["offer"].isin(letters)
+        contacts = {(c, o if not p else "letter")
+                    for c, o, p in zip(channels, rows["offer"], packed, strict=True)}  # fmt: skip
+        assert len(offers) == len(rows) >= 2 and len(contacts) <= 3
+        assert all(sum(c == name for c, _ in contacts) <= 1 for name in ("sms", "call"))
+        assert not {"data_big", "night_data"} <= offers
+        assert len(offers & set(RULES[4]["exclusive"])) <= 1
+        assert "night_data" not in offers or offers & set(RULES[5]["requires"])
+        shapes |= {("package", len(contacts) < len(rows)), ("night", "night_data" in offers)}
+    assert {("package", True), ("package", False)} <= shapes
+
+
+@pytest.mark.parametrize("exact_pairs", [0, 20_000])
+def test_everybody_gets_exactly_one_who_can(operator, tmp_path, exact_pairs):
+    policies = [{"name": "one", "exactly": 1}, {"name": "none_by_call", "at_most": 0,
+                "per": "channel", "only": ["call"]}]  # fmt: skip
+    changes = (f"policies={json.dumps(policies)}", "constraints=[]",
+               "catalogue.channels.email.capacity=null", f"solver.exact_pairs={exact_pairs}",
+               "inputs.partitions=2")  # fmt: skip
+    _, summary = allocated(operator, tmp_path / "out", *changes)
+    assert summary["certified"] and 0 <= summary["gap"] <= 1e-3
+    stage = next((tmp_path / "out" / STORE).glob("allocate-*"))
+    left = pd.concat([pd.read_parquet(path) for path in stage.glob("decisions/*.parquet")])
+    certificate = json.loads((stage / "certificate.json").read_text())
+    assert set(left["reason"]) <= {"hold_out", "not_eligible", "policy"}
+    assert certificate["exempt"] == (left["reason"] != "hold_out").sum() > 0
+    assert summary["contacts"] == summary["contacted"] == SUBSCRIBERS - len(left)
+
+
 def test_a_finished_run_is_recognised_and_a_folder_is_all_it_needs(whole, operator, tmp_path):
     folder, summary = whole
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}

@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from engine.settings import parse
+from engine.settings.catalogue import KINDS
 from jobs import outcome
 from jobs.cli import app
 
@@ -76,6 +77,16 @@ def test_the_yaml_blocks_are_settings():
             continue
         for line in text.splitlines():
             parse(f"{JOB}\n{line}\n", "README.md")
+
+
+def test_the_policies_of_the_table_are_settings():
+    policies = re.findall(r"^\| `({name: .*?})` \|", README, re.MULTILINE)
+    assert len(policies) == 8
+    head, _, rest = JOB.partition("policies:")
+    rest = rest[rest.index("constraints:") :]
+    job = parse(f"{head}policies: [{', '.join(policies)}]\n{rest}", "README.md")
+    kinds = {kind for policy in job.policies for kind in KINDS if getattr(policy, kind)}
+    assert kinds == set(KINDS)
 
 
 def test_extras_exist():

@@ -48,9 +48,7 @@ def test_a_tally_adds_up_to_value_and_use(problem, data):
         bundles = np.full((problem.width, len(block)), -1, np.int16)
         for s in range(len(block)):
             subscriber = next(words)
-            options = [b for b in [(), *((a,) for a in subscriber["p"])]
-                       if problems.is_allowed(problem, subscriber, b)]  # fmt: skip
-            bundle = data.draw(st.sampled_from(options))
+            bundle = data.draw(st.sampled_from(problems.bundles_of(problem, subscriber)))
             bundles[: len(bundle), s] = bundle
             more, uses = problems.worth(problem, subscriber, bundle)
             value += more

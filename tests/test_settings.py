@@ -107,7 +107,7 @@ def test_disagreements_between_settings_are_said_at_once():
     ) == [
         "job.yaml: policies.0.only: unknown channel fax; there are email, sms",
         "job.yaml: policies.0.within: needs inputs.contacts, the contact history",
-        "job.yaml: policies.1.only: only goes with per: channel or per: category",
+        "job.yaml: policies.1.only: only goes with per: channel, category or offers",
         "job.yaml: constraints.0.offers: unknown offer voice; there are data",
         "job.yaml: constraints.0.offers: unknown offer films; there are data",
         "job.yaml: constraints.0.categories: unknown category x; there are data",
@@ -118,6 +118,45 @@ def test_disagreements_between_settings_are_said_at_once():
         "job.yaml: inputs.outcomes.categories: must include offer and channel",
         "job.yaml: inputs.events.outcomes: set inputs.outcomes instead",
     ]  # fmt: skip
+
+
+def test_every_mistake_in_a_policy_is_said():
+    policies = (
+        "{name: a}, {name: b, at_most: 1, exactly: 1}, {name: c, exclusive: [data]},"
+        "{name: d, offer: data}, {name: e, offer: data, requires: [data, data]},"
+        "{name: f, package: [data, voice], per: channel, within: 7d}, {name: g, at_least: 1}"
+    )
+    kinds = "at_most, exactly, at_least, exclusive, requires, package"
+    assert refused(JOB, f"policies=[{policies}]") == [
+        f"job.yaml: policies.0: policy a: should have one of {kinds}, got none",
+        f"job.yaml: policies.1: policy b: should have one of {kinds}, got at_most and exactly",
+        "job.yaml: policies.2: policy c: exclusive needs two offers at least, got one",
+        f"job.yaml: policies.3: policy d: should have one of {kinds}, got none",
+        "job.yaml: policies.3: policy d: offer and requires go together",
+        "job.yaml: policies.4: policy e: data can't require itself",
+        "job.yaml: policies.4: policy e: requires names data twice",
+        "job.yaml: policies.5: policy f: per and only go with at_most",
+        "job.yaml: policies.5: policy f: within goes with at_most, exactly, at_least",
+        "job.yaml: policies.6.at_least: input should be greater than or equal to 2, got 1",
+    ]
+
+
+def test_policies_name_offers_that_exist():
+    policies = (
+        "{name: a, exclusive: [data, x]}, {name: b, offer: y, requires: [z]},"
+        "{name: c, package: [data, v]}, {name: d, package: [data, w]},"
+        "{name: e, at_most: 1, per: offers}, {name: f, at_most: 1, per: offers, only: [u]}"
+    )
+    assert refused(JOB, f"policies=[{policies}]") == [
+        "job.yaml: policies.0.exclusive: unknown offer x; there are data",
+        "job.yaml: policies.1.requires: unknown offer z; there are data",
+        "job.yaml: policies.1.offer: unknown offer y; there are data",
+        "job.yaml: policies.2.package: unknown offer v; there are data",
+        "job.yaml: policies.3.package: unknown offer w; there are data",
+        "job.yaml: policies.4.only: per: offers needs the offers, got none",
+        "job.yaml: policies.5.only: unknown offer u; there are data",
+        "job.yaml: policies: offer data is in two packages; it should be in one",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from engine.errors import AllocationError
 from engine.problem import VALUE_UNIT, Block, Problem, Row
+from engine.rules import plain
 from engine.settings.job import Solver
 from engine.solve import Status, solve
 from tests import problems
@@ -128,6 +129,23 @@ def test_thousands_of_subscribers_leave_a_small_gap(seed):
     assert found.bound == found.dual_bound
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_relations_and_minimums_leave_a_small_gap_too(seed):
+    problem = problems.related(
+        problems.realistic(2_500, seed=seed, width=2 + seed % 3, minimums=False)
+    )
+    solver = Solver(sample=200, exact_pairs=0)
+    found = solve(problem, solver)
+    assert found.status == Status.OPTIMAL
+    assert found.value == problems.value_of(problem, found.chosen) / VALUE_UNIT
+    assert -1e-12 <= found.gap <= 1e-4
+    sizes = np.concatenate([(chosen >= 0).sum(axis=0) for chosen in found.chosen])
+    fewest = np.concatenate([block.fewest for block in problem.blocks])
+    assert set(sizes[fewest == 2]) >= {0, 2} and (sizes[fewest == 2] != 1).all()
+    moved = problems.rearranged(problem, np.random.default_rng(seed), 3)
+    assert_same(answer(problem, solver), answer(moved, solver))
+
+
 def line(subscribers, *, rows=(), fixed=MICRO, p=0.5):
     """Return a problem of one action: everybody is worth the same."""
     block = Block(
@@ -136,13 +154,13 @@ def line(subscribers, *, rows=(), fixed=MICRO, p=0.5):
         np.ones(subscribers, np.float32),
         np.zeros(subscribers, np.int32),
         np.ones(subscribers, np.uint8),
-        np.ones((1, subscribers), np.uint8),
-        np.ones((1, subscribers), np.uint8),
+        np.zeros(subscribers, np.uint8),
+        np.ones((0, subscribers), np.uint8),
     )
     one = np.zeros(1, np.int32)
     sign = np.array([-1 if is_minimum else 1 for _, is_minimum in rows], np.int64)
     return Problem(
-        [block], one, one, one, np.array([fixed]), np.array([0]),
+        [block], one, one, plain(1), np.array([fixed]), np.array([0]),
         [Row(f"limit_{k}", "contacts", is_minimum) for k, (_, is_minimum) in enumerate(rows)],
         (sign * MICRO).reshape(-1, 1), np.zeros((len(rows), 1), np.int64),
         np.ones((len(rows), 1), bool), sign * np.array([b for b, _ in rows], np.int64) * MICRO,
@@ -253,11 +271,11 @@ def test_a_bound_far_above_does_not_loosen_the_exact_model():
         problem,
         offer=np.array([0, 1], np.int32),
         channel=np.zeros(2, np.int32),
-        category=np.zeros(2, np.int32),
+        rules=plain(2),
         value_fixed=np.array([7 * MICRO, 10**12]),
         value_accept=np.array([MICRO, 0]),
         rows=[Row("spend", "value", is_minimum=False)],
-        use_fixed=np.array([[0, 10**12]]),
+        use_fixed=np.array([[1, 10**12]]),
         use_accept=np.array([[0, 0]]),
         limit=np.array([10**12 - 1]),
     )

@@ -101,19 +101,61 @@ class Catalogue(Settings):
         return self
 
 
+KINDS = ("at_most", "exactly", "at_least", "exclusive", "requires", "package")
+COUNTS = KINDS[:3]  # those that count contacts, so that a history may count too
+
+
 class ContactPolicy(Settings):
-    """A cap on the contacts of one subscriber."""
+    """A rule for each subscriber by itself; it has one of the kinds below, from at_most on."""
 
     name: Name
     """Name of the policy, shown in reasons."""
-    at_most: Annotated[int, Field(ge=0, le=255)]
-    """Most contacts, those of this run included."""
-    per: Literal["all", "channel", "category"] = "all"
-    """Whether contacts count together, per channel or per offer category."""
+    at_most: Annotated[int, Field(ge=0, le=255)] | None = None
+    """Most contacts, those of this run included; null: no cap."""
+    exactly: Annotated[int, Field(ge=1, le=4)] | None = None
+    """Offers, no fewer and no more, even at a loss; who can't get so many is exempt; null: any."""
+    at_least: Annotated[int, Field(ge=2, le=4)] | None = None
+    """All or nothing: so many offers at least, or none; null: any number."""
+    exclusive: list[Name] = []
+    """Offers that exclude each other: a subscriber gets one of them at most in this run."""
+    offer: Name | None = None
+    """The offer that needs another, with requires; null: none."""
+    requires: list[Name] = []
+    """The offer is allocated only together with one of these, in this run."""
+    package: list[Name] = []
+    """Offers that on one channel are one contact, for caps in all and per channel."""
+    per: Literal["all", "channel", "category", "offers"] = "all"
+    """What a cap counts together: all contacts, each channel's, each category's, some offers'."""
     only: list[Name] = []
-    """The channels or categories it holds for; empty: each of them."""
+    """Channels or categories it holds for, empty: each; the offers that it counts together."""
     within: Duration | None = None
     """Trailing window of the contact history that counts too; null: this run only."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        kinds = [kind for kind in KINDS if getattr(self, kind) not in (None, [])]
+        problems = []
+        if len(kinds) != 1:
+            got = " and ".join(kinds) or "none"
+            problems.append(f"policy {self.name}: should have one of {', '.join(KINDS)}, got {got}")
+        if (self.offer is None) != (not self.requires):
+            problems.append(f"policy {self.name}: offer and requires go together")
+        if self.offer in self.requires:
+            problems.append(f"policy {self.name}: {self.offer} can't require itself")
+        if "at_most" not in kinds and (self.per != "all" or self.only):
+            problems.append(f"policy {self.name}: per and only go with at_most")
+        if self.within and not set(kinds) & set(COUNTS):
+            problems.append(f"policy {self.name}: within goes with {', '.join(COUNTS)}")
+        for kind in ("exclusive", "package"):
+            if len(getattr(self, kind)) == 1:
+                problems.append(f"policy {self.name}: {kind} needs two offers at least, got one")
+        for setting in ("exclusive", "requires", "package", "only"):
+            names = getattr(self, setting)
+            twice = sorted({name for name in names if names.count(name) > 1})
+            problems += [f"policy {self.name}: {setting} names {name} twice" for name in twice]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
 
 
 Measure = Literal["contacts", "acceptances", "cost", "value"]

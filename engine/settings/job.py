@@ -81,7 +81,7 @@ class Job(Settings):
     catalogue: Catalogue
     """Offers and channels."""
     policies: list[ContactPolicy] = []
-    """Caps on the contacts of one subscriber."""
+    """What one subscriber may receive: caps, exclusions, requirements, packages, minimums."""
     constraints: list[Constraint] = []
     """Limits over all subscribers, beside the catalogue's capacities, quotas and minimums."""
     holdout_share: Annotated[float, Field(ge=0, lt=1, json_schema_extra={"unit": "share"})] = 0.05
@@ -116,12 +116,23 @@ def _disagreements(job: Job) -> list[str]:
 
     for i, policy in enumerate(job.policies):
         if policy.per == "all" and policy.only:
-            problems.append(f"policies.{i}.only: only goes with per: channel or per: category")
+            problems.append(f"policies.{i}.only: only goes with per: channel, category or offers")
+        if policy.per == "offers" and not policy.only:
+            problems.append(f"policies.{i}.only: per: offers needs the offers, got none")
         if policy.per != "all":
-            allowed = channels if policy.per == "channel" else categories
-            known(f"policies.{i}.only", policy.only, policy.per, allowed)
+            allowed = {"channel": channels, "category": categories, "offers": offers}[policy.per]
+            known(f"policies.{i}.only", policy.only, policy.per.removesuffix("s"), allowed)
+        for setting in ("exclusive", "requires", "package"):
+            known(f"policies.{i}.{setting}", getattr(policy, setting), "offer", offers)
+        known(f"policies.{i}.offer", [policy.offer] if policy.offer else [], "offer", offers)
         if policy.within and not job.inputs.contacts:
             problems.append(f"policies.{i}.within: needs inputs.contacts, the contact history")
+    packed = [name for policy in job.policies for name in policy.package]
+    problems += [
+        f"policies: offer {name} is in two packages; it should be in one"
+        for name in sorted(set(packed))
+        if packed.count(name) > 1
+    ]
     for i, constraint in enumerate(job.constraints):
         known(f"constraints.{i}.offers", constraint.offers, "offer", offers)
         known(f"constraints.{i}.categories", constraint.categories, "category", categories)

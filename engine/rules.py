@@ -1,0 +1,160 @@
+"""What may be in one subscriber's bundle, whoever the subscriber is: the relations between actions.
+
+A bundle b, not empty, of subscriber s keeps the rules when
+
+    most[s] >= |b| >= fewest[s] without the flag MUST
+    no two actions of b are of one offer, or of two offers that exclude one another
+    cap[d,s] >= the actions, or contacts, of b that cap d counts           for every d
+    b has one of the offers that each of its actions requires
+
+Actions of b with an equal ``contact`` are one contact. The empty bundle is always allowed, but to
+those with the flag MUST only where no other is: they are exempt.
+
+S subscribers, A actions, D caps.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.errors import DataError
+from kernels.choose import MOST_ACTIONS, MOST_CAPS, MUST, choose
+
+Exclusions = Sequence[tuple[int, int]]
+Requirements = Sequence[tuple[int, tuple[int, ...]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """The relations between a problem's actions, on the host.
+
+    The first cap that counts an action bounds the search: put those first that bind most.
+    """
+
+    members: Any  # [D, A] bool, the actions that a cap counts
+    per_contact: Any  # [D] bool, whether it counts contacts; otherwise actions
+    contact: Any  # [A] int32
+    exclusive: Exclusions = ()  # pairs of offers that are not in one bundle
+    requires: Requirements = ()  # (offer, others): it only with one of those, each of an action
+
+    def __post_init__(self) -> None:
+        if len(self.members) > MOST_CAPS:
+            raise DataError(
+                f"policies: {len(self.members)} caps on groups of actions; at most {MOST_CAPS} "
+                "are allowed; name fewer channels, categories or offers under only"
+            )
+
+    def conflict(self, offer: Any) -> Any:
+        """Return [A, A] bool whether two actions are never in one bundle; false with itself.
+
+        Args:
+            offer: [A] int32, offer of an action.
+        """
+        found = offer[:, None] == offer
+        for one, other in self.exclusive:
+            found |= (offer[:, None] == one) & (offer == other)
+            found |= (offer[:, None] == other) & (offer == one)
+        np.fill_diagonal(found, val=False)
+        return found
+
+    def arrays(self, offer: Any) -> tuple[Any, ...]:
+        """Return the relations as the kernels take them (:func:`kernels.choose.choose_cpu`).
+
+        With more actions than bundles are searched for, only whether an action requires anything
+        is told: one action alone meets no requirement and is in no conflict.
+        """
+        actions = len(offer)
+        is_searched = actions <= MOST_ACTIONS
+        words = -(-actions // 64) if is_searched else 1
+        conflicts = np.zeros((actions, words), np.int64)
+        if is_searched:
+            conflicts = _bits(self.conflict(offer))
+        layer: dict[int, int] = {}
+        requires = np.zeros((self._layers(), actions, words), np.int64)
+        for one, others in self.requires:
+            r = layer[one] = layer.get(one, -1) + 1
+            met_by = np.isin(offer, others)[None]
+            requires[r, offer == one] = _bits(met_by) if is_searched else 1
+        caps, at = np.nonzero(self.members)
+        order = np.lexsort((caps, at))
+        indptr = np.concatenate([[0], np.cumsum(self.members.sum(axis=0, dtype=np.int64))])
+        return (
+            offer, self._kinds(offer), self.contact, indptr.astype(np.int32),
+            caps[order].astype(np.int32), self.per_contact.astype(np.uint8), conflicts, requires,
+        )  # fmt: skip
+
+    def _layers(self) -> int:
+        """Return R, the most requirements of one offer."""
+        offers = [one for one, _ in self.requires]
+        return max(map(offers.count, offers), default=0)
+
+    def _kinds(self, offer: Any) -> Any:
+        """Return [A] int32: equal for actions that differ for no rule but by their offer."""
+        kinds = np.zeros(len(offer), np.int64)
+        if len(self.members):
+            kinds = np.unique(self.members, axis=1, return_inverse=True)[1]
+        own = {o for pair in self.exclusive for o in pair}
+        own |= {o for one, others in self.requires for o in (one, *others)}
+        is_own = np.isin(offer, sorted(own))
+        shared = np.bincount(self.contact, minlength=len(offer))[self.contact] > 1
+        return np.where(is_own | shared, -1, kinds.reshape(-1)).astype(np.int32)
+
+    def allows(self, bundle: Sequence[int], offer: Any, most: int, fewest: int, cap: Any) -> bool:
+        """Whether a bundle that is not empty keeps the rules.
+
+        Args:
+            bundle: distinct open actions.
+            offer: [A] int32, offer of an action.
+            most: actions at most.
+            fewest: actions at least; the flag MUST does not matter.
+            cap: [D] uint8.
+        """
+        taken = list(bundle)
+        offers = [int(offer[a]) for a in taken]
+        if not fewest % MUST <= len(taken) <= most or len(set(offers)) < len(offers):
+            return False
+        for d in range(len(self.members)):
+            counted = [int(self.contact[a]) for a in taken if self.members[d, a]]
+            if len(set(counted) if self.per_contact[d] else counted) > cap[d]:
+                return False
+        return not any(one in offers and other in offers for one, other in self.exclusive) and all(
+            one not in offers or any(o in offers for o in others) for one, others in self.requires
+        )
+
+
+def _bits(table: Any) -> Any:
+    """Return the rows of [N, A] bool as [N, ceil(A / 64)] int64, bit b % 64 of word b // 64."""
+    padded = np.zeros((len(table), -(-table.shape[1] // 64) * 8), np.uint8)
+    packed = np.packbits(table, axis=1, bitorder="little")
+    padded[:, : packed.shape[1]] = packed
+    return padded.view("<i8").astype(np.int64)
+
+
+def plain(actions: int) -> Rules:
+    """Return the rules of a problem without caps and relations."""
+    none = np.zeros((0, actions), bool)
+    return Rules(none, np.zeros(0, bool), np.arange(actions, dtype=np.int32))
+
+
+def has_bundle(rules: Rules, offer: Any, open_: Any, sizes: tuple[Any, Any, Any], side: Any) -> Any:
+    """Return [S] bool whether a subscriber has any bundle that is not empty.
+
+    Args:
+        rules: the relations.
+        offer: [A] int32, offer of an action, on the host.
+        open_: [A, S] bool, on the side of the arrays; open actions have room in every cap.
+        sizes: most [S], fewest [S] and cap [D, S], uint8.
+        side: the arrays' library.
+    """
+    (actions, subscribers), (most, fewest, cap) = open_.shape, sizes
+    none = np.zeros((1, actions))
+    propensity = side.where(open_, 0.0, side.full(open_.shape, np.nan, "float32")).astype("float32")
+    chosen, _, _ = choose(
+        propensity, side.ones(subscribers, "float32"), side.zeros(subscribers, "int32"),
+        most, fewest | MUST, cap, *(side.asarray(a) for a in rules.arrays(offer)),
+        *(side.asarray(t) for t in (none[0], none[0], none, none)),
+        max(1, int(most.max())) if subscribers else 1,
+    )  # fmt: skip
+    return chosen[0] >= 0
