@@ -1,7 +1,8 @@
 """HiGHS: dual simplex, interior point and PDLP for the linear program, by highspy.
 
 ``highs-ipm`` goes without crossover, which only takes time: neither its prices nor its value get
-better by it. ``highs-ipm`` and ``highs-pdlp`` stop at the gap that is asked for.
+better by it. For ``highs-ipm`` and ``highs-pdlp`` the gap that is asked for is HiGHS's tolerance on
+optimality and feasibility, as in PDLP's name; ``highs-simplex`` keeps its own.
 Never in one process with OR-Tools, which brings a HiGHS of its own.
 """
 
@@ -37,8 +38,8 @@ def solve(plain: Plain, task: Task) -> Answer:
     highs.silent()
     highs.setOptionValue("solver", task.name.removeprefix("highs-"))
     highs.setOptionValue("run_crossover", "off")
-    highs.setOptionValue("ipm_optimality_tolerance", task.gap)
-    highs.setOptionValue("pdlp_optimality_tolerance", task.gap)
+    if task.name != "highs-simplex":
+        highs.setOptionValue("kkt_tolerance", task.gap)
     highs.setOptionValue("threads", task.threads)
     highs.setOptionValue("time_limit", float(task.seconds))
     highs.passModel(program)
