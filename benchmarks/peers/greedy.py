@@ -15,8 +15,7 @@ import numpy as np
 from numba import njit
 
 from benchmarks.bundles import has_room, occupy
-from benchmarks.peers import Answer, Task
-from benchmarks.peers.arrival import warm_up
+from benchmarks.peers import Answer, Task, arrival
 from benchmarks.peers.sweep import sweep
 from benchmarks.peers.whole import whole
 from benchmarks.plain import Plain
@@ -24,12 +23,22 @@ from benchmarks.plain import Plain
 
 def solve(plain: Plain, task: Task) -> Answer:
     """Take pairs by their ratio, then improve."""
-    uses = whole(plain)
     warm_up(plain)
-    taken = np.zeros(plain.pairs, bool)
-    _take(np.empty(0, np.int64), plain.owner, plain.arrays, uses.uses, uses.limit.copy(),
-          uses.is_kept, taken)  # fmt: skip
     task.begin()
+    return Answer("ENDED", "this repository", choice(plain))
+
+
+def warm_up(plain: Plain) -> None:
+    """Compile what :func:`choice` runs before its time is taken."""
+    arrival.warm_up(plain)
+    uses, nobody = whole(plain), np.empty(0, np.int64)
+    _take(nobody, nobody, plain.arrays, uses.uses, uses.limit.copy(), uses.is_kept,
+          np.zeros(plain.pairs, bool))  # fmt: skip
+
+
+def choice(plain: Plain) -> Any:
+    """Return [N] bool what greed takes."""
+    uses, taken = whole(plain), np.zeros(plain.pairs, bool)
     share = np.zeros(len(plain.limit))
     is_priced = plain.limit > 0
     share[is_priced] = 1 / plain.limit[is_priced]
@@ -44,8 +53,7 @@ def solve(plain: Plain, task: Task) -> Answer:
           uses.is_kept, taken)  # fmt: skip
     dearest = np.zeros(plain.subscribers)
     np.maximum.at(dearest, plain.owner, plain.value)
-    chosen = sweep(plain, uses, np.argsort(-dearest, kind="stable"), plain.value, taken)
-    return Answer("ENDED", "this repository", chosen)
+    return sweep(plain, uses, np.argsort(-dearest, kind="stable"), plain.value, taken)
 
 
 @njit(cache=True, nogil=True)

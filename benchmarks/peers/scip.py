@@ -48,12 +48,26 @@ def whole_model(plain: Plain) -> Any:
     return mathopt.Model.from_model_proto(proto)
 
 
-def best(model: Any, pairs: int, *, gap: float, seconds: float) -> tuple[Any, str, float | None]:
-    """Return the best whole answer found ([N] bool, or None), why it stopped, and its bound."""
+def best(
+    model: Any, pairs: int, *, gap: float, seconds: float, hint: Any = ()
+) -> tuple[Any, str, float | None]:
+    """Return the best whole answer found ([N] bool, or None), why it stopped, and its bound.
+
+    Args:
+        model: from :func:`whole_model`.
+        pairs: N.
+        gap: share of the bound that may be missing.
+        seconds: wall clock.
+        hint: [N] bool, an answer to begin with; empty: none.
+    """
     parameters = mathopt.SolveParameters(
         time_limit=timedelta(seconds=max(seconds, 0.001)), relative_gap_tolerance=gap
     )
-    found = mathopt.solve(model, mathopt.SolverType.GSCIP, params=parameters)
+    hints = mathopt.ModelSolveParameters()
+    if len(hint):
+        start = dict(zip(model.variables(), hint.astype(float).tolist(), strict=True))
+        hints.solution_hints.append(mathopt.SolutionHint(variable_values=start))
+    found = mathopt.solve(model, mathopt.SolverType.GSCIP, params=parameters, model_params=hints)
     status = found.termination.reason.name
     bound = found.termination.objective_bounds.dual_bound
     if not found.has_primal_feasible_solution():
