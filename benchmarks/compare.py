@@ -48,7 +48,8 @@ def compared(
         own: walras's ``seconds``, ``value`` and ``bound`` on the same problem, to compare with.
 
     Returns:
-        By peer: ``peer``, ``status``, ``version``, ``seconds`` and ``build_seconds``, ``value`` and
+        By peer: ``peer``, ``status``, ``version``, ``seconds``, ``cpu_seconds`` of all threads
+        (what others on the machine take does not count) and ``build_seconds``, ``value`` and
         ``bound`` (money) with ``bound_by`` (prices, or claimed), ``gap`` of its own bound and
         ``loss``, by which its value is below the least bound of all (both shares of the bound; None
         without one), ``overrun_share``, ``overruns``, ``cap_overrun``, ``cap_overruns``,
@@ -88,7 +89,7 @@ def _gap(value: float | None, bound: float | None) -> float | None:
 
 def _row(plain: Plain, peer: str, found: dict[str, Any]) -> dict[str, Any]:
     """Judge what a peer's process left."""
-    names = ("status", "version", "seconds", "build_seconds", "peak_bytes")
+    names = ("status", "version", "seconds", "cpu_seconds", "build_seconds", "peak_bytes")
     row = {"peer": peer} | {name: found["figures"].get(name) for name in names}
     judgement: dict[str, Any] = dict.fromkeys(
         ("value", "bound", "overrun_share", "overruns", "cap_overrun", "cap_overruns", "fractional")

@@ -8,7 +8,7 @@ another's (OR-Tools and highspy do not stand one process).
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from benchmarks.machine import cores
@@ -44,11 +44,12 @@ class Task:
     threads: int = field(default_factory=cores)
     on_begin: Callable[[], None] = lambda: None
     began: float | None = None
+    began_cpu: float = 0.0
 
     def begin(self) -> None:
         """Say that the model is built: solving, and its time, begins."""
         self.on_begin()
-        self.began = perf_counter()
+        self.began, self.began_cpu = perf_counter(), process_time()
 
     def left(self) -> float:
         """Return the seconds left for solving."""

@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 
@@ -31,9 +31,10 @@ def answered(options: argparse.Namespace) -> None:
     try:
         solve = import_module(f"benchmarks.peers.{PEERS[options.peer]}").solve
         answer = solve(plain, task)
-        end = perf_counter()
+        end, used = perf_counter(), process_time() - task.began_cpu
         figures = {k: v for k, v in asdict(answer).items() if k not in ("chosen", "prices")}
         figures |= {"seconds": end - task.began, "build_seconds": task.began - start}
+        figures["cpu_seconds"] = used
         arrays = {"chosen": answer.chosen}
         if answer.prices is not None:
             arrays["prices"] = answer.prices
