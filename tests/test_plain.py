@@ -131,6 +131,22 @@ def test_no_allocation_beats_the_bound_at_any_prices(seed, prices):
     assert best is None or best <= lagrangian_bound(plain, np.array(prices))
 
 
+@settings(deadline=None, max_examples=60)
+@given(SEEDS, st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=3, max_size=3))
+def test_the_bound_is_that_of_the_formula_in_money(seed, prices):
+    plain = random_plain(seed, 3)
+    paid = [max(p, 0.0) for p in prices]
+
+    def surplus(bundle):
+        value, uses = worth(plain, bundle)
+        used = sum(float(u) * plain.use_unit * p for u, p in zip(uses, paid, strict=True))
+        return float(value) * plain.value_unit - used
+
+    limits = sum(float(b) * plain.use_unit * p for b, p in zip(plain.limit, paid, strict=True))
+    best = sum(max(map(surplus, bundles(plain, s))) for s in range(3))
+    assert lagrangian_bound(plain, np.array(prices)) == best + limits
+
+
 @settings(deadline=None, max_examples=200)
 @given(SEEDS, st.booleans())
 def test_judged_is_what_the_definition_says(seed, as_shares):
