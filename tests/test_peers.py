@@ -175,6 +175,13 @@ def test_chunks_that_miss_their_minimums_go_without(monkeypatch):
     assert pairs_of(found.chosen) == [0, 1, 2]
 
 
+def test_chunks_without_time_are_greedy():
+    found = answer("chunks", MATCHING, seconds=0.0)
+    assert found.status == "2 chunks, 2 by greed alone"
+    result = judged(MATCHING, found.chosen)
+    assert result.value > 0 == result.overruns
+
+
 @settings(deadline=None, max_examples=60)
 @given(SEEDS)
 def test_the_linear_model_allows_exactly_the_allowed_bundles(seed):
