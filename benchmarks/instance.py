@@ -7,13 +7,18 @@ Open pairs: a subscriber is eligible for half of the offers and consents to each
 Actions: offers by five channels, one subscriber getting an offer on one channel only, at most one
 contact per channel and per category. Limits, in the order in which a number of them is taken:
 budget, capacity of each channel, quota of each offer, contacts of each segment, cost of each
-segment, a minimum volume of every fourth offer, contacts of each channel in each segment, then of
-each offer in each segment.
+segment, a minimum volume of every fourth offer, contacts of each channel in each segment, of each
+offer in each segment, cost of each channel in each segment, acceptances and cost of each offer in
+each segment, contacts of each action, then of each action in each segment. That makes 207 limits
+of 20 actions, 437 of 50. Each block of subscribers comes from a stream of its own, so a partition
+can be drawn alone (:func:`block`); the number of limits changes no subscriber.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from os import sched_getaffinity
 from typing import Any
 
 import numpy as np
@@ -25,6 +30,7 @@ from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID
 MICRO = 1_000_000
 CHANNEL_COST = (0.03, 0.01, 0.005, 0.02, 0.8)
 CATEGORIES, SEGMENTS, SPLIT = 6, 4, 4
+SHARES = (0.5, 0.25, 0.15, 0.1)  # of the segments
 BLOCK = 1 << 18  # subscribers of a block
 MEAN_LOGIT = -4.0
 
@@ -81,7 +87,7 @@ def block(case: Case, sold: Catalogue, number: int, subscribers: int) -> Block:
     rng = np.random.default_rng([case.seed, 1, number])
     channels = len(CHANNEL_COST)
     key = rng.integers(0, 2**63 - 1, subscribers)
-    segment = rng.choice(SEGMENTS, subscribers, p=[0.5, 0.25, 0.15, 0.1])
+    segment = rng.choice(SEGMENTS, subscribers, p=SHARES)
     group = (segment * SPLIT + (key >> 20) % SPLIT).astype(np.int32)
     order = np.lexsort((key, group))
     key, segment, group = key[order], segment[order], group[order]
@@ -108,7 +114,6 @@ def limits(sold: Catalogue, subscribers: int) -> Iterator[tuple[Any, ...]]:
     rng = np.random.default_rng(len(sold.offer))
     everybody = np.ones(SEGMENTS, bool)
     none, one = np.zeros(len(sold.offer)), np.ones(len(sold.offer))
-    shares = np.array([0.5, 0.25, 0.15, 0.1])
 
     def contacts(name: str, of: Any, scope: Any, amount: float) -> tuple[Any, ...]:
         return Row(name, "contacts", is_minimum=False), of * 1.0, none, scope, amount
@@ -125,21 +130,53 @@ def limits(sold: Catalogue, subscribers: int) -> Iterator[tuple[Any, ...]]:
         yield contacts(f"quota:{o}", sold.offer == o, everybody, amount)
     inside = np.eye(SEGMENTS, dtype=bool)
     for g in range(SEGMENTS):
-        amount = subscribers * shares[g] * rng.uniform(0.4, 0.8)
+        amount = subscribers * SHARES[g] * rng.uniform(0.4, 0.8)
         yield contacts(f"segment:{g}", one, inside[g], amount)
     for g in range(SEGMENTS):
-        yield cost(f"spend:{g}", inside[g], subscribers * shares[g] * 0.05)
+        yield cost(f"spend:{g}", inside[g], subscribers * SHARES[g] * 0.05)
     for o in range(0, sold.offers, 4):
         row = Row(f"minimum:{o}", "contacts", is_minimum=True)
         yield row, (sold.offer == o) * -1.0, none, everybody, -subscribers * 0.2 / sold.offers
     for c in range(len(CHANNEL_COST)):
         for g in range(SEGMENTS):
-            amount = subscribers * shares[g] * rng.uniform(0.1, 0.3)
+            amount = subscribers * SHARES[g] * rng.uniform(0.1, 0.3)
             yield contacts(f"channel:{c}:{g}", sold.channel == c, inside[g], amount)
     for o in range(sold.offers):
         for g in range(SEGMENTS):
-            amount = subscribers * shares[g] * rng.uniform(0.8, 2.0) / sold.offers
+            amount = subscribers * SHARES[g] * rng.uniform(0.8, 2.0) / sold.offers
             yield contacts(f"offer:{o}:{g}", sold.offer == o, inside[g], amount)
+    yield from _finer_limits(sold, subscribers, rng)
+
+
+def _finer_limits(sold: Catalogue, subscribers: int, rng: Any) -> Iterator[tuple[Any, ...]]:
+    """Give the limits beyond the first few dozen, which are there to make many."""
+    everybody, inside = np.ones(SEGMENTS, bool), np.eye(SEGMENTS, dtype=bool)
+    channels, actions = len(CHANNEL_COST), len(sold.offer)
+
+    def limit(name: str, measure: str, of: Any, scope: Any, amount: float) -> tuple[Any, ...]:
+        fixed, accept = {
+            "contacts": (of * 1.0, of * 0.0),
+            "acceptances": (of * 0.0, of * 1.0),
+            "cost": (of * sold.unit_cost, of * sold.cost),
+        }[measure]
+        return Row(name, measure, is_minimum=False), fixed, accept, scope, amount
+
+    def of_segment(name: str, measure: str, of: Any, each: float) -> Iterator[tuple[Any, ...]]:
+        for g in range(SEGMENTS):
+            amount = subscribers * SHARES[g] * rng.uniform(0.8, 2.0) * each
+            yield limit(f"{name}:{g}", measure, of, inside[g], amount)
+
+    for c in range(channels):
+        yield from of_segment(f"spend:{c}", "cost", sold.channel == c, 0.05 / channels)
+    for measure, each in (("acceptances", 0.03), ("cost", 0.05)):
+        for o in range(sold.offers):
+            each_offer = each / sold.offers
+            yield from of_segment(f"{measure}:{o}", measure, sold.offer == o, each_offer)
+    for a in range(actions):
+        amount = subscribers * rng.uniform(0.8, 2.0) / actions
+        yield limit(f"action:{a}", "contacts", np.arange(actions) == a, everybody, amount)
+    for a in range(actions):
+        yield from of_segment(f"action:{a}", "contacts", np.arange(actions) == a, 1.0 / actions)
 
 
 def instance(case: Case, subscribers: int, actions: int, constraints: int) -> Problem:
@@ -154,8 +191,10 @@ def instance(case: Case, subscribers: int, actions: int, constraints: int) -> Pr
         raise ValueError(f"constraints: {len(taken)} at most with {actions} actions")
     rows, fixed, accept, scope, amount = zip(*taken, strict=True)
     sizes = [min(BLOCK, subscribers - begin) for begin in range(0, subscribers, BLOCK)]
+    with ThreadPoolExecutor(len(sched_getaffinity(0))) as threads:
+        blocks = list(threads.map(lambda i: block(case, sold, i, sizes[i]), range(len(sizes))))
     return Problem(
-        [block(case, sold, i, size) for i, size in enumerate(sizes)],
+        blocks,
         sold.offer, sold.channel, sold.rules, _micro(-sold.unit_cost), _micro(sold.value),
         rows, _micro(fixed), _micro(accept), np.array(scope).repeat(SPLIT, axis=1),
         _micro(amount), typical_propensity=0.03,

@@ -112,3 +112,16 @@ def copy_bytes_per_s() -> float:
     source = backend.cupy.ones(COPY_BYTES // 8)
     target = backend.cupy.empty_like(source)
     return 2 * COPY_BYTES / timed(backend.cupy.copyto, [(target, source)])
+
+
+def peak_memory(process: int | None = None) -> int:
+    """Return the most resident bytes a process (this one) has held since its program began, or 0.
+
+    Of Linux's figures, ``VmHWM``: ``ru_maxrss`` would count what the parent held when it forked.
+    """
+    status = Path("/proc", str(process or "self"), "status")
+    try:
+        lines = status.read_text().splitlines()
+    except OSError:  # no such process any more, or no such file system
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
