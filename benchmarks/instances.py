@@ -32,7 +32,8 @@ def warm_up() -> None:
     value, use = draw.integers(1, 50, (2, 36))
     group = np.repeat(np.arange(12), 3)
     uses = np.where(np.tile(np.arange(3), 12) == np.arange(3)[:, None], use, 0)
-    solve(MultipleChoice(-value, group, uses, np.full(3, 90), 12), seconds=60.0)
+    for one in (uses, np.maximum(uses, 1)):
+        solve(MultipleChoice(-value, group, one, np.full(3, 90), 12), seconds=60.0)
 
 
 def checked(instance: Instance, chosen: list[int]) -> int:

@@ -8,9 +8,9 @@
 It is the allocation problem on a small scale: groups are subscribers, items are actions, resources
 are global constraints. Prices of the resources come from the linear relaxation and are rounded to
 whole numbers, so that the Lagrangian bound and what it proves about items are exact. Problems
-whose items use one resource each go to a search of their own, with a knapsack a resource; the
-others to CP-SAT, first on the few items that the prices favour, then on all that are not proved
-away. An answer is checked in whole numbers by code that shares nothing with the search.
+whose items use one resource each go to a search with a knapsack a resource; others to a search
+with these prices, helped by SCIP where it does not end soon; those with numbers too large for 64
+bits to CP-SAT. An answer is checked in whole numbers by code that shares nothing with the search.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from engine import agents, multiple_choice_model
+from engine import agents, choices, multiple_choice_model
 from engine.errors import AllocationError, DataError
 from engine.multiple_choice_bound import bound_at, dominated, resource_prices
 from engine.solve import Status
@@ -136,6 +136,8 @@ def solve(problem: MultipleChoice, *, seconds: float, workers: int = 2) -> Choic
     lagrangian = bound_at(small, prices)
     if agents.applies(small):
         found = agents.solve(small, prices, deadline)
+    elif choices.applies(small):
+        found = choices.solve(small, lagrangian, prices, deadline)
     else:
         found = multiple_choice_model.solve(small, lagrangian, deadline, workers)
     if found.infeasible:

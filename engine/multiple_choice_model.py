@@ -1,7 +1,8 @@
-"""Solve a multiple-choice problem of any form with CP-SAT.
+"""Solve a multiple-choice problem of any form with the models of OR-Tools.
 
-First on the items that the prices favour, a few a group, where a good choice is soon found. Then
-on every item that may still be in a better choice: what the bound proves away is left out.
+:func:`near_best` asks SCIP for a good choice among the items that the prices favour. :func:`solve`
+is CP-SAT, for numbers of any size: first on the few items that the prices favour, where a good
+choice is soon found, then on every item that the bound does not prove away.
 """
 
 from dataclasses import dataclass
@@ -11,12 +12,15 @@ from typing import Any
 import numpy as np
 from ortools.sat.python import cp_model
 
+from engine import integers
 from engine.integers import add_limit
 from engine.multiple_choice_bound import Bound
 
 KERNELS = (2, 4)  # items a group, on average, in the first models
 KERNEL_SHARE = 0.15  # of the time that is left, at most, for one of them
 LEAST_SECONDS = 0.01
+CORE = 4  # items a group, on average, for SCIP
+MOST_NODES = 10_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +70,39 @@ def solve(problem: Any, lagrangian: Bound, deadline: float, workers: int) -> Fou
         return Found(best, value)
     chosen = found.chosen if len(found.chosen) else best
     return Found(chosen, max(value, min(found.bound, lagrangian.value)))
+
+
+def near_best(problem: Any, lagrangian: Bound, value: int, deadline: float) -> Any:
+    """Return a good choice among the items that the prices favour, or an empty one.
+
+    Args:
+        problem: the problem.
+        lagrangian: what prices prove.
+        value: items of choices worth no more are left out.
+        deadline: by ``perf_counter``.
+    """
+    order = sorted(lagrangian.loss)
+    most = order[min(CORE * problem.groups, len(order) - 1)]
+    favoured = np.array([loss <= most for loss in lagrangian.loss])
+    items = np.flatnonzero(favoured & lagrangian.possible(value + 1))
+    members: list[list[int]] = [[] for _ in range(problem.groups)]
+    for place, g in enumerate(problem.group[items].tolist()):
+        members[g].append(place)
+    if not all(members):
+        return np.empty(0, np.int64)
+    uses = [(places, [-1] * len(places), -1) for places in members]  # at least one
+    for use, capacity in zip(problem.use[:, items], problem.capacity.tolist(), strict=True):
+        used = np.flatnonzero(use).tolist()
+        uses.append((used, [int(use[i]) for i in used], capacity))
+    taken = integers.near_best(
+        problem.value[items].tolist(), [(places, 1) for places in members], uses,
+        slack=0, nodes=MOST_NODES, seconds=deadline - perf_counter(),
+    )  # fmt: skip
+    if taken is None:
+        return np.empty(0, np.int64)
+    chosen = np.empty(problem.groups, np.int64)
+    chosen[problem.group[items[taken]]] = items[taken]
+    return chosen
 
 
 def _model(problem: Any, items: Any, known: Any, limits: tuple[float, int]) -> Found:

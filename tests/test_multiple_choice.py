@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import agents, multiple_choice
+from engine import agents, choices, multiple_choice
 from engine.errors import AllocationError, DataError
 from engine.multiple_choice import MultipleChoice, check, solve
 from engine.multiple_choice_bound import SCALE, bound_at, dominated
@@ -84,6 +84,15 @@ def test_any_problem_is_solved(problem):
     is_proved(problem)
 
 
+@settings(max_examples=40, deadline=None)
+@given(problems(one_resource=False))
+def test_cp_sat_solves_what_the_searches_refuse(problem):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agents, "applies", lambda _: False)
+        patch.setattr(choices, "applies", lambda _: False)
+        is_proved(problem)
+
+
 @settings(max_examples=100, deadline=None)
 @given(problems(one_resource=True))
 def test_a_problem_of_one_resource_an_item_is_solved(problem):
@@ -130,14 +139,16 @@ def assignment(seed, *, agents_, jobs):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_both_searches_agree(seed, monkeypatch):
-    problem = assignment(seed, agents_=4, jobs=18)
+def test_all_searches_agree(seed, monkeypatch):
+    problem = assignment(seed, agents_=3, jobs=14)
     assert agents.applies(problem)
     found = solve(problem, seconds=SECONDS)
     monkeypatch.setattr(agents, "applies", lambda _: False)
     other = solve(problem, seconds=SECONDS)
-    assert found.status is other.status is Status.OPTIMAL
-    assert found.value == other.value
+    monkeypatch.setattr(choices, "applies", lambda _: False)
+    third = solve(problem, seconds=SECONDS)
+    assert found.status is other.status is third.status is Status.OPTIMAL
+    assert found.value == other.value == third.value
 
 
 def test_the_same_choice_every_time():
