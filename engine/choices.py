@@ -12,13 +12,16 @@ import numpy as np
 
 from engine.multiple_choice_bound import SCALE, Bound
 from engine.multiple_choice_model import Found, near_best
+from kernels.choice_moves import walk_of, walk_on
 from kernels.choice_search import FOUND, OPEN, REFUTED, Items, search, state_of, undo
 
 STEPS = 8  # at a node
 STRETCH = 1 << 24  # item uses looked at between looks at the clock, about
 MOST_NODES = 2000
 EASY = 1000  # nodes; a refutation within so many doubles the next target's distance
-FIRST_SHARE, MODEL_SHARE = 0.3, 0.85  # of the time, at which SCIP begins and ends
+FIRST_SHARE = 0.3  # of the time, for the search alone
+WALK_SHARE, MODEL_SHARE = 0.6, 0.85  # of the time, at which the moves and SCIP end
+NEAR = 5  # items of a group that moves look at
 LEAST_SECONDS = 0.2
 MOST_TOTAL = 1 << 58  # sums stay below, far from 64 bits
 
@@ -82,6 +85,23 @@ class Search:
                 self.bound = target - 1
                 distance *= 2 if self.state.place[2] < EASY else 1
 
+    def walk(self, lagrangian: Bound, deadline: float) -> None:
+        """Raise the value by moves until time ends."""
+        loss = np.array(lagrangian.loss, np.float64)[self.order] / SCALE
+        walk = walk_of(self.items, loss, self.price / self.unit, NEAR)
+        if len(self.chosen):
+            place = np.empty(len(self.order), np.int64)
+            place[self.order] = np.arange(len(self.order))
+            known = place[self.chosen]
+            for part in (walk.choice, walk.home, walk.best):
+                part[:] = known
+            walk.over[:] = self.items.use[known].sum(axis=0) - self.items.capacity
+            walk.value[0] = self.value
+        while perf_counter() < deadline:
+            walk_on(self.items, walk, 1)
+        if walk.value[0] > self.value:
+            self.know(self.order[walk.best])
+
 
 def _largest(problem: Any) -> list[int]:
     """Return by resource the largest use of a choice, or the capacity if that is larger."""
@@ -120,6 +140,7 @@ def solve(problem: Any, lagrangian: Bound, prices: list[int], deadline: float) -
     now = perf_counter()
     hunt.close(now + FIRST_SHARE * (deadline - now))
     if not hunt.closed() and (deadline - perf_counter()) > LEAST_SECONDS:
+        hunt.walk(lagrangian, now + WALK_SHARE * (deadline - now))
         until = now + MODEL_SHARE * (deadline - now)
         hunt.know(near_best(problem, lagrangian, hunt.value, until))
         hunt.close(deadline)

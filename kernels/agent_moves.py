@@ -38,7 +38,7 @@ class Walk(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def _random(seed: Any, below: int) -> int:
+def random(seed: Any, below: int) -> int:
     """Return the next number of a xorshift sequence, 0 <= number < ``below``."""
     x = seed[0]
     x ^= x << np.uint64(13)
@@ -146,7 +146,7 @@ def walk_on(items: Any, agent: Any, walk: Any, rounds: int) -> None:
         for i in range(agents - 1):
             walk.weight[i] *= RISE if walk.over[i] > 0 else FALL if not over else 1.0
             walk.weight[i] = min(max(walk.weight[i], 1e-3), 1e12)
-        if cost + excess <= walk.home_cost[0] or _random(walk.seed, 50) == 0:
+        if cost + excess <= walk.home_cost[0] or random(walk.seed, 50) == 0:
             copy(walk.choice, walk.home)
         else:
             for g in range(groups):
@@ -155,8 +155,8 @@ def walk_on(items: Any, agent: Any, walk: Any, rounds: int) -> None:
         walk.home_cost[0] = _worth(items, walk.home)
         for i in range(agents - 1):
             walk.home_cost[0] += walk.weight[i] * max(walk.over[i], 0)
-        for _ in range(1 + _random(walk.seed, KICKS)):
-            g = _random(walk.seed, groups)
-            e = walk.near[g, _random(walk.seed, NEAREST)]
+        for _ in range(1 + random(walk.seed, KICKS)):
+            g = random(walk.seed, groups)
+            e = walk.near[g, random(walk.seed, NEAREST)]
             if e >= 0:
                 _move(items, agent, walk, g, e)
