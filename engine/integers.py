@@ -55,7 +55,7 @@ def shrink(values: Sequence[int]) -> tuple[list[int], int]:
     return [-(-v // divisor) for v in values], divisor
 
 
-def _add_limit(
+def add_limit(
     model: cp_model.CpModel, variables: Sequence[Any], coefficients: Sequence[int], limit: int
 ) -> None:
     """Add ``sum coefficients x <= limit`` exactly, whatever the size of the numbers.
@@ -194,7 +194,7 @@ def solve(
         if len(indices) > most:
             model.add(sum(variables[i] for i in indices) <= most)
     for indices, coefficients, limit in uses:
-        _add_limit(model, [variables[i] for i in indices], coefficients, limit)
+        add_limit(model, [variables[i] for i in indices], coefficients, limit)
     scaled, divisor = shrink(values)
     model.maximize(cp_model.LinearExpr.weighted_sum(variables, scaled))
     solver = cp_model.CpSolver()
