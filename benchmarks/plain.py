@@ -169,12 +169,34 @@ def lowered(problem: Problem) -> Plain:
     value_grid = max(grid - int(WEIGHT_GRID).bit_length() + 1, int(np.frexp(largest)[1]) - 53)
     return Plain(
         joined(counts), action, on_grid(value, value_grid), joined(use_counts), rows, amounts,
-        problem.limit.astype(np.float64),
-        np.concatenate([b.most for b in problem.blocks]), problem.category,
-        np.concatenate([b.category_most for b in problem.blocks], axis=1), problem.channel,
-        np.concatenate([b.channel_most for b in problem.blocks], axis=1), problem.offer,
+        whole_limits(problem).astype(np.float64),
+        np.concatenate([b.most for b in problem.blocks]), *_partitions(problem), problem.offer,
         value_grid, grid, MICRO, MICRO,
     )  # fmt: skip
+
+
+def _partitions(problem: Problem) -> tuple[Any, Any, Any, Any]:
+    """Return the caps as two partitions of the actions, each with [H, S] caps of its parts.
+
+    Raises:
+        ValueError: the rules say more than caps on the parts of two partitions.
+    """
+    rules, blocks = problem.rules, problem.blocks
+    is_plain = not (rules.exclusive or rules.requires or rules.per_contact.any())
+    if not is_plain or any(b.fewest.any() for b in blocks):
+        raise ValueError("a plain problem has caps on actions alone")
+    cap = np.concatenate([b.cap for b in blocks], axis=1)
+    found = [(np.zeros(len(problem.offer), np.int32), [np.full(cap.shape[1], 255, np.uint8)])
+             for _ in range(2)]  # fmt: skip
+    for members, most in zip(rules.members, cap, strict=True):
+        free = [p for p in found if not p[0][members].any()]
+        if not free:
+            raise ValueError("a plain problem has caps on the parts of two partitions")
+        part, caps = free[0]
+        part[members] = len(caps)
+        caps.append(most)
+    (one, caps), (other, more) = found
+    return one, np.stack(caps), other, np.stack(more)
 
 
 def _block_pairs(problem: Problem, block: Any) -> tuple[Any, ...]:

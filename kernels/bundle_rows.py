@@ -75,8 +75,10 @@ def is_complete(bundle: Any, count: int, requires: Any) -> bool:
 @njit(cache=True, nogil=True)
 def _candidates(
     surplus: Any, t: int, most: int, positive: Any, rules: Any, order: Any, ranked: Any, lead: Any
-) -> int:
+) -> tuple[int, int]:
     """Sort the surpluses (the positive ones or all), best first, and drop the dominated.
+
+    Returns how many are left, and the first of the best of those that are not positive, or none.
 
     An action can give way to a better one of its kind, unless another of the bundle has the
     better one's offer. So of the better ones those of its own offer always can, and all but
@@ -84,11 +86,14 @@ def _candidates(
     best needs the action.
     """
     offer, kind = rules[0], rules[1]
-    count = 0
+    count, near, nearest = 0, NO_ACTION, -np.inf
     for a in range(surplus.shape[0]):
         value = surplus[a, t]
-        if not value > 0.0 and (positive or not value <= 0.0):  # NaN: not open
-            continue
+        if not value > 0.0:
+            if value > nearest:
+                near, nearest = a, value
+            if positive or not value <= 0.0:  # NaN: not open
+                continue
         place = count
         while place > 0 and ranked[place - 1] < value:
             ranked[place] = ranked[place - 1]
@@ -114,7 +119,7 @@ def _candidates(
             ranked[kept] = ranked[i]
             lead[kept] = own == 0  # the first of its offer: offers are counted once
             kept += 1
-    return kept
+    return kept, near
 
 
 # Elements are copied in loops: Numba takes eight seconds to compile an assignment to a slice.
@@ -172,7 +177,10 @@ def best_bundle(
         return np.inf
     # Where any part of an allowed bundle is allowed too, an action of no surplus only lowers it.
     positive = not must and least <= 1 and requires.shape[0] == 0
-    count = _candidates(surplus, t, most, positive, rules, order, ranked, lead)
+    count, near = _candidates(surplus, t, most, positive, rules, order, ranked, lead)
+    if positive and count == 0:  # an action on its own has room
+        other[0] = near
+        return 0.0 - surplus[near, t] if near >= 0 else np.inf
     for d in range(room.size):
         room[d] = cap[d, s]
     best_total = -np.inf if must else 0.0
@@ -221,9 +229,15 @@ def best_bundle(
             depth += 1
             follow[depth] = i + 1
             total[depth] = reached
-    if positive and size < most:  # the second best may be the best and an action of no surplus
+    # The second best may be the best and one more action of no surplus.
+    if positive and size < most and near >= 0 and best_total + surplus[near, t] > second:
         for i in range(size):
             fill(best, i, best[i], 1, room, rules)
+        if fits(best, size, near, room, rules):
+            for d in range(best.size):
+                other[d] = best[d] if d < size else NO_ACTION
+            other[size] = near
+            return best_total - (best_total + surplus[near, t])
         for a in range(surplus.shape[0]):
             value = surplus[a, t]
             if (

@@ -105,15 +105,24 @@ struct AtPrices {
 };
 
 // Sort the surpluses (the positive ones or all), best first (ties: lowest action), and drop each
-// action that gives way to two better ones of its kind in any bundle, as in the twin.
+// action that gives way to two better ones of its kind in any bundle, as in the twin. `near` is the
+// first of the best of those that are not positive, or -1, and `nearest` its surplus.
 template <class Surplus>
 DEVICE int candidates(const Row& row, const Surplus& surplus, bool positive, short* order,
-                      double* sorted, unsigned char* lead) {
+                      double* sorted, unsigned char* lead, int& near, double& nearest) {
     const Rules& rules = row.rules;
     int count = 0;
+    near = -1;
+    nearest = -INFINITE;
     for (int a = 0; a < rules.actions; ++a) {
         const double value = surplus(a);
-        if (!(value > 0.0) && (positive || !(value <= 0.0))) continue;  // NaN: not open
+        if (!(value > 0.0)) {
+            if (value > nearest) {
+                near = a;
+                nearest = value;
+            }
+            if (positive || !(value <= 0.0)) continue;  // NaN: not open
+        }
         int place = count;
         while (place > 0 && sorted[place - 1] < value) {
             sorted[place] = sorted[place - 1];
@@ -183,7 +192,13 @@ DEVICE double best_bundle(const Row& row, const Surplus& surplus, int width, int
     double sorted[MOST_ACTIONS];
     unsigned char lead[MOST_ACTIONS];
     const bool positive = !row.must && row.least <= 1 && rules.requirements == 0;
-    const int count = candidates(row, surplus, positive, order, sorted, lead);
+    int near;
+    double nearest;
+    const int count = candidates(row, surplus, positive, order, sorted, lead, near, nearest);
+    if (positive && count == 0) {  // an action on its own has room
+        other[0] = near;
+        return 0.0 - nearest;
+    }
     for (int d = 0; d < rules.caps; ++d) room[d] = row.cap[d * row.subscribers + row.s];
     int next[MOST_BUNDLE], bundle[MOST_BUNDLE];
     double sum[MOST_BUNDLE];
@@ -235,8 +250,14 @@ DEVICE double best_bundle(const Row& row, const Surplus& surplus, int width, int
             sum[depth] = total;
         }
     }
-    if (positive && size < row.most) {  // the second best may be the best and one of no surplus
+    // The second best may be the best and one more action of no surplus.
+    if (positive && size < row.most && near >= 0 && best_sum + nearest > second) {
         for (int i = 0; i < size; ++i) fill(rules, best, i, best[i], 1, room);
+        if (fits(rules, best, size, near, room)) {
+            for (int d = 0; d < width; ++d) other[d] = d < size ? best[d] : -1;
+            other[size] = near;
+            return best_sum - (best_sum + nearest);
+        }
         for (int a = 0; a < rules.actions; ++a) {
             const double value = surplus(a);
             if (value <= 0.0 && best_sum + value > second && fits(rules, best, size, a, room)) {
