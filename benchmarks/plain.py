@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from engine.problem import Problem
+from engine.problem import Problem, whole_limits
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID
 
 MICRO = 1e-6

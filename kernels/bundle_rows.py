@@ -162,7 +162,7 @@ def _reach(
 def best_bundle(
     surplus: Any, t: int, s: int, most: int, fewest: int, cap: Any, rules: Any, scratch: Any,
     best: Any, other: Any,
-) -> float:  # fmt: skip
+) -> Any:  # fmt: skip
     """Write the best and the second best bundle, and return the margin between them.
 
     The empty bundle is one of them where it is allowed; the margin is infinite where there is no
