@@ -3,24 +3,33 @@
 ``python -m benchmarks.allocation --subscribers 1000000 --actions 50 --constraints 30 --json``:
 draws the problem (``benchmarks/instance.py``), solves it, recomputes value and uses from the
 bundles in plain NumPy and whole numbers, and says how long it took: in seconds and in streaming
-reads of the propensities, timed in the same run. With ``--device cuda`` they are on the GPU.
+reads of the propensities, timed in the same run. The clock runs from the first sample to the last
+full pass, which gives the bound, and to the exact value and uses of the answer. The medians of
+``--repeats`` runs are told. With ``--peers`` other solvers follow, each in a process of its own
+(``benchmarks/compare.py``); with ``--device cuda`` the propensities are on the GPU. The last line
+is one JSON object.
 """
 
 import argparse
 import json
 import resource
+from statistics import median
 from time import perf_counter
 
 import numpy as np
 
 from benchmarks import machine
+from benchmarks.compare import compared
 from benchmarks.instance import CASES, instance
+from benchmarks.peers import PEERS
+from benchmarks.plain import lowered
 from engine.problem import USE_UNIT, VALUE_UNIT, Block, to_host
 from engine.settings.job import Solver
 from engine.solve import solve
 from kernels import backend
 
-WARM_UP = 2_000  # subscribers of the first problem, whose time is compilation
+SHOWN = ("peer", "status", "seconds", "value", "bound", "overruns", "fractional", "ratio")
+WARM_UP = 30_000  # subscribers of the first problem, whose time is compilation
 
 
 def moved(problem, device):
@@ -86,7 +95,7 @@ def check_bundles(problem, block, bundles):
         assert (count <= most).all(), "an offer twice, or a cap exceeded"
 
 
-def measured(case, sizes, gap, device):
+def measured(case, sizes, gap, device, repeats=1):
     """Draw, solve, check and time one problem.
 
     Args:
@@ -94,9 +103,10 @@ def measured(case, sizes, gap, device):
         sizes: subscribers, actions, constraints.
         gap: share of the bound that may be missing.
         device: "cpu" or "cuda".
+        repeats: how often it is solved; seconds are the median's.
 
     Returns:
-        The figures.
+        The figures, and the problem.
 
     Raises:
         AssertionError: the answer is not what it says it is.
@@ -106,11 +116,14 @@ def measured(case, sizes, gap, device):
     quick = Solver(gap_tolerance=1, exact_pairs=0)
     solve(moved(instance(case, WARM_UP, *sizes[1:]), device), quick)
     on_device = moved(problem, device)
-    start = perf_counter()
-    found = solve(on_device, settings)
-    seconds = perf_counter() - start
+    took = []
+    for _ in range(repeats):
+        start = perf_counter()
+        found = solve(on_device, settings)
+        took.append(perf_counter() - start)
+    seconds = median(took)
     value, uses = recomputed(problem, found.chosen)
-    limit = [int(b) * 2**24 for b in problem.limit]
+    limit = [int(b) * 2**24 for b in problem.limit]  # as they are, not rounded to whole contacts
     overrun = max(use - most for use, most in zip(uses, limit, strict=True)) / USE_UNIT
     assert overrun <= 0, f"a limit is exceeded by {overrun}"
     assert value / VALUE_UNIT == found.value, "the value is not that of the bundles"
@@ -119,7 +132,7 @@ def measured(case, sizes, gap, device):
     one_read = machine.read_seconds(propensities, machine.cores())
     if device == "cuda":
         one_read = sum(p.nbytes for p in propensities) / machine.copy_bytes_per_s()
-    return {
+    figures = {
         "case": case.name, "solver": "walras", "device": device,
         "subscribers": sizes[0], "actions": sizes[1], "constraints": sizes[2],
         "pairs": int(sum((p == p).sum() for p in propensities)),
@@ -127,8 +140,9 @@ def measured(case, sizes, gap, device):
         "seconds": seconds, "streaming_reads": seconds / one_read, "one_read_s": one_read,
         "passes": found.iterations[-1].reads, "peak_bytes": peak_bytes(device),
         "contacts": int(sum((c >= 0).sum() for c in found.chosen)),
-        "binding": int((found.prices > 0).sum()),
+        "binding": int((found.prices > 0).sum()), "repeats": repeats,
     }  # fmt: skip
+    return figures, problem
 
 
 def peak_bytes(device):
@@ -147,19 +161,31 @@ def main(arguments=None):
     parser.add_argument("--constraints", type=int, default=30)
     parser.add_argument("--gap", type=float, default=1e-4, help="share of the bound")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--peers", nargs="+", choices=sorted(PEERS), default=[])
+    parser.add_argument("--time-limit", type=float, default=600.0, help="s, for each peer")
     parser.add_argument("--json", action="store_true", help="the figures as JSON, last")
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not backend.HAS_GPU:
         parser.error("--device cuda needs CuPy and an NVIDIA GPU")
     sizes = options.subscribers, options.actions, options.constraints
     try:
-        figures = measured(CASES[options.case], sizes, options.gap, options.device)
+        figures, problem = measured(
+            CASES[options.case], sizes, options.gap, options.device, options.repeats
+        )
     except ValueError as error:
         parser.error(str(error))
     for name, value in figures.items():
         print(f"{name:16} {value}")
+    if options.peers:
+        figures["peers"] = compared(
+            lowered(problem), options.peers, gap=options.gap, time_limit=options.time_limit,
+            own={name: figures[name] for name in ("seconds", "value", "bound")},
+        )  # fmt: skip
+        for row in figures["peers"]:
+            print(" ".join(f"{name}={row[name]}" for name in SHOWN if row[name] is not None))
     if options.json:
-        print(json.dumps({"machine": machine.described(), "result": figures}))
+        print(json.dumps({"machine": machine.described(), **figures}))
 
 
 if __name__ == "__main__":

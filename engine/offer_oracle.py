@@ -177,8 +177,7 @@ class OfferOracle(Oracle):
 
     def curve(self, prices: Any, bandwidth: float) -> tuple[Evaluation, Any, int]:
         """As in :meth:`engine.oracle.Oracle.curve`."""
-        entries, scale = self.entries, self.scale[self.entries.constraint]
-        used = (entries.fixed / scale, entries.accept / scale)
+        entries, used = self.entries, self._scaled
         largest = self.width * float(sum(np.abs(u).max(initial=0.0) for u in used))
         size = 4 * max(largest, 1.0) ** 2 * max(self.subscribers, 1)
         unit = 2.0 ** min(FINEST_SQUARE, 61 - int(size).bit_length())
@@ -200,6 +199,12 @@ class OfferOracle(Oracle):
         whole = lower + np.tril(lower, -1).T
         return self.evaluation(prices, total + self.constant), whole, near
 
+    @cached_property
+    def _scaled(self) -> tuple[Any, Any]:
+        """Return the entries' uses per contact and per acceptance, in typical contacts."""
+        unit = self.scale[self.entries.constraint]
+        return self.entries.fixed / unit, self.entries.accept / unit
+
     @property
     def everybody(self) -> Any:
         """Return the reach that takes in all."""
@@ -214,8 +219,7 @@ class OfferOracle(Oracle):
         overall = p.sum() / max(1.0, contacts.sum())
         mean = np.where(contacts > 0, p / np.maximum(contacts, 1.0), overall)
         entries, count = self.entries, len(self.scale)
-        unit = self.scale[entries.constraint]
-        used = (entries.first, entries.constraint, entries.fixed / unit, entries.accept / unit)
+        used = (entries.first, entries.constraint, *self._scaled)
         covariance, inverse = np.zeros((count, count)), np.zeros((count, count))
         add_scatter(contacts, mean, *used, covariance)
         invert(curvature, np.flatnonzero(prices > 0), inverse)

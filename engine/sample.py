@@ -11,6 +11,7 @@ from engine.oracle import Oracle
 
 REACH = 2.5  # standard deviations that a surplus may move after the sample
 GROWTH = 8  # a sample is so many times as large as the one before
+LEAST, LEAST_PER_LIMIT = 500, 30  # subscribers of the first sample
 LARGE_SHARE = 0.02  # large bases: the last sample has this share of all subscribers
 BANDWIDTH, RADIUS = 0.3, 0.1  # of the first sample, in typical values
 LEAST_BANDWIDTH = 0.02  # of the next one
@@ -46,7 +47,7 @@ def sampled(oracle: Oracle, sample: int, *, deadline: float) -> Guess:
     """
     total, typical = max(1, oracle.subscribers), oracle.typical
     sizes = [max(sample, int(LARGE_SHARE * total))]
-    while sizes[0] > 2 * GROWTH * len(oracle.limit) + 500:
+    while sizes[0] >= GROWTH * max(LEAST, LEAST_PER_LIMIT * len(oracle.limit)):
         sizes.insert(0, sizes[0] // GROWTH)
     whole = oracle.sampled(min(1.0, sizes[-1] / total))
     guess = unsampled(oracle)

@@ -77,7 +77,7 @@ def _two_best(
         g, stop = group[run], run + 1
         while stop < high and group[stop] == g:
             stop += 1
-        p, w = propensity[:, run:stop], wide[run - low : stop - low]
+        w = wide[run - low : stop - low]
         b, c = best[run - low : stop - low], second[run - low : stop - low]
         k = action[run - low : stop - low]
         i = 0
@@ -87,11 +87,14 @@ def _two_best(
                 _coefficients(tables, g, a[0]), _coefficients(tables, g, a[1]),
                 _coefficients(tables, g, a[2]), _coefficients(tables, g, a[3]),
             )  # fmt: skip
-            _four_actions(p[a[0]], p[a[1]], p[a[2]], p[a[3]], w, x, a, b, c, k)
+            _four_actions(  # rows are cut out one by one, so that they are known to be contiguous
+                propensity[a[0], run:stop], propensity[a[1], run:stop],
+                propensity[a[2], run:stop], propensity[a[3], run:stop], w, x, a, b, c, k,
+            )  # fmt: skip
             i += 4
         while i < usable.size:
             a0 = usable[i]
-            _one_action(p[a0], w, _coefficients(tables, g, a0), a0, b, c, k)
+            _one_action(propensity[a0, run:stop], w, _coefficients(tables, g, a0), a0, b, c, k)
             i += 1
         run = stop
     for t in range(high - low):

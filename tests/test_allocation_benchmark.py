@@ -17,7 +17,7 @@ SIZES = ["--subscribers", "3000", "--actions", "20", "--constraints", "30", "--g
 @pytest.mark.parametrize("case", CASES)
 def test_a_small_problem_is_solved_within_its_limits(case, capsys):
     allocation.main(["--case", case, *SIZES, "--json"])
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])["result"]
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["status"] == "OPTIMAL"
     assert 0 <= found["gap"] <= 1e-2
     assert 0 < found["value"] <= found["bound"]
