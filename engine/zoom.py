@@ -27,6 +27,7 @@ CORE = 3_000  # near subscribers at the final prices, about
 SMALL = 4_000  # so few subscribers make the dual too angular for Newton's method
 EDGE = 3.0  # prices may move so many times the reach before the next survey
 WARM = 0.02  # reach and bandwidth from an earlier answer, in typical values
+DUST = (1e-3, 1e-5, 1e-7)  # prices below these shares of a typical value are tried as zero
 MOST_CUTS = 400  # evaluations by cutting planes
 MOST_ROUNDS = 8
 
@@ -170,8 +171,26 @@ def _cut(
         tolerance=tolerance, is_done=is_done,
     )  # fmt: skip
     zero = np.zeros((len(found.prices), len(found.prices)))
-    still = max(found.bound - found.model, 0.0) if found.is_inside else np.inf
+    still = max(found.bound - found.model, 0.0)
+    best = _without_dust(oracle, found.best, tolerance)
     return Descent(
-        found.best, found.bound, zero, sizes[0], oracle.subscribers, still, sizes[1],
+        best, best.dual(oracle.limit), zero, sizes[0], oracle.subscribers, still, sizes[1],
         found.evaluations, is_at_edge=False,
     )  # fmt: skip
+
+
+def _without_dust(oracle: Oracle, best: Evaluation, tolerance: float) -> Evaluation:
+    """Set prices next to nothing to zero if the bound is as good.
+
+    A limit with room to spare has a price of zero; cutting planes only come close to it.
+    """
+    bound = best.dual(oracle.limit)
+    scaled = best.prices * oracle.scale / oracle.typical
+    for dust in DUST:
+        prices = np.where(scaled < dust, 0.0, best.prices)
+        if (prices == best.prices).all():
+            break
+        clean = oracle.evaluate(prices)
+        if clean.dual(oracle.limit) <= bound + tolerance * max(1.0, abs(bound)):
+            return clean
+    return best

@@ -23,7 +23,7 @@ from jobs import cluster as clusters
 from jobs import progress
 from jobs.cluster import cluster, cuda_options, local_options
 from jobs.progress import Lines, Live, ShownTasks, Silent, display
-from kernels.choose import CHUNK, _each_chunk
+from kernels.choose import CHUNK, each_chunk
 
 ROOT = Path(__file__).parents[1]
 THREADS = LocalCluster(workers=2)
@@ -109,7 +109,7 @@ def threads_of_a_pass():
         seen.add(threading.get_ident())
         time.sleep(0.01)
 
-    _each_chunk(12 * CHUNK, work)
+    each_chunk(12 * CHUNK, work)
     return len(seen)
 
 
