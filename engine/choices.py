@@ -18,7 +18,9 @@ STEPS = 8  # at a node
 STRETCH = 1 << 24  # item uses looked at between looks at the clock, about
 MOST_NODES = 2000
 EASY = 1000  # nodes; a refutation within so many doubles the next target's distance
-FIRST_SHARE, MODEL_SHARE = 0.3, 0.85  # of the time, at which SCIP begins and ends
+FIRST_SHARE = 0.2  # of the time, for the search alone
+# Then SCIP has so many items a group, on average, until this share of the time.
+CORES = ((2, 0.45), (3, 0.7), (5, 0.9))
 LEAST_SECONDS = 0.2
 MOST_TOTAL = 1 << 58  # sums stay below, far from 64 bits
 
@@ -120,8 +122,9 @@ def solve(problem: Any, lagrangian: Bound, prices: list[int], deadline: float) -
     now = perf_counter()
     hunt.close(now + FIRST_SHARE * (deadline - now))
     if not hunt.closed() and (deadline - perf_counter()) > LEAST_SECONDS:
-        until = now + MODEL_SHARE * (deadline - now)
-        hunt.know(near_best(problem, lagrangian, hunt.value, until))
+        for core, share in CORES:
+            until = now + share * (deadline - now)
+            hunt.know(near_best(problem, lagrangian, hunt.chosen, (core, until)))
         hunt.close(deadline)
     infeasible = hunt.closed() and not len(hunt.chosen)
     return Found(hunt.chosen, max(hunt.bound, hunt.value), infeasible)
