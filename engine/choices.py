@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 
 from engine.multiple_choice_bound import SCALE, Bound
-from engine.multiple_choice_model import Found, near_best
+from engine.multiple_choice_model import Found, near_best, next_distance
 from kernels.choice_search import FOUND, OPEN, REFUTED, Items, search, state_of, undo
 
 STEPS = 8  # at a node
 STRETCH = 1 << 24  # item uses looked at between looks at the clock, about
 MOST_NODES = 2000
-EASY = 1000  # nodes; a refutation within so many doubles the next target's distance
-FIRST_SHARE = 0.2  # of the time, for the search alone
+FIRST_SHARE = 0.4  # of the time, for the search alone
 # Then SCIP has so many items a group, on average, until this share of the time.
-CORES = ((2, 0.45), (3, 0.7), (5, 0.9))
+CORES = ((2, 0.55), (3, 0.7), (5, 0.8))
 LEAST_SECONDS = 0.2
 MOST_TOTAL = 1 << 58  # sums stay below, far from 64 bits
 
@@ -53,6 +52,7 @@ class Search:
         least = np.full(problem.groups, np.iinfo(np.int64).max)
         np.minimum.at(least, problem.group, problem.value)
         self.least = int(least.sum())  # no choice is worth less
+        self.distance, self.last = 1, 0
         self.chosen: Any = np.empty(0, np.int64)
         self.value = self.least - 1
         self.nodes = int(min(MOST_NODES, 1 + STRETCH // (STEPS * max(1, use.size))))
@@ -69,9 +69,8 @@ class Search:
 
     def close(self, deadline: float) -> None:
         """Lower the bound and raise the value until they meet or time ends."""
-        distance = 1
         while not self.closed() and perf_counter() < deadline:
-            target = max(self.value + 1, self.bound - distance + 1)
+            target = max(self.value + 1, self.bound - self.distance + 1)
             undo(self.items, self.state, 0)
             self.state.place[:] = 0
             self.state.price[0] = self.price
@@ -82,7 +81,8 @@ class Search:
                 self.know(self.order[self.state.chosen])
             elif code == REFUTED:
                 self.bound = target - 1
-                distance *= 2 if self.state.place[2] < EASY else 1
+                self.distance = next_distance(self.distance, self.last, int(self.state.place[2]))
+                self.last = int(self.state.place[2])
 
 
 def _largest(problem: Any) -> list[int]:

@@ -19,6 +19,8 @@ from engine.multiple_choice_bound import Bound
 KERNELS = (2, 4)  # items a group, on average, in the first models
 KERNEL_SHARE = 0.15  # of the time that is left, at most, for one of them
 LEAST_SECONDS = 0.01
+EASY = 100  # nodes of a refutation that is no work
+SLOW, FAST = 3, 10  # growth of the nodes from one target to the next that is little, and much
 MOST_NODES = 10_000_000
 
 
@@ -29,6 +31,19 @@ class Found:
     chosen: Any  # [N] int64, item of each group; empty if no choice is known
     bound: int
     infeasible: bool = False
+
+
+def next_distance(distance: int, last: int, nodes: int) -> int:
+    """Return how far the next target goes beyond what is proved.
+
+    Args:
+        distance: how far the last went.
+        last: the nodes of the refutation before.
+        nodes: the nodes of the last refutation.
+    """
+    if nodes < EASY or nodes < SLOW * last:
+        return 2 * distance
+    return max(1, distance // 2) if nodes > FAST * last else distance
 
 
 def solve(problem: Any, lagrangian: Bound, deadline: float, workers: int) -> Found:
