@@ -12,7 +12,8 @@ import numpy as np
 
 from engine.multiple_choice_bound import SCALE, Bound
 from engine.multiple_choice_model import Found, near_best, next_distance
-from kernels.choice_search import FOUND, OPEN, REFUTED, Items, search, state_of, undo
+from kernels.choice_search import FOUND, OPEN, REFUTED, search, undo
+from kernels.choice_state import Items, state_of
 
 STEPS = 8  # at a node
 STRETCH = 1 << 24  # item uses looked at between looks at the clock, about
