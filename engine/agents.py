@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.multiple_choice_bound import SCALE
-from engine.multiple_choice_model import Found
+from engine.multiple_choice_bound import SCALE, Bound
+from engine.multiple_choice_model import Found, near_best, next_distance
 from kernels.agent_bound import Items, state_of, undo
 from kernels.agent_moves import NEAREST, Walk, walk_on
 from kernels.agent_search import FOUND, OPEN, REFUTED, path_of, search
@@ -22,8 +22,9 @@ MOST_COST = 1 << 50  # sum of costs times UNIT, far from 64 bits
 MOST_TABLE = 1 << 24  # entries of a knapsack's table
 STEPS, ROOT_STEPS = 20, 60  # at a node; at a root
 ROOT_LOOKS = 8  # so many times the prices at the root are moved before the search begins
-STRETCH, MOST_NODES = 1 << 28, 200  # table entries and nodes between looks at the clock
-EASY = 100  # nodes; a refutation within so many doubles the next target's distance
+STRETCH, MOST_NODES = 1 << 27, 200  # table entries and nodes between looks at the clock
+FIRST_SHARE, MODEL_SHARE = 0.5, 0.7  # of the time, at which SCIP begins and ends
+CORE = 3  # items a group, on average, for SCIP
 FIRST_ROUNDS = 300  # descents of the walk before the search
 ROUNDS = 4000  # descents between looks at the clock, times groups
 
@@ -89,12 +90,15 @@ def _walk(items: Items, agent: Any, prices: Any, groups: int) -> Walk:
 class _Search:
     """The search for one target after another."""
 
-    def __init__(self, items: Items, groups: int, pi: Any) -> None:
-        self.items, self.groups, self.pi = items, groups, pi
+    def __init__(self, items: Items, groups: int, pi: Any, most: int) -> None:
+        self.items, self.groups, self.pi, self.most = items, groups, pi, most
+        self.proved = np.iinfo(np.int64).min  # no choice costs less
+        self.distance, self.last = 1, 0
         self.state = state_of(items, groups)
-        self.path = path_of(groups, STEPS, ROOT_STEPS)
-        sizes = np.diff(items.first) * (items.capacity + 1)
-        self.nodes = int(min(MOST_NODES, 1 + STRETCH // (STEPS * int(sizes.sum()) + 1)))
+        size = int((np.diff(items.first) * (items.capacity + 1)).sum())
+        steps = min(ROOT_STEPS, max(STEPS, STRETCH // (size + 1)))
+        self.path = path_of(groups, STEPS, steps)
+        self.nodes = int(min(MOST_NODES, 1 + STRETCH // (STEPS * size + 1)))
 
     def begin(self, target: int) -> None:
         """Open everything, for a new target."""
@@ -110,29 +114,31 @@ class _Search:
     def _search(self, nodes: int) -> int:
         return int(search(self.items, self.state, self.path, UNIT, self.target, nodes))
 
-    def root(self, target: int, deadline: float) -> int:
-        """Look at the root alone and keep its prices; return the proved least cost."""
-        proved = np.iinfo(np.int64).min
+    def closed(self, walk: Walk) -> bool:
+        """Say whether nothing is left to find; ``most`` is what any choice costs at most."""
+        return self.proved > min(self.most, int(walk.cost[0]) - 1)
+
+    def root(self, target: int, deadline: float) -> None:
+        """Look at the root alone, keep its prices and what it proves."""
         for _ in range(ROOT_LOOKS):
             self.begin(target)
             code = self._search(1)
             if code == REFUTED:
-                return target + 1
+                self.proved = target + 1
+                return
             bound = -(-int(self.path.bound[0]) // UNIT)
-            if code == FOUND:
-                return max(proved, bound)
+            self.proved = max(self.proved, bound)
+            if code == FOUND or perf_counter() > deadline:
+                return
             self.pi = self.path.pi[0].copy()
-            proved = max(proved, bound)
-            if perf_counter() > deadline:
-                break
-        return proved
 
 
-def solve(problem: Any, prices: list[int], deadline: float) -> Found:
+def solve(problem: Any, lagrangian: Bound, prices: list[int], deadline: float) -> Found:
     """Solve a problem to which :func:`applies` says yes.
 
     Args:
         problem: a :class:`engine.multiple_choice.MultipleChoice`, exactly one item a group.
+        lagrangian: what the prices prove.
         prices: [K] of the resources, in 1 / SCALE.
         deadline: by ``perf_counter``.
 
@@ -152,40 +158,58 @@ def solve(problem: Any, prices: list[int], deadline: float) -> Found:
     np.minimum.at(pi, items.group, guide)
     dearest = np.full(groups, np.iinfo(np.int64).min)
     np.maximum.at(dearest, items.group, items.cost)
-    most = int(dearest.sum())
-    proved = _close(_Search(items, groups, pi), walk, agent, most, deadline)
-    if int(walk.cost[0]) > most:  # no choice is known
-        return Found(np.empty(0, np.int64), -proved, infeasible=proved > most)
-    return Found(order[walk.best], -min(proved, int(walk.cost[0])))
+    hunt = _Search(items, groups, pi, int(dearest.sum()))
+    now = perf_counter()
+    _begin(hunt, walk, agent, deadline)
+    _close(hunt, walk, agent, now + FIRST_SHARE * (deadline - now))
+    if not hunt.closed(walk) and perf_counter() < deadline:
+        place = np.zeros(len(problem.value), np.int64)
+        place[order] = np.arange(len(order))
+        known = order[walk.best] if int(walk.cost[0]) <= hunt.most else np.empty(0, np.int64)
+        until = now + MODEL_SHARE * (deadline - now)
+        found = near_best(problem, lagrangian, known, (CORE, until))
+        if len(found) and -int(problem.value[found].sum()) < int(walk.cost[0]):
+            _take(hunt, walk, agent, place[found])
+        _close(hunt, walk, agent, deadline)
+    if int(walk.cost[0]) > hunt.most:  # no choice is known
+        return Found(np.empty(0, np.int64), -hunt.proved, infeasible=hunt.proved > hunt.most)
+    return Found(order[walk.best], -min(hunt.proved, int(walk.cost[0])))
 
 
-def _close(hunt: _Search, walk: Walk, agent: Any, most: int, deadline: float) -> int:
-    """Raise what is proved and lower what is known until they meet or time ends.
-
-    Returns:
-        the proved least cost; above ``most``, which any choice costs at most, if there is none.
-    """
+def _take(hunt: _Search, walk: Walk, agent: Any, chosen: Any) -> None:
+    """Let the walk go on from a choice that is the best so far."""
     items = hunt.items
+    for part in (walk.best, walk.choice, walk.home):
+        part[:] = chosen
+    walk.cost[0] = items.cost[chosen].sum()
+    walk.home_cost[0] = walk.cost[0]
+    used = np.bincount(agent[chosen], items.use[chosen], len(items.capacity))
+    walk.over[:] = used.astype(np.int64) - items.capacity
+
+
+def _begin(hunt: _Search, walk: Walk, agent: Any, deadline: float) -> None:
+    """Walk for a while, and look at the root."""
     rounds = max(1, ROUNDS // hunt.groups)
     for _ in range(0, FIRST_ROUNDS, rounds):
         if perf_counter() < deadline:
-            walk_on(items, agent, walk, rounds)
-    proved = hunt.root(min(most, int(walk.cost[0]) - 1), deadline)
-    distance = 1
-    while perf_counter() < deadline:
-        known = min(most, int(walk.cost[0]) - 1)
-        if proved > known:
-            break
-        hunt.begin(min(known, proved + distance - 1))
+            walk_on(hunt.items, agent, walk, rounds)
+    hunt.root(min(hunt.most, int(walk.cost[0]) - 1), deadline)
+
+
+def _close(hunt: _Search, walk: Walk, agent: Any, deadline: float) -> None:
+    """Raise what is proved and lower what is known until they meet or time ends."""
+    rounds, items = max(1, ROUNDS // hunt.groups), hunt.items
+    while perf_counter() < deadline and not hunt.closed(walk):
+        known = min(hunt.most, int(walk.cost[0]) - 1)
+        hunt.begin(min(known, hunt.proved + hunt.distance - 1))
         code = OPEN
         while code == OPEN and perf_counter() < deadline and int(walk.cost[0]) > hunt.target:
             code = hunt.go_on()
-            if code == OPEN:
+            if code == OPEN and perf_counter() < deadline:
                 walk_on(items, agent, walk, rounds)
         if code == FOUND:
-            walk.cost[0] = items.cost[hunt.path.best].sum()
-            walk.best[:] = hunt.path.best
+            _take(hunt, walk, agent, hunt.path.best)
         elif code == REFUTED:
-            proved = hunt.target + 1
-            distance *= 2 if hunt.path.level[1] < EASY else 1
-    return proved
+            hunt.proved = hunt.target + 1
+            hunt.distance = next_distance(hunt.distance, hunt.last, int(hunt.path.level[1]))
+            hunt.last = int(hunt.path.level[1])

@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 
 from engine.multiple_choice_bound import SCALE, Bound
-from engine.multiple_choice_model import Found, near_best
-from kernels.choice_moves import walk_of, walk_on
-from kernels.choice_search import FOUND, OPEN, REFUTED, Items, search, state_of, undo
+from engine.multiple_choice_model import Found, near_best, next_distance
+from kernels.choice_search import FOUND, OPEN, REFUTED, search, undo
+from kernels.choice_state import Items, state_of
 
 STEPS = 8  # at a node
 STRETCH = 1 << 24  # item uses looked at between looks at the clock, about
 MOST_NODES = 2000
-EASY = 1000  # nodes; a refutation within so many doubles the next target's distance
-FIRST_SHARE = 0.3  # of the time, for the search alone
-WALK_SHARE, MODEL_SHARE = 0.6, 0.85  # of the time, at which the moves and SCIP end
-NEAR = 5  # items of a group that moves look at
+FIRST_SHARE = 0.4  # of the time, for the search alone
+# Then SCIP has so many items a group, on average, until this share of the time.
+CORES = ((2, 0.55), (3, 0.7), (5, 0.8))
 LEAST_SECONDS = 0.2
 MOST_TOTAL = 1 << 58  # sums stay below, far from 64 bits
 
@@ -54,6 +53,7 @@ class Search:
         least = np.full(problem.groups, np.iinfo(np.int64).max)
         np.minimum.at(least, problem.group, problem.value)
         self.least = int(least.sum())  # no choice is worth less
+        self.distance, self.last = 1, 0
         self.chosen: Any = np.empty(0, np.int64)
         self.value = self.least - 1
         self.nodes = int(min(MOST_NODES, 1 + STRETCH // (STEPS * max(1, use.size))))
@@ -70,9 +70,8 @@ class Search:
 
     def close(self, deadline: float) -> None:
         """Lower the bound and raise the value until they meet or time ends."""
-        distance = 1
         while not self.closed() and perf_counter() < deadline:
-            target = max(self.value + 1, self.bound - distance + 1)
+            target = max(self.value + 1, self.bound - self.distance + 1)
             undo(self.items, self.state, 0)
             self.state.place[:] = 0
             self.state.price[0] = self.price
@@ -83,24 +82,8 @@ class Search:
                 self.know(self.order[self.state.chosen])
             elif code == REFUTED:
                 self.bound = target - 1
-                distance *= 2 if self.state.place[2] < EASY else 1
-
-    def walk(self, lagrangian: Bound, deadline: float) -> None:
-        """Raise the value by moves until time ends."""
-        loss = np.array(lagrangian.loss, np.float64)[self.order] / SCALE
-        walk = walk_of(self.items, loss, self.price / self.unit, NEAR)
-        if len(self.chosen):
-            place = np.empty(len(self.order), np.int64)
-            place[self.order] = np.arange(len(self.order))
-            known = place[self.chosen]
-            for part in (walk.choice, walk.home, walk.best):
-                part[:] = known
-            walk.over[:] = self.items.use[known].sum(axis=0) - self.items.capacity
-            walk.value[0] = self.value
-        while perf_counter() < deadline:
-            walk_on(self.items, walk, 1)
-        if walk.value[0] > self.value:
-            self.know(self.order[walk.best])
+                self.distance = next_distance(self.distance, self.last, int(self.state.place[2]))
+                self.last = int(self.state.place[2])
 
 
 def _largest(problem: Any) -> list[int]:
@@ -140,9 +123,9 @@ def solve(problem: Any, lagrangian: Bound, prices: list[int], deadline: float) -
     now = perf_counter()
     hunt.close(now + FIRST_SHARE * (deadline - now))
     if not hunt.closed() and (deadline - perf_counter()) > LEAST_SECONDS:
-        hunt.walk(lagrangian, now + WALK_SHARE * (deadline - now))
-        until = now + MODEL_SHARE * (deadline - now)
-        hunt.know(near_best(problem, lagrangian, hunt.value, until))
+        for core, share in CORES:
+            until = now + share * (deadline - now)
+            hunt.know(near_best(problem, lagrangian, hunt.chosen, (core, until)))
         hunt.close(deadline)
     infeasible = hunt.closed() and not len(hunt.chosen)
     return Found(hunt.chosen, max(hunt.bound, hunt.value), infeasible)

@@ -7,6 +7,7 @@ numbers and asked for again with a little less room if its tolerance let a limit
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,7 @@ def near_best(
     slack: int,
     nodes: int,
     seconds: float,
+    known: Sequence[bool] = (),
 ) -> Any:
     """Maximise ``sum values[i] x[i]`` over x in {0, 1}, to within ``slack``, by SCIP.
 
@@ -102,12 +104,15 @@ def near_best(
         slack: as in :func:`solve`.
         nodes: most nodes of the search, so that it ends at the same place on any machine.
         seconds: wall clock after which the best answer so far is returned.
+        known: what a known answer takes, or empty.
 
     Returns:
         [N] bool what to take, every limit kept exactly; None if nothing was found.
     """
+    end = perf_counter() + seconds
     for margin in MARGINS:
-        taken = _scip(values, choices, uses, margin, slack=slack, nodes=nodes, seconds=seconds)
+        taken = _scip(values, choices, uses, margin, slack=slack, nodes=nodes,
+                      seconds=end - perf_counter(), known=known)  # fmt: skip
         if taken is None or _keeps(taken, uses):
             return taken
     return None
@@ -129,6 +134,7 @@ def _scip(
     slack: int,
     nodes: int,
     seconds: float,
+    known: Sequence[bool],
 ) -> Any:
     solver = pywraplp.Solver.CreateSolver("SCIP")
     unit = float(max(map(abs, values), default=1) or 1)
@@ -153,6 +159,8 @@ def _scip(
                                 - margin * (1 + abs(limit) / scale))  # fmt: skip
         for i, coefficient in zip(indices, coefficients, strict=True):
             row.SetCoefficient(variables[i], coefficient / scale)
+    if len(known):
+        solver.SetHint(variables, [float(taken) for taken in known])
     parameters = pywraplp.MPSolverParameters()
     parameters.SetDoubleParam(parameters.RELATIVE_MIP_GAP, 0.0)
     status = solver.Solve(parameters)

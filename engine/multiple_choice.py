@@ -135,7 +135,7 @@ def solve(problem: MultipleChoice, *, seconds: float, workers: int = 2) -> Choic
     prices = resource_prices(small, deadline)
     lagrangian = bound_at(small, prices)
     if agents.applies(small):
-        found = agents.solve(small, prices, deadline)
+        found = agents.solve(small, lagrangian, prices, deadline)
     elif choices.applies(small):
         found = choices.solve(small, lagrangian, prices, deadline)
     else:

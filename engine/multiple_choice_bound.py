@@ -17,7 +17,7 @@ from ortools.linear_solver import pywraplp
 
 SCALE = 1 << 40
 RELAXATION_SHARE = 0.25  # of the time that is left, at most
-BLOCK = 4096  # items compared at once
+MOST_COMPARED = 1 << 27  # uses; more are too many to look for dominated items
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +41,15 @@ class Bound:
 def dominated(value: Any, group: Any, use: Any) -> Any:
     """Return [E] bool: another item of the group is worth as much and uses no more of anything.
 
-    Of equals the first stays.
+    Of equals the first stays. None is named where there are too many to compare.
     """
     lost = np.zeros(len(value), bool)
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.diff(group[order], prepend=-1))
-    for members in np.split(order, starts[1:]):
-        if len(members) > BLOCK:
-            continue
+    members_of = np.split(order, starts[1:])
+    if len(use) * sum(len(m) ** 2 for m in members_of) > MOST_COMPARED:
+        return lost
+    for members in members_of:
         for place, e in enumerate(members):
             as_good = (value[members] >= value[e]) & (use[:, members] <= use[:, [e]]).all(axis=0)
             same = (value[members] == value[e]) & (use[:, members] == use[:, [e]]).all(axis=0)

@@ -19,7 +19,8 @@ from engine.multiple_choice_bound import Bound
 KERNELS = (2, 4)  # items a group, on average, in the first models
 KERNEL_SHARE = 0.15  # of the time that is left, at most, for one of them
 LEAST_SECONDS = 0.01
-CORE = 4  # items a group, on average, for SCIP
+EASY = 100  # nodes of a refutation that is no work
+SLOW, FAST = 3, 10  # growth of the nodes from one target to the next that is little, and much
 MOST_NODES = 10_000_000
 
 
@@ -30,6 +31,19 @@ class Found:
     chosen: Any  # [N] int64, item of each group; empty if no choice is known
     bound: int
     infeasible: bool = False
+
+
+def next_distance(distance: int, last: int, nodes: int) -> int:
+    """Return how far the next target goes beyond what is proved.
+
+    Args:
+        distance: how far the last went.
+        last: the nodes of the refutation before.
+        nodes: the nodes of the last refutation.
+    """
+    if nodes < EASY or nodes < SLOW * last:
+        return 2 * distance
+    return max(1, distance // 2) if nodes > FAST * last else distance
 
 
 def solve(problem: Any, lagrangian: Bound, deadline: float, workers: int) -> Found:
@@ -72,19 +86,22 @@ def solve(problem: Any, lagrangian: Bound, deadline: float, workers: int) -> Fou
     return Found(chosen, max(value, min(found.bound, lagrangian.value)))
 
 
-def near_best(problem: Any, lagrangian: Bound, value: int, deadline: float) -> Any:
+def near_best(problem: Any, lagrangian: Bound, known: Any, limits: tuple[int, float]) -> Any:
     """Return a good choice among the items that the prices favour, or an empty one.
 
     Args:
         problem: the problem.
         lagrangian: what prices prove.
-        value: items of choices worth no more are left out.
-        deadline: by ``perf_counter``.
+        known: [N] a choice to begin with, or empty.
+        limits: items a group, on average; deadline.
     """
     order = sorted(lagrangian.loss)
-    most = order[min(CORE * problem.groups, len(order) - 1)]
+    most = order[min(limits[0] * problem.groups, len(order) - 1)]
     favoured = np.array([loss <= most for loss in lagrangian.loss])
-    items = np.flatnonzero(favoured & lagrangian.possible(value + 1))
+    if len(known):
+        favoured &= lagrangian.possible(int(problem.value[known].sum()) + 1)
+        favoured[known] = True
+    items = np.flatnonzero(favoured)
     members: list[list[int]] = [[] for _ in range(problem.groups)]
     for place, g in enumerate(problem.group[items].tolist()):
         members[g].append(place)
@@ -96,7 +113,8 @@ def near_best(problem: Any, lagrangian: Bound, value: int, deadline: float) -> A
         uses.append((used, [int(use[i]) for i in used], capacity))
     taken = integers.near_best(
         problem.value[items].tolist(), [(places, 1) for places in members], uses,
-        slack=0, nodes=MOST_NODES, seconds=deadline - perf_counter(),
+        slack=0, nodes=MOST_NODES, seconds=limits[1] - perf_counter(),
+        known=np.isin(items, known).tolist() if len(known) else [],
     )  # fmt: skip
     if taken is None:
         return np.empty(0, np.int64)
