@@ -21,7 +21,9 @@ PALETTES = [["ties", "ties", "odd"], ["one", "losses", "one"], ["ties", "one", "
 
 
 @settings(deadline=None)
-@given(st.sampled_from(PALETTES).flatmap(lambda p: problems.small_problems(palettes=p, related=False)))
+@given(
+    st.sampled_from(PALETTES).flatmap(lambda p: problems.small_problems(palettes=p, related=False))
+)
 def test_a_lowered_problem_has_the_same_pairs_numbers_and_caps(problem):
     plain = lowered(problem)
     check(plain)
