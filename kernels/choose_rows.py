@@ -28,28 +28,27 @@ def _one_action(p: Any, w: Any, x: Any, a: int, best: Any, second: Any, action: 
 
 @njit(cache=True, nogil=True)
 def _four_actions(
-    p: Any, q: Any, r: Any, s: Any, w: Any, x: Any, a: Any, best: Any, second: Any, action: Any
+    p: Any, q: Any, r: Any, s: Any, w: Any, x: Any, a: int, best: Any, second: Any, action: Any
 ) -> None:
     """Four actions at once load and store the running best a quarter as often."""
     x0, x1, x2, x3 = x
-    a0, a1, a2, a3 = a
     for t in range(best.size):
         b, c, k = best[t], second[t], action[t]
         v = (w[t] * x0[0] - x0[1]) + (w[t] * x0[2] - x0[3]) * np.float64(p[t])
         c = max(c, min(v, b))
-        k = a0 if v > b else k
+        k = a if v > b else k
         b = max(b, v)
         v = (w[t] * x1[0] - x1[1]) + (w[t] * x1[2] - x1[3]) * np.float64(q[t])
         c = max(c, min(v, b))
-        k = a1 if v > b else k
+        k = a + 1 if v > b else k
         b = max(b, v)
         v = (w[t] * x2[0] - x2[1]) + (w[t] * x2[2] - x2[3]) * np.float64(r[t])
         c = max(c, min(v, b))
-        k = a2 if v > b else k
+        k = a + 2 if v > b else k
         b = max(b, v)
         v = (w[t] * x3[0] - x3[1]) + (w[t] * x3[2] - x3[3]) * np.float64(s[t])
         c = max(c, min(v, b))
-        k = a3 if v > b else k
+        k = a + 3 if v > b else k
         b = max(b, v)
         best[t], second[t], action[t] = b, c, k
 
@@ -89,15 +88,22 @@ def _two_best(
             )  # fmt: skip
             _four_actions(  # rows are cut out one by one, so that they are known to be contiguous
                 propensity[a[0], run:stop], propensity[a[1], run:stop],
-                propensity[a[2], run:stop], propensity[a[3], run:stop], w, x, a, b, c, k,
+                propensity[a[2], run:stop], propensity[a[3], run:stop], w, x, i, b, c, k,
             )  # fmt: skip
             i += 4
         while i < usable.size:
             a0 = usable[i]
-            _one_action(propensity[a0, run:stop], w, _coefficients(tables, g, a0), a0, b, c, k)
+            _one_action(propensity[a0, run:stop], w, _coefficients(tables, g, a0), i, b, c, k)
             i += 1
         run = stop
-    for t in range(high - low):
+    if usable.size < propensity.shape[0]:
+        for t in range(high - low):
+            action[t] = usable[action[t]] if action[t] >= 0 else NO_ACTION
+    least, flags = 1, 0
+    for s in range(low, high):
+        least = min(least, most[s])
+        flags |= fewest[s]
+    for t in range(high - low if least == 0 or flags else 0):
         s = low + t
         if action[t] == NO_ACTION and fewest[s] >= MUST:
             best[t] = np.inf  # nothing is open: exempt
