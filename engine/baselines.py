@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from engine.baseline_rules import fill_caps, may_join
 from engine.limits import MICRO
 from engine.rules import Rules
 from kernels.choose import MUST
@@ -216,7 +217,7 @@ def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
         s, a = order[pair[i] // actions], pair[i] % actions
         if count[s] >= most[s] or (value[i] <= 0 and count[s] >= wanted[s]):
             continue
-        if not _may_join(had[s], count[s], a, cap[:, s], rules):
+        if not may_join(had[s], count[s], a, cap[:, s], rules):
             continue
         fits = True
         p = np.int64(np.rint(np.float64(propensity[a, s]) * P_ONE))
@@ -236,50 +237,11 @@ def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
             continue
         for j in range(applying[a]):
             left_high[applies[a, j]], left_low[applies[a, j]] = high[j], low[j]
-        _fill_caps(had[s], count[s], a, cap[:, s], rules)
+        fill_caps(had[s], count[s], a, cap[:, s], rules)
         had[s, count[s]] = a
         count[s] += 1
         taken[i] = True
     return taken, count
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _is_joined(had: Any, count: int, a: int, contact: Any) -> Any:
-    found = False
-    for j in range(count):
-        found |= contact[had[j]] == contact[a]
-    return found
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _may_join(had: Any, count: int, a: int, left: Any, rules: Any) -> Any:
-    """Return whether an action may join those that a subscriber has, within the caps left."""
-    _, _, contact, cap_indptr, cap_group, per_contact, conflicts, requires = rules
-    for j in range(count):
-        if conflicts[a, had[j] >> 6] >> (had[j] & 63) & 1:
-            return False
-    for k in range(cap_indptr[a], cap_indptr[a + 1]):
-        d = cap_group[k]
-        if left[d] <= 0 and not (per_contact[d] and _is_joined(had, count, a, contact)):
-            return False
-    for r in range(requires.shape[0]):
-        met = True
-        for word in range(requires.shape[2]):
-            met = met and requires[r, a, word] == 0
-        for j in range(count):
-            met = met or bool(requires[r, a, had[j] >> 6] >> (had[j] & 63) & 1)
-        if not met:
-            return False
-    return True
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _fill_caps(had: Any, count: int, a: int, left: Any, rules: Any) -> None:
-    _, _, contact, cap_indptr, cap_group, per_contact, _, _ = rules
-    for k in range(cap_indptr[a], cap_indptr[a + 1]):
-        d = cap_group[k]
-        if not (per_contact[d] and _is_joined(had, count, a, contact)):
-            left[d] -= 1
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
