@@ -34,8 +34,8 @@ class Rules:
     """
 
     members: Any  # [D, A] bool, the actions that a cap counts
-    per_contact: Any  # [D] bool, whether it counts contacts; otherwise actions
-    contact: Any  # [A] int32
+    per_contact: Any  # [D] bool, whether it counts contacts (all actions of one, or none of them)
+    contact: Any  # [A] int32, the first action that goes out in one contact with it
     exclusive: Exclusions = ()  # pairs of offers that are not in one bundle
     requires: Requirements = ()  # (offer, others): it only with one of those, each of an action
 
@@ -45,6 +45,9 @@ class Rules:
                 f"policies: {len(self.members)} caps on groups of actions; at most {MOST_CAPS} "
                 "are allowed; name fewer channels, categories or offers under only"
             )
+
+        whole = self.members[self.per_contact]
+        assert (whole == whole[:, self.contact]).all(), "a cap counts a part of a contact"
 
     def conflict(self, offer: Any) -> Any:
         """Return [A, A] bool whether two actions are never in one bundle; false with itself.

@@ -15,7 +15,7 @@ struct Rules {
     const int* contact;                // [A] equal: they go out in one contact
     const int* cap_indptr;             // [A + 1] the caps that count an action ...
     const int* cap_group;              // ... in [0, D)
-    const unsigned char* per_contact;  // [D] 1: the cap counts contacts; 0: actions
+    const unsigned char* per_contact;  // [D] 1: the cap counts contacts as a whole; 0: actions
     const long long* conflicts;        // [A, W] bit b: not in one bundle with b
     const long long* requires_one;     // [R, A, W] bits of those of which one is required
     int actions;                       // A

@@ -86,7 +86,8 @@ def choose_cpu(
         cap_indptr: [A + 1] int32, the caps that count action a are
             ``cap_group[cap_indptr[a]:cap_indptr[a + 1]]``; best first the one that binds most.
         cap_group: [...] int32, in [0, D).
-        per_contact: [D] uint8, 1 where a cap counts contacts, 0 where it counts actions.
+        per_contact: [D] uint8, 1 where a cap counts contacts (all actions of one, or none of
+            them), 0 where it counts actions.
         conflicts: [A, W] int64, bit b % 64 of word b // 64: a and b are not in one bundle.
         requires: [R, A, W] int64, actions of which a requires one, in the same way; 0: nothing.
         value_fixed: [A] float64, money per contact.

@@ -68,7 +68,6 @@ def _rules(rng, offer, channel, category, related):
         return Rules(np.array(members), per_contact, contact)
     extra = [np.isin(offer, rng.integers(0, offers, 2)), np.ones(len(offer), bool)]
     extra = extra[: rng.integers(0, 3)]
-    per_contact = np.array([*(per_contact | (rng.random() < 0.5)), *[False] * len(extra)], bool)
     exclusive = [tuple(rng.integers(0, offers, 2).tolist()) for _ in range(rng.integers(0, 2))]
     requires = [tuple(rng.integers(0, offers, 2).tolist()) for _ in range(rng.integers(0, 3))]
     if rng.random() < 0.4:
@@ -76,8 +75,10 @@ def _rules(rng, offer, channel, category, related):
         for c in range(channel.max() + 1):
             together = np.flatnonzero(np.isin(offer, package) & (channel == c))
             contact[together] = together[:1]
+    members, by_contact = np.array(members + extra), rng.random() < 0.5
+    per_contact = (members == members[:, contact]).all(axis=1) & by_contact  # contacts as a whole
     return Rules(
-        np.array(members + extra), per_contact, contact,
+        members, per_contact, contact,
         [(a, b) for a, b in exclusive if a != b],
         [(a, (b,)) for a, b in requires if a != b and {a, b} <= set(offer.tolist())],
     )  # fmt: skip

@@ -34,7 +34,8 @@ def rules_of(draw, offer, channel, category, related):
     for c in range(channel.max() + 1):
         together = np.flatnonzero(np.isin(offer, package) & (channel == c))
         contact[together] = together[:1]
-    per_contact = np.array([bool(package) and draw(st.booleans()) for _ in groups], bool)
+    may = [bool(package) and (of == of[contact]).all() for of in groups]  # contacts as a whole
+    per_contact = np.array([whole and draw(st.booleans()) for whole in may], bool)
     return Rules(np.array(groups), per_contact, contact, exclusive, requires)
 
 
