@@ -92,8 +92,7 @@ def solve(
         tell=log, deadline=deadline,
     )  # fmt: skip
     prices, bound, bound_by = zoomed.prices, zoomed.bound, "prices (Lagrangian dual)"
-    proved_empty = bound < _least_value(problem)
-    small = exact.open_pairs(problem) <= settings.exact_pairs
+    proved_empty = bound < 0 and bound < _least_value(problem)
     chosen: list[Any] | None = None
     value = 0.0
     if not proved_empty:
@@ -101,7 +100,8 @@ def solve(
         if rounded.is_feasible:
             chosen, value = rounded.chosen, rounded.value / VALUE_UNIT
     is_open = chosen is None or bound - value > settings.gap_tolerance * max(1.0, abs(bound))
-    if small and is_open and not proved_empty:
+    small = is_open and exact.open_pairs(problem) <= settings.exact_pairs
+    if small and not proved_empty:
         # As a share of the answer's own bound: the dual's may be far above it.
         half = settings.gap_tolerance / 2
         answer = exact.solve_exactly(
