@@ -143,11 +143,19 @@ def zoom(
             seconds = perf_counter() - began
             gap = still / max(1.0, abs(dual))
             tell(Step("bound", reads, dual, gap, inner.subscribers, seconds))
-            return Zoomed(full, survey, dual, still, reads)
+            return Zoomed(full, _nearest(full, survey), dual, still, reads)
         is_stuck = last.still > small and not last.is_at_edge
         before, prices, bandwidth = prices, last.prices, last.bandwidth
         radius = max(last.radius, bandwidth)
     raise AssertionError("the last attempt always returns")
+
+
+def _nearest(full: Oracle, survey: Survey) -> Survey:
+    """Return the survey with about ``CORE`` near subscribers, unless masses tie."""
+    share = CORE / max(1, survey.near_count)
+    if share >= 0.5 or np.isinf(survey.reach).all():
+        return survey
+    return full.reached(survey, survey.reach * share)
 
 
 def _descend(
