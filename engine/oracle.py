@@ -37,6 +37,7 @@ class Oracle:
         """Return [G, A] money per contact and per acceptance, summed in constraint order."""
         shape = (self.problem.groups, len(self.problem.offer))
         fixed, accept = np.zeros(shape), np.zeros(shape)
+        prices = self.problem.per_term(prices)
         for k in np.flatnonzero(prices):
             rows = self.problem.in_scope[k]
             fixed[rows] += prices[k] * self.use_fixed[k]
@@ -75,14 +76,14 @@ class Oracle:
         p, weight = p / PROPENSITY_GRID, weight / WEIGHT_GRID
         weighted = weighted / (PROPENSITY_GRID * WEIGHT_GRID)
         value = np.zeros(self.problem.groups)
-        use = np.zeros((len(self.problem.rows), self.problem.groups))
+        use = np.zeros(self.problem.in_scope.shape)
         for a in range(len(self.problem.offer)):  # in action order: the same bits everywhere
             value += weight[:, a] * self.value_fixed[a] + weighted[:, a] * self.value_accept[a]
             use += (
                 self.use_fixed[:, a, None] * contacts[:, a]
                 + self.use_accept[:, a, None] * p[:, a]
             )  # fmt: skip
-        use *= self.problem.in_scope
+        use = self.problem.per_limit(use * self.problem.in_scope)
         classes = self.problem.classes
         shared = (
             np.zeros(classes.max(initial=-1) + 1),
@@ -96,16 +97,30 @@ class Oracle:
 def scale_of(problem: Problem) -> Any:
     """Return [K] what a typical contact uses of each constraint, > 0, in its units."""
     use = np.abs(problem.use_fixed) + np.abs(problem.use_accept) * problem.typical_propensity
-    return np.maximum(use.max(axis=1), 1) / MICRO
+    most = np.zeros(len(problem.rows))
+    np.maximum.at(most, problem.terms, use.max(axis=1, initial=0.0))
+    return np.maximum(most, 1) / MICRO
 
 
 def typical_value(problem: Problem) -> float:
-    """Return the most that a typical contact gains or loses, money: the unit of prices."""
+    """Return the most that a typical contact gains or loses, money: the unit of prices.
+
+    By its value, or by what it saves or costs in penalties.
+    """
     value = np.abs(problem.value_fixed) + np.abs(problem.value_accept) * problem.typical_propensity
-    return float(max(value.max(initial=0), 1) / MICRO)
+    gained = float(max(value.max(initial=0), 1) / MICRO)
+    if problem.penalty is not None:
+        saved = np.where(np.isfinite(problem.penalty), problem.penalty, 0.0) * scale_of(problem)
+        gained = max(gained, float(saved.max(initial=0.0)))
+    return gained
 
 
 def price_range(problem: Problem) -> tuple[Any, Any]:
-    """Return [K] smallest and largest price: 0, and far more than any contact can be worth."""
+    """Return [K] smallest and largest price: 0, and far more than any contact can be worth.
+
+    Or the penalty of a soft limit, if that is less.
+    """
     highest = LARGEST_PRICE * typical_value(problem) / scale_of(problem)
+    if problem.penalty is not None:
+        highest = np.minimum(highest, problem.penalty)
     return np.zeros(len(problem.rows)), highest

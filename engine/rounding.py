@@ -7,6 +7,7 @@ of the core is first dealt out by the shares that the dual's cuts call for.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from time import perf_counter
 from typing import Any
 
@@ -20,8 +21,9 @@ from engine.problem import (
     Block,
     Problem,
     limit_units,
-    use_units,
-    value_units,
+    net_value,
+    penalty_units,
+    total_units,
 )
 from engine.zoom import Zoomed, settle
 from kernels.backend import to_cpu
@@ -38,7 +40,7 @@ class Rounded:
     """Whole bundles for every subscriber."""
 
     chosen: list[Any]  # by block: [Q, S] int16 on the host, NO_ACTION beyond the bundle
-    value: int  # in units of 1 / VALUE_UNIT money
+    value: int | Fraction  # in units of 1 / VALUE_UNIT money, less what overruns cost
     is_feasible: bool  # false: no whole answer was found in the core
 
 
@@ -63,7 +65,7 @@ def round_bundles(
         core = open_core(zoomed, widen=WIDEN * 4.0**attempt)
         chosen = core.solve(slack, NODES, max(1.0, deadline - perf_counter()))
         bundles = core.spread(core.first if chosen is None else chosen)
-        value = sum(value_units(problem, tally_of_bundles(problem, bundles)))
+        value = net_value(problem, tally_of_bundles(problem, bundles))
         if best is None or (chosen is not None and (not best.is_feasible or value > best.value)):
             best = Rounded(bundles, value, chosen is not None)
         if (best.is_feasible and best.value >= enough) or perf_counter() > deadline:
@@ -94,24 +96,26 @@ class Core:
         tally = self.rest + _tally_of(
             self.problem, self.block, chosen, np.arange(count, len(chosen))
         )
-        left = np.array(limit_units(self.problem), object) - use_units(self.problem, tally).sum(
-            axis=1
-        )
+        used = total_units(self.problem, tally)
+        left = [b - u for b, u in zip(limit_units(self.problem), used, strict=True)]
+        costs = penalty_units(self.problem)
         owner = [s for s in range(count) for _ in self.candidates[s]]
         bundles = [b for s in range(count) for b in self.candidates[s]]
         values, uses = _exact_numbers(self.problem, self.block, owner, bundles)
         choices: dict[int, list[int]] = {}
         for i, s in enumerate(owner):
             choices.setdefault(s, []).append(i)
-        rows = []
-        for k in range(len(left)):
-            used = [i for i in range(len(bundles)) if uses[k][i]]
-            if not used and left[k] < 0:
+        rows, soft = [], []
+        for k, cost in enumerate(costs):
+            users = [i for i in range(len(bundles)) if uses[k][i]]
+            if not users and left[k] < 0 and cost is None:
                 return None
-            if used:
-                rows.append((used, [uses[k][i] for i in used], int(left[k])))
+            if users and cost is None:
+                rows.append((users, [uses[k][i] for i in users], left[k]))
+            elif users:
+                soft.append((users, [uses[k][i] for i in users], left[k], cost))
         taken = integers.near_best(
-            values, [(c, 1) for c in choices.values()], rows,
+            values, [(c, 1) for c in choices.values()], rows, soft,
             slack=slack, nodes=nodes, seconds=seconds,
         )  # fmt: skip
         if taken is None:
@@ -255,16 +259,16 @@ def _exact_numbers(
     values, uses = [], [[0] * len(bundles) for _ in problem.rows]
     fixed, accept = problem.value_fixed.tolist(), problem.value_accept.tolist()
     use_fixed, use_accept = problem.use_fixed.tolist(), problem.use_accept.tolist()
-    in_scope = problem.in_scope.tolist()
+    in_scope, terms = problem.in_scope.tolist(), problem.terms.tolist()
     for i, (s, bundle) in enumerate(zip(owner, bundles, strict=True)):
         weight, g = int(block.weight[s] * WEIGHT_GRID), int(block.group[s])
         value = 0
         for a in bundle:
             p = int(float(block.propensity[a, s]) * PROPENSITY_GRID)
             value += weight * (fixed[a] * PROPENSITY_GRID + accept[a] * p)
-            for k in range(len(uses)):
-                if in_scope[k][g]:
-                    uses[k][i] += use_fixed[k][a] * PROPENSITY_GRID + use_accept[k][a] * p
+            for t, k in enumerate(terms):
+                if in_scope[t][g]:
+                    uses[k][i] += use_fixed[t][a] * PROPENSITY_GRID + use_accept[t][a] * p
         values.append(value)
     return values, uses
 

@@ -187,7 +187,8 @@ def _trust(full: Oracle, prices: Any, spread: tuple[Any, Any]) -> Trust:
     tables = full.price_tables(prices)
     for use, table, width in zip((full.use_fixed, full.use_accept), tables, spread, strict=True):
         for g in groups:
-            coefficients = (use * full.problem.in_scope[:, g, None]).T  # [A, K]
+            inside = use * full.problem.in_scope[:, g, None]
+            coefficients = full.problem.per_limit(inside).T  # [A, K]
             moves = coefficients.any(axis=1)
             rows.append(coefficients[moves])
             centre.append(table[g, moves])
