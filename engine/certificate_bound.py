@@ -110,7 +110,7 @@ def _worth(terms: Terms, prices: Sequence[float]) -> Any:
     worth = terms.objective.astype(np.float64) * float(terms.is_weighted)
     for charge in terms.charges:
         if charge.is_weighted:
-            worth -= _signed(terms, charge) * prices[charge.limit] * charge.use
+            worth -= _side(terms, charge) * prices[charge.limit] * charge.use
     return worth
 
 
@@ -135,12 +135,12 @@ def _paid(terms: Terms, groups: Any, prices: Sequence[float]) -> Any:
         inside = groups[:, charge.scope]
         amount = prices[charge.limit] * charge.use
         for part in range(2):
-            paid[part, inside] += _signed(terms, charge) * amount[part]
+            paid[part, inside] += _side(terms, charge) * amount[part]
             paid[2 + part, inside] += abs(amount[part])
     return paid
 
 
-def _signed(terms: Terms, charge: Charge) -> float:
+def _side(terms: Terms, charge: Charge) -> float:
     return -1.0 if terms.limits[charge.limit].is_minimum else 1.0
 
 

@@ -243,8 +243,12 @@ class _Move:
         """Return the amount as it is told: whole contacts, never below 0."""
         if self.relaxation is None or isnan(self.relaxation):
             return None
-        is_whole = self.row.measure == "contacts" and self.row.quotient is None
-        amount = float(ceil(self.relaxation - 1e-6)) if is_whole else self.relaxation
+        amount = self.relaxation
+        if self.row.measure == "contacts" and self.row.quotient is None:  # whole ones count
+            if self.row.is_minimum:
+                amount = self.limit - floor(self.limit - amount + 1e-6)
+            else:
+                amount = ceil(self.limit + amount - 1e-6) - self.limit
         return max(amount, 0.0)
 
     def text(self) -> str:

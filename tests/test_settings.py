@@ -132,7 +132,7 @@ def test_disagreements_between_settings_are_said_at_once():
         ("catalogue.offers.data.cost=-1", "cost: input should be greater than or equal to 0"),
         ("catalogue.offers.data.cost=.inf", "cost: input should be a finite number"),
         ("catalogue.channels.Fax={}", "channels.Fax.[key]: should be a name"),
-        ("constraints.0.at_most=null", "constraint budget has no limit: set at_most or at_least"),
+        ("constraints.0.at_most=null", "constraint budget: has no limit: set at_most"),
         ("inputs.partitions=0", "partitions: input should be greater than or equal to 1, got 0"),
         ("inputs.partitions=8.0", "partitions: input should be a valid integer, got 8.0"),
         ("inputs.partitions='8'", "partitions: input should be a valid integer, got '8'"),

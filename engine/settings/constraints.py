@@ -14,15 +14,18 @@ Limit = Annotated[
 ]
 Penalty = Annotated[
     float,
-    Field(gt=0, le=1e9, allow_inf_nan=False, json_schema_extra={"unit": "money per unit"}),
+    Field(gt=0, le=1e9, allow_inf_nan=False, json_schema_extra={"unit": "per unit"}),
     AfterValidator(representable),
 ]
+Weight = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False), AfterValidator(representable)]
 LimitName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_:@.]{0,126}$")]
 
 
-class Scope(Settings):
-    """Some of the actions and subscribers."""
+class Sum(Settings):
+    """A measure, summed over the chosen actions in its scope and in the constraint's."""
 
+    measure: Measure
+    """What is summed."""
     offers: list[Name] = []
     """Offers in scope; empty: all."""
     categories: list[Name] = []
@@ -31,13 +34,6 @@ class Scope(Settings):
     """Channels in scope; empty: all."""
     where: Sql | None = None
     """Subscribers in scope: a SQL condition; null: all."""
-
-
-class Sum(Scope):
-    """A measure, summed over the chosen actions in its scope and in the constraint's."""
-
-    measure: Measure
-    """What is summed."""
 
 
 def _sum(value: object) -> object:
@@ -57,7 +53,7 @@ class Ratio(Settings):
     """What it is divided by, never negative: a measure, or a measure with a scope."""
 
 
-class Constraint(Scope):
+class Constraint(Settings):
     """A limit over all subscribers, on a sum over the chosen actions in scope or on a ratio.
 
     Measures: ``contacts``; ``acceptances`` (expected, sum of p); ``cost`` (channel's cost per
@@ -77,9 +73,17 @@ class Constraint(Scope):
     equals: Limit | None = None
     """Both limits at once, rounded to 0.000001; null: none."""
     penalty: Penalty | None = None
-    """What each unit beyond the limit costs (of a ratio: of what is divided); null: no passing."""
+    """What a unit beyond the limit (of a ratio: of what is divided) takes off; null: none may be."""
     enforce: bool = True
     """Whether the limit is kept; otherwise it is only measured and reported."""
+    offers: list[Name] = []
+    """Offers in scope; empty: all."""
+    categories: list[Name] = []
+    """Offer categories in scope; empty: all."""
+    channels: list[Name] = []
+    """Channels in scope; empty: all."""
+    where: Sql | None = None
+    """Subscribers in scope: a SQL condition; null: all."""
 
     @property
     def upper(self) -> float | None:
@@ -109,25 +113,20 @@ class Constraint(Scope):
         return self
 
 
-class Pursuit(Settings):
-    """What is pursued: the most or the least of a measure."""
+class Then(Settings):
+    """What is pursued next, at a small loss."""
 
     maximise: Measure | None = None
     """Measure of which the most is wanted; ``value`` counts subscribers' weights."""
     minimise: Measure | None = None
     """Measure of which the least is wanted."""
+    within: Share = 0.0
+    """Share of what was reached before that may be given up for it."""
 
     @property
     def measure(self) -> Measure:
         """Return the measure that is pursued."""
         return self.maximise or self.minimise or "value"
-
-
-class Then(Pursuit):
-    """What is pursued next, at a small loss."""
-
-    within: Share = 0.0
-    """Share of what was reached before that may be given up for it."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -136,11 +135,20 @@ class Then(Pursuit):
         return self
 
 
-class Objective(Pursuit):
+class Objective(Settings):
     """What the allocation is best at."""
 
+    maximise: Measure | None = None
+    """Measure of which the most is wanted; ``value`` counts subscribers' weights."""
+    minimise: Measure | None = None
+    """Measure of which the least is wanted."""
     then: Then | None = None
     """What is pursued next, among allocations about as good; null: nothing."""
+
+    @property
+    def measure(self) -> Measure:
+        """Return the measure that is pursued."""
+        return self.maximise or self.minimise or "value"
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -149,15 +157,24 @@ class Objective(Pursuit):
         return self
 
 
-class Goal(Pursuit):
+class Goal(Settings):
     """What comes before the objective: limits to meet as far as possible, or a measure."""
 
     name: Name
     """Name of the goal, shown in the certificate."""
-    meet: dict[LimitName, Penalty] = {}
-    """Limits by name and the weight of each unit missed; the weighted sum of misses is least."""
+    meet: dict[LimitName, Weight] = {}
+    """Limits by name and the weight of a unit missed: the weighted sum of misses is least."""
+    maximise: Measure | None = None
+    """Measure of which the most is wanted; ``value`` counts subscribers' weights."""
+    minimise: Measure | None = None
+    """Measure of which the least is wanted."""
     within: Share = 0.0
     """Share of the measure reached that later goals and the objective may give up."""
+
+    @property
+    def measure(self) -> Measure:
+        """Return the measure that is pursued."""
+        return self.maximise or self.minimise or "value"
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -167,3 +184,6 @@ class Goal(Pursuit):
         if self.meet and self.within:
             raise ValueError(f"goal {self.name}: within only goes with maximise or minimise")
         return self
+
+
+Scope = Constraint | Sum
