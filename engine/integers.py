@@ -170,9 +170,12 @@ def near_best(
         taken = _scip(
             values, choices, (uses, soft, margin), slack=slack, nodes=nodes, seconds=seconds
         )
-        if taken is None or _keeps(taken, uses):
+        if taken is None:
+            break
+        if _keeps(taken, uses):
             return taken
-    return None
+    nothing = np.zeros(len(values), bool)  # an answer too, where SCIP's tolerances leave no other
+    return nothing if _keeps(nothing, uses) else None
 
 
 def _keeps(taken: Any, uses: Uses) -> bool:

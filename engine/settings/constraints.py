@@ -73,7 +73,7 @@ class Constraint(Settings):
     equals: Limit | None = None
     """Both limits at once, rounded to 0.000001; null: none."""
     penalty: Penalty | None = None
-    """What a unit beyond the limit (of a ratio: of what is divided) takes off; null: none may be."""
+    """What a unit beyond the limit (of a ratio: of what is divided) takes off; null: none may."""
     enforce: bool = True
     """Whether the limit is kept; otherwise it is only measured and reported."""
     offers: list[Name] = []
