@@ -135,7 +135,7 @@ def pursue(
         problem = stock.pose(question)
         left = max(1e-6, deadline - perf_counter())
         search = _Search(solve, job, left if before else job.solver.time_limit_s, tell)
-        found = search.best(problem, question, before)
+        found = _netted(problem, search.best(problem, question, before))
         if found.status != Status.OPTIMAL and not remedy:
             remedy = found.remedy if len(course) == 1 else f"{stage.name}: {found.remedy}"
         if i == len(course) - 1 or found.status == Status.INFEASIBLE:
@@ -145,6 +145,21 @@ def pursue(
     if found.status != Status.INFEASIBLE and remedy:
         found = replace(found, status=Status.TIME_LIMIT, remedy=remedy)
     return Pursued(problem, question, found, before)
+
+
+def _netted(problem: Problem, found: Allocation) -> Allocation:
+    """Return the answer with the prices of an equation's two sides netted: one of them is 0.
+
+    Only their difference counts, for every surplus and for the bound.
+    """
+    sides: dict[str, list[int]] = {}
+    for k, row in enumerate(problem.rows):
+        if row.twin is not None:
+            sides.setdefault(row.twin, []).append(k)
+    prices = found.prices.copy()
+    for pair in sides.values():
+        prices[pair] -= prices[pair].min() if len(pair) > 1 else 0.0
+    return replace(found, prices=prices)
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,7 +88,7 @@ def _priced(pursued: Pursued, certificate: dict[str, Any]) -> list[dict[str, Any
             {
                 **_shown(row, "soft" if "penalty" in row else "hard", problem.units(k)),
                 side: row["limit"],
-                "price": row["price"],
+                "price": None if row["price"] is None else row["price"] * row.get("scale", 1),
                 "worth": decisions.worth(problem, k, row, unit),
             }
         )
