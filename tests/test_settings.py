@@ -301,7 +301,7 @@ def test_settings_are_frozen_described_and_their_defaults_valid(model):
 def test_grids_of_the_exact_arithmetic_are_documented():
     rows = {row["path"]: row["description"] for row in settings_reference()}
     money = ("channels.<name>.unit_cost", "offers.<name>.value", "offers.<name>.cost")
-    limits = [f"constraints.<item>.{bound}" for bound in ("at_most", "at_least")]
+    limits = [f"constraints.<item>.{bound}" for bound in ("at_most", "at_least", "equals")]
     for path in [*(f"catalogue.{path}" for path in money), *limits]:
         assert f"rounded to {1 / MICRO:.6f}" in rows[path]
     assert f"rounded to 1/{WEIGHT_GRID:.0f}, 2 ** 28 in sum;" in rows["catalogue.weight"]
