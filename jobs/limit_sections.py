@@ -11,8 +11,8 @@ from jobs.pieces import (
     amount,
     bar_panel,
     columns,
-    money,
     price,
+    quantity,
     ratio,
     share,
     tiny,
@@ -83,17 +83,17 @@ def goals(summary: Mapping[str, Any]) -> list[Section]:
     """Return what was pursued before the last stage, if anything was."""
     if not summary["stages"]:
         return []
-    cells = []
+    cells, currency = [], summary["currency"]
     for stage in summary["stages"]:
         objective = stage["objective"]
         unit = objective["unit"]
         sought = objective.get("minimise")
         what = f"least {sought}" if sought else f"most {objective['maximise']}"
         kept = "; ".join(f"{name} {level:,.6g}" for name, level in stage["kept"].items())
-        cells.append(
-            [stage["name"], what, money(unit, stage["value"]), money(unit, stage["bound"]),
-             tiny(stage["gap"]), money(unit, stage["final_value"]), kept or "–"]
-        )  # fmt: skip
+        reached, bound, final = (
+            quantity(unit, currency, stage[name]) for name in ("value", "bound", "final_value")
+        )
+        cells.append([stage["name"], what, reached, bound, tiny(stage["gap"]), final, kept or "–"])
     head = columns(
         "stage", "pursues", "#reached", "?bound", "#gap", "#in the end", "~kept from then on"
     )

@@ -16,6 +16,7 @@ from jobs.pieces import (
     columns,
     count,
     money,
+    quantity,
     ratio,
     share,
     tiny,
@@ -35,7 +36,7 @@ WHOLE = {"subscribers": QUIET, "contacted": STRONG}  # the funnel's bars that st
 
 def headline(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the figures at the head of the report: name, value and a note each."""
-    unit = summary["objective"]["unit"]
+    unit, currency = summary["objective"]["unit"], summary["currency"]
     baseline = [b for b in summary["baselines"] if b["name"] == "greedy"]
     is_answered = _is_answered(summary)
     worth = "expected, net of cost" if is_answered else "nothing is allocated"
@@ -45,18 +46,18 @@ def headline(summary: Mapping[str, Any]) -> list[dict[str, str]]:
         which = f", which breaks {broken} limit{'s' if broken > 1 else ''}" if broken else ""
         worth = f"{gained * 100:+.1f} % against greedy{which}"
     if summary["penalties"]:
-        worth += f"; {money(unit, summary['penalties'])} of penalties are off"
+        worth += f"; {quantity(unit, currency, summary['penalties'])} of penalties are off"
     reached = ratio(summary["contacted"], summary["subscribers"])
     each = ratio(summary["contacts"], summary["contacted"])
     bound_by = f"; bound by {summary['bound_by']}" if is_answered else ""
     is_least, name = "minimise" in summary["objective"], pursued(summary["objective"])
     limited = "allows less" if is_least else "is worth more"
     return [
-        {"name": name, "value": money(unit, summary["value"]), "note": worth},
+        {"name": name, "value": quantity(unit, currency, summary["value"]), "note": worth},
         *_beside(summary),
         {
             "name": "Bound",
-            "value": money(unit, summary["bound"]),
+            "value": quantity(unit, currency, summary["bound"]),
             "note": f"no allocation {limited}" if is_answered else "limits conflict",
         },
         {
