@@ -12,6 +12,7 @@ A use ``fixed + accept p`` is a whole number of 2**-24 micro-units; it is held a
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -42,23 +43,29 @@ class Instance:
     rules: Rules
     value_fixed: Any  # [A] int64, micro-units per contact
     value_accept: Any  # [A] int64, micro-units per acceptance
-    in_scope: Any  # [K, G] bool
+    in_scope: Any  # [T, G] bool
     group: Any  # [S] int32
-    use_fixed: Any  # [K, A] int64, micro-units per contact, negated for a minimum
-    use_accept: Any  # [K, A] int64, micro-units per acceptance, negated for a minimum
+    use_fixed: Any  # [T, A] int64, micro-units per contact, negated for a minimum
+    use_accept: Any  # [T, A] int64, micro-units per acceptance, negated for a minimum
     limit: Any  # [K] int64, micro-units, negated for a minimum
     is_minimum: Any  # [K] bool
     order: Any  # [S] int64, subscribers by ascending key: who comes first, and first of equals
+    term_of: Any = (
+        None  # [T] int64, ascending: the limit that a row of uses is part of; None: T = K
+    )
+    penalty: Any = (
+        None  # [K] float64, of a soft limit, per unit beyond it; else inf; None: all hard
+    )
 
 
 @dataclass(frozen=True)
 class Baseline:
     """What a rule reached."""
 
-    value: float  # money
+    value: float  # money, less what missing soft minimums costs
     contacts: int
     contacted: int  # subscribers
-    violations: int  # minimums that are not reached, and subscribers without what they must have
+    violations: int  # hard limits that do not hold, and subscribers without what they must have
 
 
 def greedy(instance: Instance) -> Baseline:
@@ -137,7 +144,7 @@ def _take(instance: Instance, value: Any, pair: Any) -> Baseline:
     must, least = instance.fewest >= MUST, (instance.fewest % MUST).astype(np.int64)
     limits = (
         instance.in_scope, instance.use_fixed, instance.use_accept, instance.is_minimum,
-        left_high, left_low,
+        _terms(instance), left_high, left_low,
     )  # fmt: skip
     taken, count = _fill(
         value, pair, instance.propensity, instance.order, instance.group,
@@ -147,14 +154,36 @@ def _take(instance: Instance, value: Any, pair: Any) -> Baseline:
     short = count < least
     _give_back(pair, taken, instance.propensity, instance.order, instance.group, short, *limits)
     missed = must & (short | (count == 0)) & ~np.isnan(instance.propensity).all(axis=0)
+    is_hard = np.isinf(_penalties(instance))
     chosen = pair[taken]
     actions = len(instance.offer)
     s, a = instance.order[chosen // actions], chosen % actions
     return Baseline(
-        value=_value(instance, s, a),
+        value=_value(instance, s, a) - _missed(instance, left_high, left_low),
         contacts=len(chosen),
         contacted=len(np.unique(s)),
-        violations=int((left_high < 0).sum()) + int(missed.sum()),
+        violations=int(((left_high < 0) & is_hard).sum()) + int(missed.sum()),
+    )
+
+
+def _terms(instance: Instance) -> Any:
+    """Return [T] the limit of each row of uses."""
+    return np.arange(len(instance.limit)) if instance.term_of is None else instance.term_of
+
+
+def _penalties(instance: Instance) -> Any:
+    return np.full(len(instance.limit), inf) if instance.penalty is None else instance.penalty
+
+
+def _missed(instance: Instance, left_high: Any, left_low: Any) -> float:
+    """Return what the soft limits that do not hold cost, money."""
+    unit = P_ONE * MICRO
+    return sum(
+        float(penalty * Fraction(-(high * 2**LOW_BITS + low), unit))
+        for penalty, high, low in zip(
+            _penalties(instance).tolist(), left_high.tolist(), left_low.tolist(), strict=True
+        )
+        if penalty < inf and high < 0
     )
 
 
@@ -195,23 +224,23 @@ def _use(fixed: Any, accept: Any, p: Any) -> Any:
 def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
     value: Any, pair: Any, propensity: Any, order: Any, group: Any, most: Any, wanted: Any,
     cap: Any, rules: Any, in_scope: Any, use_fixed: Any, use_accept: Any, is_minimum: Any,
-    left_high: Any, left_low: Any,
+    term_of: Any, left_high: Any, left_low: Any,
 ) -> Any:  # fmt: skip
     """Return for each pair whether it was taken; the room left is counted down in place.
 
     Pairs of no value are taken by those who have fewer than they ``wanted``.
     """
-    actions, limits = len(propensity), len(is_minimum)
+    actions, terms = len(propensity), len(term_of)
     taken = np.zeros(len(pair), np.bool_)
     had = np.full((len(order), BUNDLE), -1, np.int64)  # actions that a subscriber has
     count = np.zeros(len(order), np.int64)
-    high, low = np.empty(limits, np.int64), np.empty(limits, np.int64)
-    applies = np.zeros((actions, limits), np.int64)  # limits that an action uses at all
+    high, low = np.empty(terms, np.int64), np.empty(terms, np.int64)
+    applies = np.zeros((actions, terms), np.int64)  # rows of uses that an action counts in at all
     applying = np.zeros(actions, np.int64)
     for a in range(actions):
-        for k in range(limits):
-            if use_fixed[k, a] != 0 or use_accept[k, a] != 0:
-                applies[a, applying[a]] = k
+        for t in range(terms):
+            if use_fixed[t, a] != 0 or use_accept[t, a] != 0:
+                applies[a, applying[a]] = t
                 applying[a] += 1
     for i in range(len(pair)):
         s, a = order[pair[i] // actions], pair[i] % actions
@@ -222,21 +251,25 @@ def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
         fits = True
         p = np.int64(np.rint(np.float64(propensity[a, s]) * P_ONE))
         for j in range(applying[a]):
-            k = applies[a, j]
-            if not in_scope[k, group[s]]:
-                high[j], low[j] = left_high[k], left_low[k]
-                continue
-            more, rest = _use(use_fixed[k, a], use_accept[k, a], p)
-            rest = left_low[k] - rest
-            high[j] = left_high[k] - more + (rest >> LOW_BITS)  # borrows one when rest < 0
-            low[j] = rest & (2**LOW_BITS - 1)
-            if high[j] < 0 and not is_minimum[k]:
+            t = applies[a, j]
+            k = term_of[t]
+            high[j], low[j] = left_high[k], left_low[k]
+            if j > 0 and term_of[applies[a, j - 1]] == k:
+                high[j], low[j] = high[j - 1], low[j - 1]
+            if in_scope[t, group[s]]:
+                more, rest = _use(use_fixed[t, a], use_accept[t, a], p)
+                rest = low[j] - rest
+                high[j] += (rest >> LOW_BITS) - more  # borrows one when rest < 0
+                low[j] = rest & (2**LOW_BITS - 1)
+            is_whole = j + 1 == applying[a] or term_of[applies[a, j + 1]] != k
+            if is_whole and high[j] < 0 and not is_minimum[k]:
                 fits = False
                 break
         if not fits:
             continue
         for j in range(applying[a]):
-            left_high[applies[a, j]], left_low[applies[a, j]] = high[j], low[j]
+            k = term_of[applies[a, j]]
+            left_high[k], left_low[k] = high[j], low[j]
         fill_caps(had[s], count[s], a, cap[:, s], rules)
         had[s, count[s]] = a
         count[s] += 1
@@ -247,7 +280,8 @@ def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _give_back(  # noqa: PLR0917 (arrays, as kernels take them)
     pair: Any, taken: Any, propensity: Any, order: Any, group: Any, short: Any,
-    in_scope: Any, use_fixed: Any, use_accept: Any, is_minimum: Any, left_high: Any, left_low: Any,
+    in_scope: Any, use_fixed: Any, use_accept: Any, is_minimum: Any, term_of: Any,
+    left_high: Any, left_low: Any,
 ) -> None:  # fmt: skip
     """Undo in place what those took who are short of their minimum."""
     actions = len(propensity)
@@ -257,9 +291,10 @@ def _give_back(  # noqa: PLR0917 (arrays, as kernels take them)
             continue
         taken[i] = False
         p = np.int64(np.rint(np.float64(propensity[a, s]) * P_ONE))
-        for k in range(len(is_minimum)):
-            if in_scope[k, group[s]]:
-                more, rest = _use(use_fixed[k, a], use_accept[k, a], p)
+        for t in range(len(term_of)):
+            k = term_of[t]
+            if in_scope[t, group[s]]:
+                more, rest = _use(use_fixed[t, a], use_accept[t, a], p)
                 rest += left_low[k]
                 left_high[k] += more + (rest >> LOW_BITS)
                 left_low[k] = rest & (2**LOW_BITS - 1)

@@ -14,14 +14,17 @@ import numpy as np
 from engine import expressions, policies, tables
 from engine.actions import Action, actions
 from engine.errors import ConfigError, DataError
-from engine.limits import Limit, coefficients, limits
-from engine.problem import KEY_RANGE, MOST_WEIGHT, Block, Problem, Row
+from engine.limits import limits, question
+from engine.pose import Groups, Stock
+from engine.problem import KEY_RANGE, MOST_WEIGHT, Block, Problem
 from engine.settings import Job
 from kernels.backend import to_cpu
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID
 
 REASONS = ("open", "hold_out", "not_eligible", "policy")
 GROUPS_AT_LEAST = 16  # scope groups are split by key until there are about so many
+MOST_GROUPS = 1 << 14  # scope groups: tables of prices have a row for each
+WORD = 62  # conditions in a 64-bit word of a subscriber's scope
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +33,7 @@ class Candidates:
 
     subscriber: Any  # [S] key of the subscriber, a series
     key: Any  # [S] int64, as in Block
-    scope: Any  # [S] int64, bit i: the i-th distinct ``where`` of the limits holds
+    scope: Any  # [W, S] int64, word i // 62 bit i % 62: the i-th ``where`` of the limits holds
     reason: Any  # [S] int8, position in REASONS
     blocked_by: list[str]  # [S] for reason "policy": the policies that forbid every action
     propensity: Any  # [A, S] as in Block
@@ -42,7 +45,8 @@ class Candidates:
 
 def scopes(job: Job) -> list[str]:
     """Return the distinct ``where`` conditions of the limits, in order."""
-    return list(dict.fromkeys(limit.where for limit in limits(job) if limit.where))
+    parts = (part for limit in limits(job) for part in (limit.of, limit.to) if part is not None)
+    return list(dict.fromkeys(part.where for part in parts if part.where))
 
 
 def candidates(job: Job, features: Any, propensity: Any, contacts: Any | None) -> Candidates:
@@ -127,12 +131,13 @@ def _eligible(job: Job, features: Any, acts: Sequence[Action], side: Any) -> Any
 
 
 def _scope(job: Job, features: Any, side: Any) -> Any:
-    """Return [S] int64 with a bit for each distinct condition that holds."""
-    bits = side.zeros(len(features), "int64")
-    for i, where in enumerate(scopes(job)):
-        mask = tables.array(expressions.parse(where, "constraints").mask(features)).astype("int64")
-        bits |= mask << i
-    return bits
+    """Return [W, S] int64 with a bit for each distinct condition that holds."""
+    where = scopes(job)
+    words = side.zeros((max(1, -(-len(where) // WORD)), len(features)), "int64")
+    for i, sql in enumerate(where):
+        mask = tables.array(expressions.parse(sql, "constraints").mask(features)).astype("int64")
+        words[i // WORD] |= mask << i % WORD
+    return words
 
 
 def _weight(sql: str | None, features: Any, side: Any) -> Any:
@@ -166,15 +171,17 @@ def _blockers(reason: Any, allowed: Any, forbids: dict[str, Any]) -> list[str]:
 class Placed:
     """A problem and where its rows came from."""
 
-    problem: Problem
+    problem: Problem  # of the objective under all limits, goals left aside
     order: list[Any]  # by block: the candidates' row of each of the block's rows
+    stock: Stock  # for other questions about the same subscribers
 
 
 def assemble(job: Job, parts: Sequence[Candidates]) -> Placed:
     """Return the allocation problem of all partitions, one block a partition.
 
-    Subscribers with equal scopes form a group; groups are split by key while there are few, so
-    that the dual gets more cuts a pass. A block's rows are ordered by group, then key.
+    Subscribers with equal scopes form a group (and equal weights, where a limit counts them);
+    groups are split by key while there are few, so that the dual gets more cuts a pass. A block's
+    rows are ordered by group, then key.
 
     Args:
         job: the job.
@@ -185,18 +192,23 @@ def assemble(job: Job, parts: Sequence[Candidates]) -> Placed:
         DataError: weights too large in sum, or too many distinct scopes.
     """
     _refuse_empty_scopes(job, parts)
-    codes = sorted({int(c) for part in parts for c in np.unique(to_cpu(part.scope))}) or [0]
     total = sum(float(part.weight.sum(dtype="float64")) for part in parts)
     if total > MOST_WEIGHT:
         raise DataError(
             f"catalogue.weight: sums to {total:,.0f}; at most {MOST_WEIGHT:,} allowed; divide the "
             "expression, or take fewer subscribers"
         )
-    split = max(1, GROUPS_AT_LEAST // max(1, len(codes)))
+    is_weighted = counts_weights(job)
+    local = [_patterns(part, is_weighted=is_weighted) for part in parts]
+    patterns = sorted({pattern for _, found in local for pattern in found})
+    patterns = patterns or [(0,) * (1 + is_weighted)]
+    _refuse_many_groups(len(patterns), is_weighted=is_weighted)
+    number = {pattern: i for i, pattern in enumerate(patterns)}
+    split = max(1, GROUPS_AT_LEAST // len(patterns))
     blocks, order = [], []
-    for part in parts:
+    for part, (inverse, found) in zip(parts, local, strict=True):
         side = tables.array_library(part.subscriber)
-        code = side.searchsorted(side.asarray(codes, dtype="int64"), part.scope)
+        code = side.asarray([number[pattern] for pattern in found], dtype="int64")[inverse]
         group = (code * split + (part.key >> 20) % split).astype("int32")
         rows = side.lexsort(side.stack([part.key, group.astype("int64")]))
         order.append(rows)
@@ -211,65 +223,76 @@ def assemble(job: Job, parts: Sequence[Candidates]) -> Placed:
                 side.ascontiguousarray(part.cap[:, rows]),
             )
         )
-    return Placed(_problem(job, blocks, np.array(codes, np.int64).repeat(split)), order)
+    table = np.array(patterns, np.int64).repeat(split, axis=0)  # [G, W], then the weight
+    conditions = tuple(scopes(job))
+    holds = [table[:, i // WORD] >> i % WORD & 1 == 1 for i in range(len(conditions))]
+    groups = Groups(
+        conditions,
+        np.array(holds, bool).reshape(len(conditions), len(table)),
+        table[:, -1] if is_weighted else None,
+    )
+    stock = Stock(job, blocks, groups)
+    return Placed(stock.pose(question(job)), order, stock)
+
+
+def counts_weights(job: Job) -> bool:
+    """Whether a limit counts weights: the value reached is to be kept by what is pursued next."""
+    pursued = [goal.measure for goal in job.goals if not goal.meet]
+    pursued += [job.objective.measure] if job.objective.then else []
+    return "value" in pursued and job.catalogue.weight is not None
+
+
+def _patterns(part: Candidates, *, is_weighted: bool) -> tuple[Any, list[tuple[int, ...]]]:
+    """Number the distinct scopes (and weights) of a partition.
+
+    Returns:
+        [S] the number of each subscriber's, and what each number stands for.
+    """
+    side = tables.array_library(part.subscriber)
+    rows = list(part.scope)
+    if is_weighted:
+        rows.append(side.rint(part.weight.astype("float64") * WEIGHT_GRID).astype("int64"))
+    number = side.zeros(len(part.reason), "int64")
+    for row in rows:
+        values, inverse = side.unique(row, return_inverse=True)
+        _, number = side.unique(number * len(values) + inverse.ravel(), return_inverse=True)
+        number = number.ravel()
+    _, first = side.unique(number, return_index=True)
+    found = to_cpu(side.stack([row[first] for row in rows])).T.tolist()
+    return number, [tuple(pattern) for pattern in found]
+
+
+def _refuse_many_groups(count: int, *, is_weighted: bool) -> None:
+    """Raise if limits tell too many kinds of subscribers apart."""
+    if count > MOST_GROUPS:
+        weights = " and the weights that the value to keep counts" if is_weighted else ""
+        raise DataError(
+            f"constraints: their conditions (where){weights} tell {count:,} groups of subscribers "
+            f"apart; at most {MOST_GROUPS:,} are allowed; make some coarser"
+        )
 
 
 def _refuse_empty_scopes(job: Job, parts: Sequence[Candidates]) -> None:
     """Raise if there are subscribers, but none in the scope of some constraint."""
     if not any(len(part.reason) for part in parts):
         return
-    where = scopes(job)
-    found = [any(bool((part.scope >> i & 1).any()) for part in parts) for i in range(len(where))]
-    problems = [
-        f"constraints.{c.name}.where: matches no subscriber, got {c.where}; "
-        "change the condition or leave the constraint out"
-        for c in job.constraints
-        if c.where and not found[where.index(c.where)]
-    ]
+    place = {where: i for i, where in enumerate(scopes(job))}
+
+    def matches(where: str) -> bool:
+        word, bit = divmod(place[where], WORD)
+        return any(bool((part.scope[word] >> bit & 1).any()) for part in parts)
+
+    constraints = {c.name: c for c in job.constraints if c.enforce}
+    problems = []
+    for limit in limits(job):
+        constraint = constraints.get(limit.name)  # the one with this name tells it once
+        for name, part in (("of", limit.of), ("to", limit.to)):
+            if constraint is None or part is None or part.where is None or matches(part.where):
+                continue
+            setting = "where" if constraint.ratio is None else f"ratio.{name}"
+            problems.append(
+                f"constraints.{constraint.name}.{setting}: matches no subscriber, got "
+                f"{part.where}; change the condition or leave the constraint out"
+            )
     if problems:
         raise ConfigError.of(problems)
-
-
-def _problem(job: Job, blocks: list[Block], codes: Any) -> Problem:
-    acts, limited, where = actions(job.catalogue), limits(job), scopes(job)
-    offers, channels = list(job.catalogue.offers), list(job.catalogue.channels)
-    fixed, accept = (np.array(c, np.int64) for c in zip(*coefficients(job, "value"), strict=True))
-    shape = (len(limited), len(acts))
-    use_fixed, use_accept = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    in_scope = np.ones((len(limited), len(codes)), bool)
-    for k, limit in enumerate(limited):
-        sign = -1 if limit.is_minimum else 1
-        measure = np.array(coefficients(job, limit.measure), np.int64)
-        taken = list(limit.actions)
-        use_fixed[k, taken], use_accept[k, taken] = sign * measure[taken].T
-        if limit.where:
-            in_scope[k] = codes >> where.index(limit.where) & 1
-    return Problem(
-        blocks,
-        np.array([offers.index(a.offer) for a in acts], np.int32),
-        np.array([channels.index(a.channel) for a in acts], np.int32),
-        policies.rules(job),
-        fixed,
-        accept,
-        [Row(limit.name, limit.measure, limit.is_minimum) for limit in limited],
-        use_fixed,
-        use_accept,
-        in_scope,
-        np.array([_signed(limit) for limit in limited], np.int64),
-        _typical_propensity(blocks),
-        job.catalogue.currency,
-    )
-
-
-def _typical_propensity(blocks: list[Block]) -> float:
-    """Return the mean propensity of the open pairs, summed in whole grid units: order-free."""
-    total = count = 0
-    for block in blocks:
-        open_ = block.propensity[block.propensity == block.propensity]
-        total += int((open_ * PROPENSITY_GRID).astype("int64").sum())
-        count += len(open_)
-    return total / PROPENSITY_GRID / count if count else 0.05
-
-
-def _signed(limit: Limit) -> int:
-    return -limit.amount if limit.is_minimum else limit.amount

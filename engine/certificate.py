@@ -5,6 +5,9 @@ only its settings, its actions and its limits. Values and uses are exact whole n
 holds or does not; the bound is never too low (see :mod:`engine.certificate_bound`).
 
     gap = (bound - value) / max(1, |bound|)
+
+Value and bound are of what is pursued, net of what passing soft limits costs. Where the least is
+pursued they keep their sign: then the bound is from below, and the gap is (value - bound) / ...
 """
 
 from collections import Counter
@@ -24,9 +27,10 @@ from engine import certificate_rules as rules
 from engine.actions import actions
 from engine.certificate_bundles import exempt, freedom
 from engine.certificate_contacts import Contacts, Violation, broken_relations, violations
+from engine.certificate_limits import Form, state
 from engine.certificate_rules import BUNDLE
 from engine.errors import DataError
-from engine.limits import MICRO, limits
+from engine.limits import MICRO, Aim, Limit, Question, question
 from engine.settings import Job
 
 SHOWN = 20
@@ -43,8 +47,9 @@ class Check:
 
     subscribers: int
     contacts: int
-    value: int  # units of 2**-34 micro-money
-    uses: tuple[int, ...]  # [K] units of 2**-24 micro-units, a minimum's not negated
+    value: int  # of what is maximised, units of 2**-34 micro-units
+    worth: int  # expected money, weighted, units of 2**-34 micro-money
+    uses: tuple[int, ...]  # [J] sums (Terms.sums), 2**-24 micro-units, of weighted ones 2**-34
     surplus: int  # sum of the highest surpluses, 2**-e micro-money (certificate_bound.grid)
     choices: int  # most actions that the partition's subscribers may get, all together
     exempt: int  # those outside the hold-out who can't get what a policy asks exactly of them
@@ -61,6 +66,7 @@ def check_partition(
     contacts: pd.DataFrame | None,
     allocations: pd.DataFrame,
     prices: Sequence[float],
+    asked: Question | None = None,
 ) -> Check:
     """Recompute one partition's part of the certificate.
 
@@ -70,21 +76,23 @@ def check_partition(
         propensity: ``subscriber``, as in ``features``, and a column per action.
         contacts: its contact history; None: the job has none.
         allocations: what was written for its subscribers.
-        prices: [K] money per unit of each limit, in the order of ``engine.limits.limits``.
+        prices: [K] money per unit of each limit's form, in the order of the question's limits.
+        asked: what was to be answered; None: the job's objective under all its limits.
 
     Raises:
         DataError: the partition's frames do not fit each other or the job.
-        ValueError: a price is not a number in [0, 1e100], or their number is not K.
+        ValueError: a price is not a number in [0, 1e100], or above its limit's penalty; or their
+            number is not K.
     """
-    terms = rules.terms(job)
-    prices = _valid(prices, len(terms.limits))
+    terms = rules.terms(job, asked or question(job))
+    prices = _valid(prices, terms.limits)
     keys = pd.Index(features["subscriber"])
     if not keys.is_unique:
         raise DataError(f"features: subscriber {keys[keys.duplicated()][0]} is there twice")
     if not keys.equals(pd.Index(propensity["subscriber"])):
         raise DataError("propensity: its subscribers are not those of features, in their order")
     closures, rooms = rules.closures(job, features), policies.rooms(job, terms, keys, contacts)
-    asked, related = policies.leasts(job, keys, contacts), policies.relations(job, terms)
+    leasts, related = policies.leasts(job, keys, contacts), policies.relations(job, terms)
     held_out, weight = rules.held_out(job, features), rules.weights(job, features)
     units = rules.propensities(propensity, [action.name for action in actions(job.catalogue)])
     is_open = np.repeat(~held_out[:, None], len(terms.offer), axis=1)
@@ -97,19 +105,20 @@ def check_partition(
         most=policies.most(rooms, ("run", "all"), 1, len(keys))[:, 0],
         channel_most=policies.most(rooms, ("channel",), len(job.catalogue.channels), len(keys)),
         category_most=policies.most(rooms, ("category",), len(terms.categories), len(keys)),
-        freedom=freedom(terms, rooms, asked, related, len(keys)),
+        freedom=freedom(terms, rooms, leasts, related, len(keys)),
     )  # fmt: skip
     is_exempt = np.zeros(len(keys), bool)
     if menu.freedom is not None:
         is_exempt = exempt(menu.open, menu.freedom)
     written = Contacts.of(job, keys, allocations)
     found = list(violations(job, terms, written, menu, (held_out, closures, rooms)))
-    found += broken_relations(job, terms, written, keys, (asked, related, is_exempt))
-    value, uses = _sums(terms, menu, written)
+    found += broken_relations(job, terms, written, keys, (leasts, related, is_exempt))
+    value, worth, uses = _sums(terms, menu, written)
     return Check(
         subscribers=len(keys),
         contacts=len(allocations),
         value=value,
+        worth=worth,
         uses=uses,
         surplus=upper.highest_surplus(terms, menu, prices),
         choices=int(menu.most.sum(dtype=np.int64)) if menu.freedom is None else BUNDLE * len(keys),
@@ -120,35 +129,46 @@ def check_partition(
     )
 
 
-def _valid(prices: Sequence[float], count: int) -> tuple[float, ...]:
+def _valid(prices: Sequence[float], limits: Sequence[Limit]) -> tuple[float, ...]:
     found = tuple(float(price) for price in prices)
-    if len(found) != count:
-        raise ValueError(f"prices: got {len(found)}; there are {count} limits")
-    for k, price in enumerate(found):
+    if len(found) != len(limits):
+        raise ValueError(f"prices: got {len(found)}; there are {len(limits)} limits")
+    for k, (price, limit) in enumerate(zip(found, limits, strict=True)):
         if not 0 <= price <= HIGHEST_PRICE:  # NaN too
             raise ValueError(f"prices.{k}: got {price}; a price is in [0, {HIGHEST_PRICE}]")
+        if limit.penalty is not None and Fraction(price) > Fraction(limit.penalty, MICRO):
+            raise ValueError(
+                f"prices.{k}: got {price}; above the penalty of {limit.penalty / MICRO} there is "
+                "no bound"
+            )
     return found
 
 
-def _sums(terms: rules.Terms, menu: upper.Menu, written: Contacts) -> tuple[int, tuple[int, ...]]:
-    """Return the exact value and uses of the contacts whose subscriber and action exist."""
+def _sums(
+    terms: rules.Terms, menu: upper.Menu, written: Contacts
+) -> tuple[int, int, tuple[int, ...]]:
+    """Return the exact value, worth and sums of the contacts whose subscriber and action exist."""
     s, a = written.subscriber[written.known], written.action[written.known]
     p, w = menu.propensity[s, a].astype(np.int64), menu.weight[s]
     n, size = len(terms.offer), rules.P_ONE
-    weighted, accepted = _by_action(a, w, n), _by_action(a, w * p, n)
-    fixed, accept = (terms.value[part].tolist() for part in range(2))
-    value = sum(fixed[i] * weighted[i] * size + accept[i] * accepted[i] for i in range(n))
-    by_scope = []
-    for d in range(len(terms.scopes)):
-        inside = menu.scope[s, d]
-        by_scope.append(
-            (np.bincount(a[inside], minlength=n).tolist(), _by_action(a[inside], p[inside], n))
-        )
-    uses = []
-    for k, d in enumerate(terms.scope):
-        (fixed, accept), (count, accepts) = terms.use[k].tolist(), by_scope[d]
-        uses.append(sum(fixed[i] * count[i] * size + accept[i] * accepts[i] for i in range(n)))
-    return value, tuple(uses)
+
+    def added(use: Any, inside: Any, weight: Any) -> int:
+        each = np.broadcast_to(weight, p.shape)[inside]
+        counts, accepts = _by_action(a[inside], each, n), _by_action(a[inside], each * p[inside], n)
+        fixed, accept = use.tolist()
+        return sum(fixed[i] * counts[i] * size + accept[i] * accepts[i] for i in range(n))
+
+    everyone = np.ones(len(p), bool)
+    own = w if terms.is_weighted else np.int64(rules.W_ONE)
+    uses = [
+        added(part.use, menu.scope[s, part.scope], w if part.is_weighted else np.int64(1))
+        for part in terms.sums
+    ]
+    return (
+        added(terms.objective, everyone, own),
+        added(terms.value, everyone, w),
+        tuple(uses),
+    )
 
 
 def _by_action(action: Any, amounts: Any, count: int) -> list[int]:
@@ -161,14 +181,20 @@ def _by_action(action: Any, amounts: Any, count: int) -> list[int]:
     return [int(h) * 2**22 + int(rest) for h, rest in zip(high, low, strict=True)]
 
 
-def certify(job: Job, checks: Sequence[Check], claimed: Mapping[str, Any]) -> dict[str, Any]:
+def certify(
+    job: Job,
+    checks: Sequence[Check],
+    claimed: Mapping[str, Any],
+    asked: Question | None = None,
+) -> dict[str, Any]:
     """Combine the partitions' checks into the certificate.
 
     Args:
         job: the job.
         checks: one per partition, at the same prices; their order does not matter.
-        claimed: what the solver says: ``value``, ``bound`` (money) and ``uses`` ([K], in units of
-            each limit's measure).
+        claimed: what the solver says: ``value``, ``bound`` (as in the certificate) and ``uses``
+            ([K], in units of each limit's form).
+        asked: as in :func:`check_partition`.
 
     Returns:
         The certificate. ``certified``: no violation of any kind (contacts, written numbers,
@@ -180,27 +206,36 @@ def certify(job: Job, checks: Sequence[Check], claimed: Mapping[str, Any]) -> di
     prices = checks[0].prices
     if any(check.prices != prices for check in checks):
         raise ValueError("checks: got different prices; all partitions are checked at the same")
-    terms = rules.terms(job)
-    value = Fraction(sum(check.value for check in checks), rules.P_ONE * rules.W_ONE * MICRO)
-    bound, allowance = _bound(terms, checks, prices)
-    uses = [
-        Fraction(sum(check.uses[k] for check in checks), rules.P_ONE * MICRO)
-        for k in range(len(prices))
+    asked = asked or question(job)
+    terms, is_least = rules.terms(job, asked), asked.aim.sign <= 0
+    sums = [
+        Fraction(sum(parts), rules.P_ONE * MICRO * (rules.W_ONE if part.is_weighted else 1))
+        for part, parts in zip(terms.sums, zip(*(c.uses for c in checks), strict=True), strict=True)
     ]
-    constraints, overrun = _constraints(job, uses, prices)
-    disagreements = list(_disagreements(claimed, value, bound, (uses, constraints, allowance)))
-    if bound < value and not overrun:
+    stated = state(job, asked.limits, sums, prices)
+    unit = rules.P_ONE * rules.W_ONE * MICRO
+    penalties = sum((form.paid for form in stated.forms), Fraction(0))
+    value = Fraction(sum(check.value for check in checks), unit) - penalties
+    bound, allowance = _bound(terms, checks, prices)
+    sign = -1 if is_least else 1
+    found_claims = (stated.forms, stated.rows, allowance)
+    disagreements = list(_disagreements(claimed, sign * value, sign * bound, found_claims))
+    if bound < value and not stated.broken:
         text = f"the value {float(value)} is above the bound {float(bound)}"
         disagreements.append(Violation("claim", "", text))
     counts = sum((Counter(check.counts) for check in checks), Counter())
-    found = [*overrun, *disagreements]
+    found = [*stated.broken, *disagreements]
     shown = nsmallest(SHOWN, (v for check in checks for v in check.violations), key=Violation.rank)
     return {
-        "value": float(value),
-        "bound": _not_below(bound),
+        "objective": objective_of(job, asked.aim),
+        "value": sign * float(value) + 0.0,  # no -0.0
+        "bound": sign * _not_below(bound) + 0.0,
         "gap": float((bound - value) / max(Fraction(1), abs(bound))),
         "allowance": _not_below(allowance),
-        "constraints": constraints,
+        "expected_value": float(Fraction(sum(check.worth for check in checks), unit)),
+        "penalties": float(penalties),
+        "constraints": stated.rows,
+        "measured": stated.measured,
         "exempt": sum(check.exempt for check in checks),
         "policy_violations": sum(counts[kind] for kind in OF_CONTACTS),
         "violation_count": sum(counts.values()) + len(found),
@@ -212,13 +247,23 @@ def certify(job: Job, checks: Sequence[Check], claimed: Mapping[str, Any]) -> di
     }
 
 
+def objective_of(job: Job, aim: Aim) -> dict[str, Any]:
+    """Return what is pursued, in words for JSON."""
+    unit = job.catalogue.currency if aim.measure in {"cost", "value"} else aim.measure
+    if aim.sign == 0:
+        return {"minimise": "weighted misses", "unit": "weight"}
+    return {"minimise" if aim.sign < 0 else "maximise": aim.measure, "unit": unit}
+
+
 def _bound(
     terms: rules.Terms, checks: Sequence[Check], prices: Sequence[float]
 ) -> tuple[Fraction, Fraction]:
     """Return the Lagrangian bound, and how much of it may be rounding; money."""
     surplus = sum(check.surplus for check in checks) * Fraction(2) ** -upper.grid(terms, prices)
-    for price, bound in zip(prices, terms.limits, strict=True):
-        surplus += Fraction(price) * (-bound.amount if bound.is_minimum else bound.amount)
+    for k, (price, bound) in enumerate(zip(prices, terms.limits, strict=True)):
+        amount, step = bound.amount * bound.scale, rules.step(terms, k)
+        signed = -amount if bound.is_minimum else amount
+        surplus += Fraction(price) * (signed // step * step)
     choices = sum(check.choices for check in checks)
     return surplus / MICRO, choices * upper.allowance(terms, prices) / MICRO
 
@@ -229,44 +274,22 @@ def _not_below(exact: Fraction) -> float:
     return rounded if rounded >= exact else nextafter(rounded, inf)
 
 
-def _constraints(
-    job: Job, uses: Sequence[Fraction], prices: Sequence[float]
-) -> tuple[list[dict[str, Any]], list[Violation]]:
-    """Return every limit with its use, and those that do not hold."""
-    rows, broken = [], []
-    for bound, use, price in zip(limits(job), uses, prices, strict=True):
-        amount = Fraction(bound.amount, MICRO)
-        over = max(Fraction(0), amount - use if bound.is_minimum else use - amount)
-        is_money = bound.measure in {"cost", "value"}
-        unit = job.catalogue.currency if is_money else bound.measure
-        rows.append({
-            "name": bound.name, "measure": bound.measure, "unit": unit,
-            "is_minimum": bound.is_minimum, "use": float(use), "limit": float(amount),
-            "overrun": float(over), "price": price,
-        })  # fmt: skip
-        if over:
-            side = "below its minimum" if bound.is_minimum else "above its limit"
-            text = f"{bound.name}: {float(use)} {unit} is {float(over)} {side} {float(amount)}"
-            broken.append(Violation("limit", "", text))
-    return rows, broken
-
-
 def _disagreements(
     claimed: Mapping[str, Any],
     value: Fraction,
     bound: Fraction,
-    rest: tuple[Sequence[Fraction], Iterable[Mapping[str, Any]], Fraction],
+    rest: tuple[Sequence[Form], Iterable[Mapping[str, Any]], Fraction],
 ) -> Iterator[Violation]:
     """Yield every claim that is not what was found."""
-    uses, constraints, allowance = rest
+    forms, constraints, allowance = rest
     names = [row["name"] for row in constraints]
     if len(claimed["uses"]) != len(names):
         text = f"the solver claims {len(claimed['uses'])} uses, the certificate finds {len(names)}"
         yield Violation("claim", "", text)
     found = [("value", claimed["value"], value, 0.0)]
     found += [("bound", claimed["bound"], bound, float(allowance))]
-    pairs = zip(names, claimed["uses"], uses, strict=False)
-    found += [(f"use of {name}", claim, use, 0.0) for name, claim, use in pairs]
+    pairs = zip(names, claimed["uses"], forms, strict=False)
+    found += [(f"use of {name}", claim, form.use, 0.0) for name, claim, form in pairs]
     for what, claim, exact, more in found:
         tolerance = CLAIM_TOLERANCE * max(1.0, abs(float(exact))) + more
         if not abs(float(claim) - float(exact)) <= tolerance:  # NaN disagrees

@@ -3,11 +3,14 @@
     bound = sum_k price[k] limit[k] + sum_s max over bundles of s of sum_a t[s,a]
     t[s,a] = w[s] (value[0,a] + value[1,a] p[s,a]) - sum_k price[k] (use[k,0,a] + use[k,1,a] p[s,a])
 
-with rows of minimums negated. It is valid at any prices >= 0 (weak duality).
+with rows of minimums negated. It is valid at any prices >= 0, of a soft limit up to its penalty
+(weak duality). An objective in which weights do not count, and limits in which they do, change
+places: each is charged where its weights are right.
 
-Rounding. t is computed in float64, u = 2**-53, from terms whose sizes add up to m[s,a]: K + 1
-roundings for the sums over k and 4 more, so ``|computed - t| <= 1.01 (K + 5) u m``. The integer
-``ceil((computed + (K + 16) u m) 2**e)`` is therefore >= t 2**e. Bundles are compared and summed in
+Rounding. t is computed in float64, u = 2**-53, from terms whose sizes add up to m[s,a]: N + 1
+roundings for the sums over the N charges (one for a sum, two for a ratio) and 6 more, so
+``|computed - t| <= 1.01 (N + 7) u m``. The integer
+``ceil((computed + (N + 16) u m) 2**e)`` is therefore >= t 2**e. Bundles are compared and summed in
 these integers, so the sum over subscribers is exact: the same for any order and any partitions.
 
 With other policies than caps in all, per channel and per category bundles are tried one by one
@@ -31,7 +34,7 @@ import numpy as np
 from numba import njit
 
 from engine.certificate_bundles import NONE, Freedom, best_of
-from engine.certificate_rules import BUNDLE, P_ONE, W_MOST, W_ONE, Terms
+from engine.certificate_rules import BUNDLE, P_ONE, W_MOST, W_ONE, Charge, Terms
 
 U = 2.0**-53
 FINEST = 20
@@ -64,17 +67,21 @@ def grid(terms: Terms, prices: Sequence[float]) -> int:
 
 def allowance(terms: Terms, prices: Sequence[float]) -> Fraction:
     """Return by how much rounding may raise a pair's surplus at most, micro-money."""
-    slack = Fraction(2 * (len(terms.limits) + 16), 2**53) * _largest(terms, prices)
+    slack = Fraction(2 * (len(terms.charges) + 16), 2**53) * _largest(terms, prices)
     return Fraction(2) ** -grid(terms, prices) + slack
 
 
 def _largest(terms: Terms, prices: Sequence[float]) -> int:
     """Return a whole number above every size m[s,a], micro-money."""
-    value = abs(terms.value).sum(0)
-    sizes = [Fraction(W_MOST * int(v)) for v in value]
-    for price, use in zip(prices, abs(terms.use).sum(1), strict=True):
-        sizes = [m + Fraction(price) * int(u) for m, u in zip(sizes, use, strict=True)]
-    return int(max(sizes)) + 1
+    weight = W_MOST if terms.is_weighted else 1
+    sizes = [Fraction(weight * int(v)) for v in abs(terms.objective).sum(0)]
+    charged = [c for c in terms.charges if prices[c.limit]]
+    for charge in charged:
+        price = Fraction(prices[charge.limit]) * (W_MOST if charge.is_weighted else 1)
+        use = abs(charge.use).sum(0)
+        sizes = [m + price * int(u) for m, u in zip(sizes, use, strict=True)]
+    times = 2 if any(charge.is_weighted for charge in charged) else 1  # see _paid
+    return times * int(max(sizes)) + 1
 
 
 def highest_surplus(terms: Terms, menu: Menu, prices: Sequence[float]) -> int:
@@ -86,6 +93,7 @@ def highest_surplus(terms: Terms, menu: Menu, prices: Sequence[float]) -> int:
         prices: [K] money per unit of a limit, finite, >= 0.
     """
     scale = 2.0 ** grid(terms, prices)
+    worth = _worth(terms, prices)
     total = 0
     for start in range(0, len(menu.weight), CHUNK):
         rows = slice(start, start + CHUNK)
@@ -93,7 +101,7 @@ def highest_surplus(terms: Terms, menu: Menu, prices: Sequence[float]) -> int:
         paid = _paid(terms, groups, prices)
         worth = _worths(
             menu.weight[rows] / W_ONE, menu.propensity[rows], menu.open[rows], group.reshape(-1),
-            terms.value.astype(np.float64), paid, (len(terms.limits) + 16) * U, scale,
+            worth, paid, (len(terms.charges) + 16) * U, scale,
         )  # fmt: skip
         if menu.freedom is None:
             surplus = _best_bundles(
@@ -107,16 +115,43 @@ def highest_surplus(terms: Terms, menu: Menu, prices: Sequence[float]) -> int:
     return total
 
 
+def _worth(terms: Terms, prices: Sequence[float]) -> Any:
+    """Return [2, A]: what weights multiply, per contact and per acceptance."""
+    worth = terms.objective.astype(np.float64) * float(terms.is_weighted)
+    for charge in terms.charges:
+        if charge.is_weighted:
+            worth -= _side(terms, charge) * prices[charge.limit] * charge.use
+    return worth
+
+
 def _paid(terms: Terms, groups: Any, prices: Sequence[float]) -> Any:
-    """Return [4, G, A]: what a group pays per contact and per acceptance, and sizes of both."""
+    """Return [4, G, A]: what a group pays per contact and per acceptance, and sizes of both.
+
+    The sizes also cover what cancels out in :func:`_worth`.
+    """
     paid = np.zeros((4, len(groups), len(terms.offer)))
-    for k, (price, bound) in enumerate(zip(prices, terms.limits, strict=True)):
-        inside = groups[:, terms.scope[k]]
+    if not terms.is_weighted:
+        paid[:2] -= terms.objective[:, None]
+        paid[2:] += abs(terms.objective)[:, None]
+    weighted = [c for c in terms.charges if c.is_weighted and prices[c.limit]]
+    if weighted:
+        hidden = float(terms.is_weighted) * abs(terms.objective)
+        for charge in weighted:
+            hidden = hidden + prices[charge.limit] * abs(charge.use)
+        paid[2:] += W_MOST * hidden[:, None]
+    for charge in terms.charges:
+        if charge.is_weighted:
+            continue
+        inside = groups[:, charge.scope]
+        amount = prices[charge.limit] * charge.use
         for part in range(2):
-            amount = price * terms.use[k, part]
-            paid[part, inside] += -amount if bound.is_minimum else amount
-            paid[2 + part, inside] += abs(amount)
+            paid[part, inside] += _side(terms, charge) * amount[part]
+            paid[2 + part, inside] += abs(amount[part])
     return paid
+
+
+def _side(terms: Terms, charge: Charge) -> float:
+    return -1.0 if terms.limits[charge.limit].is_minimum else 1.0
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

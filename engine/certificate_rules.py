@@ -5,6 +5,8 @@ Written for the certificate alone; it shares no code with the solver. Letters as
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from math import gcd
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import pandas as pd
 from engine import expressions, tables
 from engine.actions import actions
 from engine.errors import DataError
-from engine.limits import Limit, coefficients, limits
+from engine.limits import MICRO, Limit, Measured, Part, Question, coefficients, measured
 from engine.settings import Job
 
 P_ONE = 2**24
@@ -26,6 +28,25 @@ BUNDLE = 4
 
 
 @dataclass(frozen=True)
+class Added:
+    """One sum over the chosen actions: what a limit or a measured constraint counts."""
+
+    use: Any  # [2, A] int64, per contact and per acceptance, 0 out of scope, micro-units
+    scope: int  # position of its condition in Terms.scopes
+    is_weighted: bool  # whether subscribers' weights count
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What a limit's price is paid for: one part of its form, which a minimum negates."""
+
+    limit: int  # position in Terms.limits
+    use: Any  # [2, A] int64, per contact and per acceptance, micro-units of the form
+    scope: int
+    is_weighted: bool
+
+
+@dataclass(frozen=True)
 class Terms:
     """What holds for every subscriber alike."""
 
@@ -33,36 +54,81 @@ class Terms:
     channel: Any  # [A] int64
     category: Any  # [A] int64, position among the sorted categories
     categories: tuple[str, ...]
-    value: Any  # [2, A] int64, value per contact and per acceptance, micro-units
-    limits: tuple[Limit, ...]
-    use: Any  # [K, 2, A] int64, use per contact and per acceptance, 0 out of scope, micro-units
-    scopes: tuple[str | None, ...]  # the D distinct conditions of limits
-    scope: tuple[int, ...]  # [K], position of a limit's condition in scopes
+    value: Any  # [2, A] int64, money per contact and per acceptance, micro-units
+    objective: Any  # [2, A] int64, what is maximised, per contact and per acceptance, micro-units
+    is_weighted: bool  # whether subscribers' weights count in the objective
+    limits: tuple[Limit, ...]  # [K]
+    charges: tuple[Charge, ...]  # parts of the limits' forms
+    sums: tuple[Added, ...]  # [J] of each limit, then of each measured constraint: of, and to
+    scopes: tuple[str | None, ...]  # the D distinct conditions of sums
 
 
-def terms(job: Job) -> Terms:
-    """Return the actions, coefficients and limits of a job as arrays."""
+def terms(job: Job, asked: Question) -> Terms:
+    """Return the actions, coefficients and limits of a question about a job as arrays."""
     offers, channels = list(job.catalogue.offers), list(job.catalogue.channels)
-    found, bounds = actions(job.catalogue), limits(job)
+    found = actions(job.catalogue)
     of_action = [job.catalogue.offers[action.offer].category for action in found]
     categories = tuple(sorted(set(of_action)))
-    measures = {m: np.array(coefficients(job, m), np.int64).T for m in {b.measure for b in bounds}}
-    use = np.zeros((len(bounds), 2, len(found)), np.int64)
-    for k, bound in enumerate(bounds):
-        inside = list(bound.actions)
-        use[k][:, inside] = measures[bound.measure][:, inside]
-    scopes = tuple(dict.fromkeys(bound.where for bound in bounds))
+    parts = [(part, bound.is_weighted) for bound in asked.limits for part in _parts(bound)]
+    parts += [(part, False) for other in measured(job) for part in _parts(other)]
+    scopes = tuple(dict.fromkeys(part.where for part, _ in parts))
+    place = {where: d for d, where in enumerate(scopes)}
+    charges = []
+    for k, bound in enumerate(asked.limits):
+        factors = (Fraction(bound.scale), -Fraction(bound.scale * bound.ratio, MICRO))
+        for part, factor in zip(_parts(bound), factors, strict=False):
+            use = _coefficients(job, part, factor)
+            charges.append(Charge(k, use, place[part.where], bound.is_weighted))
     return Terms(
         offer=np.array([offers.index(action.offer) for action in found], np.int64),
         channel=np.array([channels.index(action.channel) for action in found], np.int64),
         category=np.array([categories.index(c) for c in of_action], np.int64),
         categories=categories,
         value=np.array(coefficients(job, "value"), np.int64).T,
-        limits=tuple(bounds),
-        use=use,
+        objective=asked.aim.sign * np.array(coefficients(job, asked.aim.measure), np.int64).T,
+        is_weighted=asked.aim.measure == "value",
+        limits=asked.limits,
+        charges=tuple(charges),
+        sums=tuple(
+            Added(_coefficients(job, part, Fraction(1)), place[part.where], is_weighted)
+            for part, is_weighted in parts
+        ),
         scopes=scopes,
-        scope=tuple(scopes.index(bound.where) for bound in bounds),
     )
+
+
+def _parts(bound: Limit | Measured) -> list[Part]:
+    return [bound.of] if bound.to is None else [bound.of, bound.to]
+
+
+def _coefficients(job: Job, part: Part, factor: Fraction) -> Any:
+    """Return [2, A] int64 a sum's coefficients times a factor, 0 out of scope.
+
+    Raises:
+        ValueError: a product is no whole number.
+    """
+    measure = coefficients(job, part.measure)
+    out = np.zeros((2, len(measure)), np.int64)
+    for a in part.actions:
+        products = [factor * c for c in measure[a]]
+        if any(product.denominator != 1 for product in products):
+            raise ValueError(f"limits: {factor} times {measure[a]} is not whole")
+        out[:, a] = [int(product) for product in products]
+    return out
+
+
+def step(terms: Terms, k: int) -> int:
+    """Return a whole number of which every use of limit k is a multiple, micro-units of its form.
+
+    Where a limit counts contacts alone, nothing between two multiples can be used, so a hard limit
+    is as good as the multiple within it. Else 1.
+    """
+    own = [charge for charge in terms.charges if charge.limit == k]
+    if terms.limits[k].penalty is not None or any(
+        charge.is_weighted or charge.use[1].any() for charge in own
+    ):
+        return 1
+    return max(1, gcd(*(int(use) for charge in own for use in charge.use[0])))
 
 
 def weights(job: Job, features: pd.DataFrame) -> Any:

@@ -1,6 +1,6 @@
 """An allocation as tables: who gets what and why, who gets nothing and why."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from kernels.backend import to_cpu
 NO_OFFER, CONFLICT = "no_offer_worth_its_price", "limits_conflict"
 BEST, TIE = "best at the prices", "near tie, chosen to fill the limits"
 LEFT_OUT, NOTHING = "near tie, left out to keep the limits", "nothing allocated: limits conflict"
+RATIO_STEP = 0.01  # of a ratio: what its worth is told for
 MOST_SEGMENTS = 12  # values of a column that the report still shows one by one
 STEPS = {
     "subscribers": "all subscribers of the table",
@@ -35,15 +36,17 @@ def allocated(job: Job, placed: Placed, parts: Sequence[Candidates], found: Allo
 
     Returns:
         DataFrame: subscriber, offer, channel, value (money, weighted, expected), cost (money,
-        expected), propensity, surplus (value less the prices paid, money), reason,
-        dearest_limit (the limit that took most of the price, or empty), partition.
+        expected), propensity, surplus (what it adds to what is pursued, less the prices paid),
+        reason, dearest_limit (the limit that took most of the price, or empty), partition.
     """
     frames = []
     oracle = OfferOracle(placed.problem, placed.problem.blocks)
     for b, part in enumerate(parts):
         row, action, is_best = _contacts(found.chosen[b], found.best[b])
-        subscriber = _host(part.subscriber)[to_cpu(placed.order[b])[row]]
-        contacts = (b, subscriber, row, action, is_best)
+        order = to_cpu(placed.order[b])
+        subscriber = _host(part.subscriber)[order[row]]
+        weight = to_cpu(part.weight)[order[row]].astype(np.float64)
+        contacts = (b, subscriber, weight, row, action, is_best)
         frames.append(_told(job, placed, oracle, found.prices, contacts))
     table = pd.concat(frames, ignore_index=True)
     table = table.sort_values(["subscriber", "action"], kind="stable", ignore_index=True)
@@ -60,20 +63,26 @@ def _contacts(chosen: Any, best: Any) -> tuple[Any, Any, Any]:
 def _told(
     job: Job, placed: Placed, oracle: OfferOracle, prices: Any, contacts: tuple[Any, ...]
 ) -> Any:
-    b, subscriber, row, action, is_best = contacts
+    b, subscriber, weight, row, action, is_best = contacts
     problem, block = placed.problem, placed.problem.blocks[b]
     p = to_cpu(block.propensity)[action, row].astype(np.float64)
-    weight = to_cpu(block.weight)[row].astype(np.float64)
+    counted = to_cpu(block.weight)[row].astype(np.float64)
     group = to_cpu(block.group)[row]
-    cost_fixed, cost_accept = (
-        np.array(c, np.float64) / MICRO for c in zip(*coefficients(job, "cost"), strict=True)
-    )
-    value = weight * (oracle.value[0, action] + oracle.value[1, action] * p)
+
+    def money(measure: str) -> tuple[Any, Any]:
+        fixed, accept = zip(*coefficients(job, measure), strict=True)
+        return np.array(fixed, np.float64) / MICRO, np.array(accept, np.float64) / MICRO
+
+    cost_fixed, cost_accept = money("cost")
+    value_fixed, value_accept = money("value")
+    pursued = counted * (oracle.value[0, action] + oracle.value[1, action] * p)
     use_fixed, use_accept = problem.use_fixed / MICRO, problem.use_accept / MICRO
     paid, dearest, name = np.zeros(len(p)), np.zeros(len(p)), np.full(len(p), "", object)
     for k in np.flatnonzero(prices).tolist():
-        share = prices[k] * (use_fixed[k, action] + use_accept[k, action] * p)
-        share *= problem.in_scope[k, group]
+        share = np.zeros(len(p))
+        for t in np.flatnonzero(problem.terms == k).tolist():
+            use = use_fixed[t, action] + use_accept[t, action] * p
+            share += prices[k] * use * problem.in_scope[t, group]
         paid += share
         name[share > dearest] = problem.rows[k].name
         dearest = np.maximum(dearest, share)
@@ -83,10 +92,10 @@ def _told(
             "subscriber": subscriber,
             "offer": np.array([a.offer for a in acts], object)[action],
             "channel": np.array([a.channel for a in acts], object)[action],
-            "value": value,
+            "value": weight * (value_fixed[action] + value_accept[action] * p),
             "cost": cost_fixed[action] + cost_accept[action] * p,
             "propensity": p,
-            "surplus": value - paid,
+            "surplus": pursued - paid,
             "reason": np.where(is_best, BEST, TIE),
             "dearest_limit": name,
             "action": action,
@@ -183,11 +192,26 @@ def segments(features: Any, table: Any) -> dict[str, list[dict[str, Any]]]:
     return out
 
 
-def worth(problem: Problem, k: int, price: float | None) -> str:
-    """Return what one unit more of limit k would be worth, in words; without a price, why."""
+def worth(problem: Problem, k: int, row: Mapping[str, Any], pursued: str) -> str:
+    """Return what one unit more of limit k would be worth, in words; without a price, why.
+
+    Args:
+        problem: the allocation problem.
+        k: the limit.
+        row: the certificate's row of it.
+        pursued: the unit of what is pursued.
+    """
+    price, is_minimum = row["price"], problem.rows[k].is_minimum
     if price is None:
         return "limits conflict"
+    if row["overrun"]:
+        missed = f"{'missed' if is_minimum else 'passed'} by {row['overrun']:.4g}"
+        return f"{missed}, at {row['penalty']:.4g} {pursued} a unit: {row['paid']:,.2f} in all"
     if price == 0.0:
         return "not binding: one unit more is worth nothing"
-    more = "less to deliver" if problem.rows[k].is_minimum else "more"
-    return f"one {problem.unit(k)} {more} would be worth {price:.4g} {problem.currency}"
+    if "denominator" in row:
+        each = price * row["scale"] * row["denominator"] * RATIO_STEP
+        way = "lower" if is_minimum else "higher"
+        return f"a ratio {way} by {RATIO_STEP:g} would be worth about {each:.4g} {pursued}"
+    more, each = "less to deliver" if is_minimum else "more", price * row.get("scale", 1)
+    return f"one {problem.unit(k)} {more} would be worth {each:.4g} {pursued}"

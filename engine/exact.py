@@ -1,15 +1,19 @@
 """Small problems as one whole-number model: every open pair is a variable of CP-SAT."""
 
 from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm
 from typing import Any
 
 import numpy as np
 
 from engine import integers
 from engine.exact_rules import BundleRows, Choices, Uses, without_exempt
-from engine.problem import Problem, limit_units
+from engine.problem import Problem, limit_units, penalty_units
 from kernels.backend import to_cpu
 from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
+
+MOST_STEPS = 20  # of the search for a ratio; it takes a handful
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +47,7 @@ def pairs(problem: Problem) -> Pairs:
     found: list[tuple[int, int, int]] = []
     value: list[int] = []
     use: list[list[int]] = [[] for _ in problem.rows]
-    rules = BundleRows(problem)
+    rules, terms = BundleRows(problem), problem.terms.tolist()
     for _, b, row in subscribers:
         block = blocks[b]
         open_ = np.flatnonzero(~np.isnan(block["propensity"][:, row]))
@@ -54,10 +58,12 @@ def pairs(problem: Problem) -> Pairs:
             found.append((b, row, int(a)))
             fixed, accept = int(problem.value_fixed[a]), int(problem.value_accept[a])
             value.append(weight * (fixed * PROPENSITY_GRID + accept * p))
-            for k in range(len(use)):
-                amount = int(problem.use_fixed[k, a]) * PROPENSITY_GRID
-                amount += int(problem.use_accept[k, a]) * p
-                use[k].append(amount if problem.in_scope[k, g] else 0)
+            for own in use:
+                own.append(0)
+            for t, k in enumerate(terms):
+                if problem.in_scope[t, g]:
+                    use[k][-1] += int(problem.use_fixed[t, a]) * PROPENSITY_GRID
+                    use[k][-1] += int(problem.use_accept[t, a]) * p
         rules.add(block, row, open_.tolist(), first)
     block_, row_, action = np.array(found, np.int64).reshape(-1, 3).T
     choices, uses = rules.rows(len(found))
@@ -70,8 +76,8 @@ class Exact:
 
     status: str  # as in integers.Answer
     chosen: list[Any]  # by block: [Q, S] int16
-    value: int  # in value units
-    bound: int  # in value units, no allocation is worth more
+    value: int | Fraction  # in value units, less what overruns cost
+    bound: int | Fraction  # in value units, no allocation is worth more
 
 
 def solve_exactly(
@@ -88,26 +94,35 @@ def solve_exactly(
     """
     found = pairs(problem)
     everything = list(range(len(found.value)))
-    uses = [
-        (everything, use, limit)
-        for use, limit in zip(found.use, limit_units(problem), strict=True)
-    ]  # fmt: skip
+    costs, limits = penalty_units(problem), limit_units(problem)
+    # The model counts in parts of a value unit in which every penalty is whole.
+    part = lcm(*(cost.denominator for cost in costs if cost is not None))
+    uses, soft = [], []
+    for use, limit, cost in zip(found.use, limits, costs, strict=True):
+        if cost is None:
+            uses.append((everything, use, limit))
+        else:
+            soft.append((everything, use, limit, int(cost * part)))
     answer = integers.solve(
-        [*found.value, *[0] * found.helpers], found.choices, [*uses, *found.uses],
-        slack=slack, effort=effort, seconds=seconds, share=share,
+        [*(value * part for value in found.value), *[0] * found.helpers],
+        found.choices, [*uses, *found.uses], soft,
+        slack=slack * part, effort=effort, seconds=seconds, share=share,
     )  # fmt: skip
     chosen = [np.full((problem.width, len(b)), NO_ACTION, np.int16) for b in problem.blocks]
-    taken = np.flatnonzero(answer.taken[: len(found.value)])
+    taken = np.flatnonzero(answer.taken[: len(found.value)]).tolist()
     for i in taken:
         bundle = chosen[found.block[i]][:, found.row[i]]
         bundle[np.flatnonzero(bundle < 0)[0]] = found.action[i]
-    return Exact(answer.status, chosen, sum(found.value[i] for i in taken), answer.bound)
+    worth = sum(found.value[i] for i in taken) * part
+    for _, use, limit, each in soft:
+        worth -= each * max(0, sum(use[i] for i in taken) - limit)
+    return Exact(answer.status, chosen, Fraction(worth, part), Fraction(answer.bound, part))
 
 
 def least_use(problem: Problem, k: int, *, effort: float, seconds: float) -> int | None:
     """Return the least use of limit k (use units) that the other limits allow, or None.
 
-    If the effort ends first, the least found.
+    If the effort ends first, the least found. All limits are taken as hard.
 
     Args:
         problem: a small allocation problem.
@@ -116,13 +131,71 @@ def least_use(problem: Problem, k: int, *, effort: float, seconds: float) -> int
         seconds: as in :func:`engine.integers.solve`.
     """
     found = pairs(problem)
-    everything = list(range(len(found.value)))
-    limits = limit_units(problem)
-    uses = [(everything, found.use[i], limits[i]) for i in range(len(limits)) if i != k]
+    taken = _least(problem, found, (k, found.use[k]), effort=effort, seconds=seconds)
+    return None if taken is None else sum(found.use[k][i] for i in taken)
+
+
+def _least(
+    problem: Problem, found: Pairs, what: tuple[int, list[int]], *, effort: float, seconds: float
+) -> list[int] | None:
+    """Return the pairs of least sum that all limits but one allow; None: there are none."""
+    but, amounts = what
+    everything, limits = list(range(len(found.value))), limit_units(problem)
+    uses = [(everything, found.use[i], limits[i]) for i in range(len(limits)) if i != but]
     answer = integers.solve(
-        [*(-u for u in found.use[k]), *[0] * found.helpers], found.choices, [*uses, *found.uses],
+        [*(-u for u in amounts), *[0] * found.helpers], found.choices, [*uses, *found.uses],
         slack=0, effort=effort, seconds=seconds,
     )  # fmt: skip
     if answer.status not in ("OPTIMAL", "FEASIBLE"):
         return None
-    return sum(found.use[k][i] for i in np.flatnonzero(answer.taken[: len(found.value)]))
+    return [int(i) for i in np.flatnonzero(answer.taken[: len(found.value)])]
+
+
+def best_ratio(problem: Problem, k: int, *, effort: float, seconds: float) -> Fraction | None:
+    """Return the limit of ratio k next to its present one that the other limits allow, or None.
+
+    Starts from an allocation with a large denominator (of a minimum: a large numerator) and goes
+    on to the least (largest) ``of - ratio to`` at the ratio reached, until that is 0.
+
+    Args:
+        problem: a small allocation problem.
+        k: the ratio.
+        effort: as in :func:`engine.integers.solve`, for each step.
+        seconds: as in :func:`engine.integers.solve`, for each step.
+
+    Source:
+        Dinkelbach, "On Nonlinear Fractional Programming", Management Science 13(7), 1967.
+    """
+    found, row = pairs(problem), problem.rows[k]
+    of, to = _sums(problem, found, k)
+    sign = -1 if row.is_minimum else 1
+    amounts = [-u for u in (of if row.is_minimum else to)]
+    best: Fraction | None = None
+    for _ in range(MOST_STEPS):
+        taken = _least(problem, found, (k, amounts), effort=effort, seconds=seconds)
+        if taken is None or not sum(to[i] for i in taken):
+            return best
+        reached = Fraction(sum(of[i] for i in taken), sum(to[i] for i in taken))
+        if best is not None and sign * (best - reached) <= 0:
+            return best
+        best = reached
+        amounts = [
+            sign * (best.denominator * n - best.numerator * d) for n, d in zip(of, to, strict=True)
+        ]
+    return best
+
+
+def _sums(problem: Problem, found: Pairs, k: int) -> tuple[list[int], list[int]]:
+    """Return [N] what each pair adds to the numerator and the denominator of a ratio."""
+    quotient = problem.rows[k].quotient
+    if quotient is None:
+        raise AssertionError(f"{problem.rows[k].name} is no ratio")
+    sums: tuple[list[int], list[int]] = [], []
+    sides = ((quotient.of, quotient.of_scope), (quotient.to, quotient.to_scope))
+    for b, row, a in zip(found.block, found.row, found.action, strict=True):
+        block = problem.blocks[b]
+        g, p = int(block.group[row]), int(float(block.propensity[a, row]) * PROPENSITY_GRID)
+        for out, (coefficients, scope) in zip(sums, sides, strict=True):
+            fixed, accept = (int(c) for c in coefficients[:, a])
+            out.append(fixed * PROPENSITY_GRID + accept * p if scope[g] else 0)
+    return sums

@@ -5,11 +5,16 @@ negative when an allocation exists (weak duality, Farkas). So prices with D_0 < 
 does, and limits with a zero price have no part in the proof. The rest is thinned out one by one.
 With the price of one limit held at 1, the least D_0 is the limit less the least use that the
 other limits allow: how far that limit alone must move. For small problems CP-SAT is asked too: it
-also finds what is impossible only in whole contacts.
+also finds what is impossible only in whole contacts. How far a ratio must move is told in terms of
+the ratio: the least ``of - ratio to`` that the other limits allow falls as the ratio rises, and is
+0 at the one that is looked for.
+
+Soft limits are left out: they can be passed. The two sides of an equation are told as one limit.
 """
 
 from dataclasses import dataclass
-from math import ceil, isnan, nan
+from fractions import Fraction
+from math import ceil, floor, isnan, nan
 from time import perf_counter
 from typing import Any
 
@@ -19,12 +24,13 @@ from engine import exact
 from engine.limits import MICRO
 from engine.offer_oracle import OfferOracle, scale_of
 from engine.prices import Dual, Evaluation, minimise_dual
-from engine.problem import USE_UNIT, Problem
+from engine.problem import USE_UNIT, Problem, Row
 
 EVALUATIONS = 150  # most passes of one search
 EFFORT = 10.0  # CP-SAT's deterministic time of one question
 UNKNOWN = nan  # a relaxation that the time did not allow to find
 NOISE = 1e-7  # a share of the limits: less is rounding, not conflict
+MOST_DOUBLINGS, MOST_CUTS = 24, 24  # of the bracket around a ratio
 
 
 @dataclass(frozen=True)
@@ -48,11 +54,13 @@ def explain(problem: Problem, *, small: bool, deadline: float) -> list[Conflict]
     must move is reckoned with the others of its set and the limits that are in no set.
 
     Args:
-        problem: the allocation problem.
+        problem: the allocation problem; its soft limits do not count.
         small: whether CP-SAT may be asked what the dual does not prove: whole contacts count.
         deadline: ``perf_counter`` instant; after it no further set is looked for, no limit thinned
             out and no relaxation computed.
     """
+    if problem.penalty is not None:
+        problem = problem.with_rows(np.flatnonzero(np.isinf(problem.penalty)).tolist())
     search = _Search(problem, small, deadline)
     free = list(range(len(problem.rows)))
     sets: list[tuple[list[int], bool]] = []
@@ -66,12 +74,17 @@ def explain(problem: Problem, *, small: bool, deadline: float) -> list[Conflict]
     for number, (core, is_minimal) in enumerate(sets, start=1):
         rows = sorted([*free, *core])
         within = _Search(problem.with_rows(rows), small, deadline)
+        moves = []
         for k in core:
             amount = UNKNOWN if search.is_late() else within.relaxation(rows.index(k))
-            limit = abs(int(problem.limit[k])) / MICRO
-            text, least = _told(problem, k, limit, amount)
-            found.append(Conflict(number, is_minimal, problem.rows[k].name, limit, least, text))
+            moves.append(_Move(problem, k, _limit_of(problem, k), amount))
+        found += [_conflict(number, one, is_minimal=is_minimal) for one in _by_constraint(moves)]
     return found
+
+
+def _limit_of(problem: Problem, k: int) -> float:
+    quotient = problem.rows[k].quotient
+    return abs(int(problem.limit[k])) / MICRO if quotient is None else float(quotient.limit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,15 +132,73 @@ class _Search:
         if others and self.conflict(others) is not None:
             return None
         if self.small:
+            if self.problem.rows[k].quotient is not None:
+                return self._ratio_exactly(k)
             least = exact.least_use(self.problem, k, effort=EFFORT, seconds=self.seconds())
             if least is None:
                 return UNKNOWN
             return (least - int(self.problem.limit[k]) * (USE_UNIT // MICRO)) / USE_UNIT
-        scale = scale_of(self.problem)
+        if self.problem.rows[k].quotient is not None:
+            return self._ratio(k)
+        beyond = self.beyond(self.problem, k)
+        return UNKNOWN if self.is_late() else beyond
+
+    def beyond(self, problem: Problem, k: int) -> float:
+        """Return by how much the least use of limit k that the other limits allow is above it."""
+        scale = scale_of(problem)
         lowest, highest = np.zeros(len(scale)), 1e4 / scale
         lowest[k] = highest[k] = 1.0 / scale[k]
-        least_bound = self.least(self.problem, (lowest, highest)).bound
-        return UNKNOWN if self.is_late() else -least_bound * float(scale[k])
+        return -self.least(problem, (lowest, highest)).bound * float(scale[k])
+
+    def _ratio_exactly(self, k: int) -> float | None:
+        """Return by how much ratio k must move, from whole contacts."""
+        row = self.problem.rows[k]
+        reached = exact.best_ratio(self.problem, k, effort=EFFORT, seconds=self.seconds())
+        if reached is None or row.quotient is None:
+            return None
+        return float(_outwards(reached, row) - row.quotient.limit) * (-1 if row.is_minimum else 1)
+
+    def _ratio(self, k: int) -> float | None:
+        """Return by how much ratio k must move, by the dual: where its form's least use is 0.
+
+        The least use is monotone in the ratio: a bracket is doubled, then cut by false position.
+        """
+        row = self.problem.rows[k]
+        if row.quotient is None:
+            return None
+        start, sign = row.quotient.limit, -1 if row.is_minimum else 1
+
+        def beyond(limit: Fraction) -> float:
+            problem = self.problem.at_ratio(k, limit)
+            scale = row.quotient.scale(limit) if row.quotient else 1
+            return self.beyond(problem, k) / scale
+
+        inner, step = start, max(abs(start), Fraction(1, MICRO))
+        over = first = beyond(inner)
+        outer = max(Fraction(0), start + sign * step)
+        for _ in range(MOST_DOUBLINGS):
+            if self.is_late():
+                return UNKNOWN
+            short = beyond(outer)
+            if short <= NOISE * first or outer == 0:
+                break
+            inner, over, step = outer, short, 2 * step
+            outer = max(Fraction(0), start + sign * step)
+        if short > NOISE * first:
+            return None
+        for _ in range(MOST_CUTS):
+            if self.is_late():
+                return UNKNOWN
+            share = min(max(over / (over - short), 0.05), 0.95)
+            middle = _on_grid(inner + (outer - inner) * Fraction(share))
+            if middle in (inner, outer):
+                break
+            value = beyond(middle)
+            if value > NOISE * first:
+                inner, over = middle, value
+            else:
+                outer, short = middle, value
+        return float(outer - start) * sign
 
     def least(self, problem: Problem, range_: tuple[Any, Any]) -> Dual:
         """Minimise D_0 over prices in a range."""
@@ -144,19 +215,76 @@ class _Search:
         )  # fmt: skip
 
 
-def _told(
-    problem: Problem, k: int, limit: float, relaxation: float | None
-) -> tuple[str, float | None]:
-    """Return in words how far limit k must move, and the number if there is one."""
-    row = problem.rows[k]
-    kind = "a minimum" if row.is_minimum else "a limit"
-    head = f"{row.name} ({kind} of {limit:,g} {problem.units(k)})"
-    if relaxation is None:
-        return f"{head}: changing it alone is not enough", None
-    if isnan(relaxation):
-        return f"{head}: by how much it would have to change was not found in the time limit", None
-    amount = float(ceil(relaxation - 1e-6)) if row.measure == "contacts" else relaxation
-    amount = max(amount, 0.0)
-    target = limit - amount if row.is_minimum else limit + amount
-    verb = "lower it" if row.is_minimum else "raise it"
-    return f"{head}: {verb} by at least {amount:,g}, to {target:,g}", amount
+def _on_grid(limit: Fraction) -> Fraction:
+    """Return the nearest ratio that can be asked for."""
+    return Fraction(round(limit * MICRO), MICRO)
+
+
+def _outwards(limit: Fraction, row: Row) -> Fraction:
+    """Return the first ratio that can be asked for and is no tighter."""
+    return Fraction(floor(limit * MICRO) if row.is_minimum else ceil(limit * MICRO), MICRO)
+
+
+@dataclass(frozen=True, eq=False)
+class _Move:
+    """How far one limit of a set must move."""
+
+    problem: Problem
+    k: int
+    limit: float
+    relaxation: float | None  # None: moving it alone is not enough; NaN: not known
+
+    @property
+    def row(self) -> Row:
+        return self.problem.rows[self.k]
+
+    @property
+    def amount(self) -> float | None:
+        """Return the amount as it is told: whole contacts, never below 0."""
+        if self.relaxation is None or isnan(self.relaxation):
+            return None
+        amount = self.relaxation
+        if self.row.measure == "contacts" and self.row.quotient is None:  # whole ones count
+            if self.row.is_minimum:
+                amount = self.limit - floor(self.limit - amount + 1e-6)
+            else:
+                amount = ceil(self.limit + amount - 1e-6) - self.limit
+        return max(amount, 0.0)
+
+    def text(self) -> str:
+        """Return in words how far it must move."""
+        if self.relaxation is None:
+            return "changing it alone is not enough"
+        if self.amount is None:
+            return "by how much it would have to change was not found in the time limit"
+        lowered = self.row.is_minimum
+        target = self.limit - self.amount if lowered else self.limit + self.amount
+        verb = "lower it" if lowered else "raise it"
+        return f"{verb} by at least {self.amount:,g}, to {target:,g}"
+
+    def head(self) -> str:
+        """Return the limit's name and what it asks for."""
+        units, quotient = self.problem.units(self.k), self.row.quotient
+        if quotient is not None:
+            side = "at least" if self.row.is_minimum else "at most"
+            kind = f"a ratio of {side} {self.limit:,g}"
+        elif self.row.twin is not None:
+            kind = f"equal to {self.limit:,g} {units}"
+        else:
+            kind = f"{'a minimum' if self.row.is_minimum else 'a limit'} of {self.limit:,g} {units}"
+        return f"{self.row.twin or self.row.name} ({kind})"
+
+
+def _by_constraint(moves: list[_Move]) -> list[list[_Move]]:
+    """Return the limits of a set; the two sides of an equation are one."""
+    found: dict[str, list[_Move]] = {}
+    for move in moves:
+        found.setdefault(move.row.twin or move.row.name, []).append(move)
+    return list(found.values())
+
+
+def _conflict(number: int, sides: list[_Move], *, is_minimal: bool) -> Conflict:
+    least = min((m.amount for m in sides if m.amount is not None), default=None)
+    text = f"{sides[0].head()}: {' or '.join(dict.fromkeys(move.text() for move in sides))}"
+    name = sides[0].row.twin or sides[0].row.name
+    return Conflict(number, is_minimal, name, sides[0].limit, least, text)

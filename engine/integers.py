@@ -6,6 +6,7 @@ numbers and asked for again with a little less room if its tolerance let a limit
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import gcd
 from time import perf_counter
 from typing import Any
@@ -27,7 +28,13 @@ MARGINS = (0.0, 1e-9, 1e-7, 1e-5)  # room taken off a limit, as a share of it
 MOST_WHOLE = 1_000_000  # largest coefficient that stays a whole number in SCIP's rows
 MOST_SUM = 1 << 52  # CP-SAT's sums stay far below its 64-bit limit
 LONGEST = 1e9  # seconds that SCIP can count
-LIMB = 1 << 40  # larger sums are kept in two parts
+LIMB = 1 << 40  # larger sums are kept in parts
+DIGIT = 1 << 26  # larger whole variables are kept in two
+SMALL_LIMB = 1 << 30  # parts of sums that such variables are in
+
+Uses = Sequence[tuple[Sequence[int], Sequence[int], int]]
+Softs = Sequence[tuple[Sequence[int], Sequence[int], int, Any]]
+Choices = Sequence[tuple[Sequence[int], int]]
 
 
 @dataclass(frozen=True)
@@ -39,56 +46,108 @@ class Answer:
     bound: int  # no answer is worth more, in units of the values given
 
 
-def shrink(values: Sequence[int]) -> tuple[list[int], int]:
+def shrink(values: Sequence[int], soft: Softs = ()) -> tuple[list[int], int]:
     """Divide whole numbers until their sum is far below 64 bits.
 
     The common divisor goes first and loses nothing. If the sum is still too large, values are
     rounded up, so that a bound on the shrunk values holds for the true ones.
 
+    Args:
+        values: whole numbers of any size.
+        soft: as in :func:`solve`; what their overruns may cost counts too.
+
     Returns:
         the shrunk values and the divisor.
     """
-    divisor = max(1, gcd(*values))
-    total = sum(map(abs, values)) // divisor
+    costs = [cost * c for _, coefficients, limit, cost in soft for c in (*coefficients, limit)]
+    divisor = max(1, gcd(*values, *costs))
+    total = (sum(map(abs, values)) + sum(map(_most_cost, soft))) // divisor
     while total > MOST_SUM:
         divisor *= 2
         total //= 2
     return [-(-v // divisor) for v in values], divisor
 
 
+def _most_cost(soft: tuple[Sequence[int], Sequence[int], int, Any]) -> int:
+    """Return what the largest overrun of a soft limit costs."""
+    _, coefficients, limit, cost = soft
+    return max(0, sum(max(c, 0) for c in coefficients) - limit) * int(cost)
+
+
 def add_limit(
-    model: cp_model.CpModel, variables: Sequence[Any], coefficients: Sequence[int], limit: int
+    model: cp_model.CpModel,
+    variables: Sequence[Any],
+    coefficients: Sequence[int],
+    limit: int,
+    most: Sequence[int] | None = None,
 ) -> None:
     """Add ``sum coefficients x <= limit`` exactly, whatever the size of the numbers.
 
-    With coefficients ``high * LIMB + low`` and a whole number ``carry``, it is the same as
-    ``sum low x <= limit_low + LIMB * carry`` and ``sum high x + carry <= limit_high``.
+    With coefficients ``high * limb + low`` and a whole number ``carry``, it is the same as
+    ``sum low x <= limit_low + limb * carry`` and ``sum high x + carry <= limit_high``.
+
+    Args:
+        model: receives the limit.
+        variables: [N] whole variables, at least 0.
+        coefficients: [N] whole numbers.
+        limit: a whole number.
+        most: [N] the largest value of each variable; None: 1.
     """
-    least = sum(min(c, 0) for c in coefficients)
-    most = sum(max(c, 0) for c in coefficients)
-    if most <= limit:
+    tops = [1] * len(variables) if most is None else most
+    least = sum(min(c, 0) * top for c, top in zip(coefficients, tops, strict=True))
+    greatest = sum(max(c, 0) * top for c, top in zip(coefficients, tops, strict=True))
+    if greatest <= limit:
         return
     divisor = max(1, gcd(*coefficients))
     limit = max(limit, least - divisor) // divisor  # below ``least``: never kept, but 64 bits
     whole = [c // divisor for c in coefficients]
-    if sum(map(abs, whole)) <= MOST_SUM:
+    if sum(abs(c) * top for c, top in zip(whole, tops, strict=True)) <= MOST_SUM:
         model.add(cp_model.LinearExpr.weighted_sum(variables, whole) <= limit)
         return
-    high, low = zip(*(divmod(c, LIMB) for c in whole), strict=True)
-    limit_high, limit_low = divmod(limit, LIMB)
-    carry = model.new_int_var(0, len(whole), "")
-    model.add(cp_model.LinearExpr.weighted_sum([*variables, carry], [*low, -LIMB]) <= limit_low)
-    model.add(cp_model.LinearExpr.weighted_sum([*variables, carry], [*high, 1]) <= limit_high)
+    limb = LIMB if most is None else SMALL_LIMB
+    high, low = zip(*(divmod(c, limb) for c in whole), strict=True)
+    limit_high, limit_low = divmod(limit, limb)
+    carry_most = 1 + sum(c * top for c, top in zip(low, tops, strict=True)) // limb
+    carry = model.new_int_var(0, carry_most, "")
+    model.add(cp_model.LinearExpr.weighted_sum([*variables, carry], [*low, -limb]) <= limit_low)
+    add_limit(model, [*variables, carry], [*high, 1], limit_high, [*tops, carry_most])
 
 
-Uses = Sequence[tuple[Sequence[int], Sequence[int], int]]
-Choices = Sequence[tuple[Sequence[int], int]]
+def _add_soft(
+    model: cp_model.CpModel,
+    variables: Sequence[Any],
+    soft: tuple[Sequence[int], Sequence[int], int, Any],
+    divisor: int,
+) -> list[tuple[Any, int]]:
+    """Return variables and weights that add up to what a soft limit's overrun costs.
+
+    The cost counts in whole divisors, rounded down, so that the model's bound stays a bound: z is
+    the least whole number with ``cost (sum coefficients x - limit) < divisor (z + 1)``.
+    """
+    indices, coefficients, limit, cost = soft
+    most = _most_cost(soft) // divisor
+    if most == 0:
+        return []
+    digits = [(model.new_int_var(0, min(most, DIGIT - 1), ""), 1)]
+    tops = [min(most, DIGIT - 1)]
+    if most >= DIGIT:
+        digits.append((model.new_int_var(0, most // DIGIT, ""), DIGIT))
+        tops.append(most // DIGIT)
+    add_limit(
+        model,
+        [*(variables[i] for i in indices), *(digit for digit, _ in digits)],
+        [*(cost * c for c in coefficients), *(-divisor * weight for _, weight in digits)],
+        cost * limit + divisor - 1,
+        [*([1] * len(indices)), *tops],
+    )
+    return digits
 
 
 def near_best(
     values: Sequence[int],
     choices: Choices,
     uses: Uses,
+    soft: Softs = (),
     *,
     slack: int,
     nodes: int,
@@ -101,6 +160,7 @@ def near_best(
         values: as in :func:`solve`.
         choices: as in :func:`solve`.
         uses: as in :func:`solve`.
+        soft: as in :func:`solve`; what overruns cost is known to SCIP to its own precision.
         slack: as in :func:`solve`.
         nodes: most nodes of the search, so that it ends at the same place on any machine.
         seconds: wall clock after which the best answer so far is returned.
@@ -111,11 +171,16 @@ def near_best(
     """
     end = perf_counter() + seconds
     for margin in MARGINS:
-        taken = _scip(values, choices, uses, margin, slack=slack, nodes=nodes,
-                      seconds=end - perf_counter(), known=known)  # fmt: skip
-        if taken is None or _keeps(taken, uses):
+        taken = _scip(
+            values, choices, (uses, soft, margin), slack=slack, nodes=nodes,
+            seconds=end - perf_counter(), known=known,
+        )  # fmt: skip
+        if taken is None:
+            break
+        if _keeps(taken, uses):
             return taken
-    return None
+    nothing = np.zeros(len(values), bool)  # an answer too, where SCIP's tolerances leave no other
+    return nothing if _keeps(nothing, uses) else None
 
 
 def _keeps(taken: Any, uses: Uses) -> bool:
@@ -128,16 +193,18 @@ def _keeps(taken: Any, uses: Uses) -> bool:
 def _scip(
     values: Sequence[int],
     choices: Choices,
-    uses: Uses,
-    margin: float,
+    limits: tuple[Uses, Softs, float],
     *,
     slack: int,
     nodes: int,
     seconds: float,
     known: Sequence[bool],
 ) -> Any:
+    uses, soft, margin = limits
     solver = pywraplp.Solver.CreateSolver("SCIP")
-    unit = float(max(map(abs, values), default=1) or 1)
+    sizes = [abs(v) for v in values]
+    sizes += [int(cost * _scaled(coefficients)[1]) for _, coefficients, _, cost in soft]
+    unit = float(max(sizes, default=1) or 1)
     options = SCIP_OPTIONS.format(nodes=nodes, slack=slack / unit)
     if not solver.SetSolverSpecificParametersAsString(options):
         raise EngineError("SCIP refused its options")
@@ -152,15 +219,21 @@ def _scip(
         for i in indices:
             row.SetCoefficient(variables[i], 1.0)
     for indices, coefficients, limit in uses:
-        divisor = max(1, gcd(*coefficients))
-        largest = max(map(abs, coefficients)) // divisor
-        scale = divisor * (largest if largest > MOST_WHOLE else 1)
+        divisor, scale = _scaled(coefficients)
         row = solver.Constraint(-solver.infinity(), limit // divisor * divisor / scale
                                 - margin * (1 + abs(limit) / scale))  # fmt: skip
         for i, coefficient in zip(indices, coefficients, strict=True):
             row.SetCoefficient(variables[i], coefficient / scale)
     if len(known):
         solver.SetHint(variables, [float(taken) for taken in known])
+    for indices, coefficients, limit, cost in soft:
+        _, scale = _scaled(coefficients)
+        row = solver.Constraint(-solver.infinity(), limit / scale)
+        overrun = solver.NumVar(0, solver.infinity(), "")
+        row.SetCoefficient(overrun, -1.0)
+        objective.SetCoefficient(overrun, -float(cost * scale / Fraction(unit)))
+        for i, coefficient in zip(indices, coefficients, strict=True):
+            row.SetCoefficient(variables[i], coefficient / scale)
     parameters = pywraplp.MPSolverParameters()
     parameters.SetDoubleParam(parameters.RELATIVE_MIP_GAP, 0.0)
     status = solver.Solve(parameters)
@@ -169,17 +242,25 @@ def _scip(
     return np.array([v.solution_value() > 0.5 for v in variables], bool)
 
 
+def _scaled(coefficients: Sequence[int]) -> tuple[int, int]:
+    """Return the common divisor of a row, and what SCIP's coefficients are divided by."""
+    divisor = max(1, gcd(*coefficients))
+    largest = max(map(abs, coefficients), default=0) // divisor
+    return divisor, divisor * (largest if largest > MOST_WHOLE else 1)
+
+
 def solve(
     values: Sequence[int],
     choices: Choices,
     uses: Uses,
+    soft: Softs = (),
     *,
     slack: int,
     effort: float,
     seconds: float,
     share: float = 0.0,
 ) -> Answer:
-    """Maximise ``sum values[i] x[i]`` over x in {0, 1}.
+    """Maximise ``sum values[i] x[i]``, less what overruns cost, over x in {0, 1}.
 
     One worker, a fixed seed and a deterministic effort: the same answer on any machine, unless
     ``seconds`` cuts it short.
@@ -188,6 +269,8 @@ def solve(
         values: [N] whole numbers of any size.
         choices: (indices, most): at most ``most`` of them are taken.
         uses: (indices, coefficients, limit): ``sum coefficients x <= limit``, exactly kept.
+        soft: (indices, coefficients, limit, cost): each unit by which the sum is above the limit
+            takes ``cost`` off the value, a whole number.
         slack: an answer this close to the bound is good enough, in units of the values.
         effort: CP-SAT's deterministic time, about seconds.
         seconds: wall clock after which the best answer so far is returned.
@@ -203,8 +286,14 @@ def solve(
             model.add(sum(variables[i] for i in indices) <= most)
     for indices, coefficients, limit in uses:
         add_limit(model, [variables[i] for i in indices], coefficients, limit)
-    scaled, divisor = shrink(values)
-    model.maximize(cp_model.LinearExpr.weighted_sum(variables, scaled))
+    scaled, divisor = shrink(values, soft)
+    paid = [digit for limit in soft for digit in _add_soft(model, variables, limit, divisor)]
+    model.maximize(
+        cp_model.LinearExpr.weighted_sum(
+            [*variables, *(digit for digit, _ in paid)],
+            [*scaled, *(-weight for _, weight in paid)],
+        )
+    )
     solver = cp_model.CpSolver()
     parameters = solver.parameters
     parameters.num_workers = 1

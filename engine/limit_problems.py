@@ -1,27 +1,24 @@
 """What is wrong with a job's limits and actions as a whole."""
 
 from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
 
 from engine.actions import actions
-from engine.limits import limits
+from engine.limits import MICRO, MOST_USE, Limit, coefficients, limits, measured
 from engine.policies import capped
 from engine.settings import Job
 from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, MOST_CAPS, MOST_CODES
 
 
 def problems(job: Job) -> list[str]:
-    """Return every problem of a job's limits: their names, and the number of actions.
+    """Return every problem of a job's limits, goals and actions, each naming its setting.
 
     Names are those of :func:`limits`; the settings alone show only those of constraints.
     """
-    names = Counter(limit.name for limit in limits(job))
-    found = [
-        f"constraints: {times} limits are called {name}: capacities, quotas, minimums and the "
-        "at_least of a constraint with both bounds have names of their own (capacity:sms, "
-        "quota:data, minimum:data, budget:minimum); give the constraint another name"
-        for name, times in names.items()
-        if times > 1
-    ]
+    found = [*_names(job), *_goals(job)]
+    for limit in limits(job):
+        found += [f"constraints.{limit.name}: {text}" for text in _forms(job, limit)]
     caps = len(capped(job))
     if caps > MOST_CAPS:
         found.append(
@@ -36,6 +33,86 @@ def problems(job: Job) -> list[str]:
             "(at_most: 1)"
         )
     return found
+
+
+def _names(job: Job) -> list[str]:
+    names = Counter([limit.name for limit in limits(job)] + [other.name for other in measured(job)])
+    return [
+        f"constraints: {times} limits are called {name}: capacities, quotas, minimums and the "
+        "at_least of a constraint with both bounds have names of their own (capacity:sms, "
+        "quota:data, minimum:data, budget:minimum); give the constraint another name"
+        for name, times in names.items()
+        if times > 1
+    ] + [
+        f"constraints.{name}: names that begin with kept: are those of levels that goals have "
+        "reached; give the constraint another name"
+        for name in names
+        if name.startswith("kept:")
+    ]
+
+
+def _goals(job: Job) -> list[str]:
+    """Return what is wrong with the limits that goals meet."""
+    known = {limit.name: limit for limit in limits(job)}
+    met = Counter(name for goal in job.goals for name in goal.meet)
+    found = [
+        f"goals.{goal.name}: the name stands for a stage of its own; give the goal another name"
+        for goal in job.goals
+        if goal.name == "objective"
+    ]
+    for goal in job.goals:
+        for name in goal.meet:
+            place = f"goals.{goal.name}.meet.{name}"
+            if name not in known:
+                found.append(f"{place}: unknown limit; there are {', '.join(known) or 'none'}")
+            elif known[name].to is not None:
+                found.append(f"{place}: is a ratio; goals meet limits of a sum")
+            elif known[name].penalty is not None:
+                found.append(f"{place}: has a penalty too; leave one of them out")
+            if met[name] > 1:
+                found.append(f"{place}: is met by {met[name]} goals; leave it in one")
+    return list(dict.fromkeys(found))
+
+
+def _forms(job: Job, limit: Limit) -> Iterator[str]:
+    """Yield what makes a limit impossible by itself, or too large for whole numbers."""
+    of = coefficients(job, limit.measure)
+    used = [of[a] for a in limit.actions]
+    if limit.to is not None:
+        to = coefficients(job, limit.to.measure)
+        if any(
+            fixed < 0 or fixed + accept < 0
+            for fixed, accept in map(to.__getitem__, limit.to.actions)
+        ):
+            yield (
+                f"ratio.to: {limit.to.measure} may be negative for some action in scope; a ratio "
+                "is by a sum that is not"
+            )
+    elif (
+        limit.is_minimum
+        and limit.amount > 0
+        and not any(fixed > 0 or fixed + accept > 0 for fixed, accept in used)
+    ):
+        yield (
+            f"at_least {limit.amount / MICRO:g} cannot be reached: no action in scope adds to "
+            f"{limit.measure}; lower it, or widen its scope"
+        )
+    largest = max((_size(job, limit, a) for a in range(len(of))), default=0)
+    if largest > MOST_USE:
+        yield (
+            f"out of range: a contact may add {largest / MICRO:,.0f} units of its form (scaled by "
+            f"{limit.scale}); at most {MOST_USE / MICRO:,.0f} are exact; give the ratio fewer "
+            "decimals, or money another unit"
+        )
+
+
+def _size(job: Job, limit: Limit, action: int) -> int:
+    """Return a bound of what a contact adds to a limit's form, micro-units."""
+    size = Fraction(0)
+    for part, factor in ((limit.of, MICRO), (limit.to, limit.ratio)):
+        if part is not None and action in part.actions:
+            size += sum(map(abs, coefficients(job, part.measure)[action])) * Fraction(factor, MICRO)
+    return int(size * limit.scale)
 
 
 def _most_contacts(job: Job) -> int:

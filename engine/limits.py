@@ -1,13 +1,34 @@
-"""All global limits of a job: its constraints, and the catalogue's capacities and quotas."""
+"""All global limits of a job: its constraints, and the catalogue's capacities and quotas.
+
+A limit holds a linear form in whole numbers. Of a sum it is ``sum <= amount`` (>= of a minimum); of
+a ratio ``scale (of - limit to) <= 0``, where the limit is a whole number of 0.000001 and ``scale``
+the least whole number that makes every coefficient whole: 1 unless ``to`` is money.
+"""
 
 from dataclasses import dataclass
+from fractions import Fraction
+from math import lcm
 
 from engine.actions import actions
 from engine.settings import Job
-from engine.settings.catalogue import Catalogue, Constraint
+from engine.settings.catalogue import Catalogue
+from engine.settings.constraints import Constraint, Scope
 
 MICRO = 1_000_000
 """Money, uses and limits are whole numbers of millionths of their unit."""
+MOST_USE = 1 << 51
+"""Micro-units of a form that a contact can use at most: sums of 2**31 contacts never wrap."""
+MOST_AMOUNT = 1 << 62
+"""Micro-units of a form's limit at most."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A sum of a measure over the chosen actions in a scope."""
+
+    measure: str  # contacts, acceptances, cost or value
+    actions: tuple[int, ...]  # actions in scope, by position in engine.actions.actions
+    where: str | None  # SQL condition of the subscribers in scope; None: all
 
 
 @dataclass(frozen=True)
@@ -20,6 +41,49 @@ class Limit:
     amount: int  # micro-units
     actions: tuple[int, ...]  # actions in scope, by position in engine.actions.actions
     where: str | None  # SQL condition of the subscribers in scope; None: all
+    to: Part | None = None  # of a ratio: what the sum is divided by
+    ratio: int = 0  # of a ratio: its limit in millionths; the amount is 0
+    scale: int = 1  # whole, what the form is multiplied by; prices are per unit of the form
+    penalty: int | None = None  # micro-money per unit of the form beyond it; None: it is kept
+    is_weighted: bool = False  # whether subscribers' weights count, as in the value pursued
+    twin: str | None = None  # of one side of an equation: the constraint
+
+    @property
+    def of(self) -> Part:
+        """Return the sum, or what a ratio divides."""
+        return Part(self.measure, self.actions, self.where)
+
+    @property
+    def passed_at(self) -> float | None:
+        """Return the money that a unit of the measure beyond a soft limit costs."""
+        return None if self.penalty is None else self.penalty * self.scale / MICRO
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A constraint that is only measured."""
+
+    name: str
+    of: Part
+    to: Part | None
+    at_most: int | None  # micro-units, or millionths of a ratio
+    at_least: int | None
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is made as large as possible: ``sign`` times a measure, less penalties."""
+
+    measure: str  # of ``value``, subscribers' weights count
+    sign: int  # 1, -1, or 0: only penalties count
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one search answers: the aim, under which limits."""
+
+    aim: Aim
+    limits: tuple[Limit, ...]
 
 
 def micro(amount: float) -> int:
@@ -34,14 +98,36 @@ def limits(job: Job) -> list[Limit]:
     """
     found = []
     for constraint in [*_of_catalogue(job.catalogue), *job.constraints]:
-        scope = _scope(constraint, job.catalogue)
-        both = constraint.at_most is not None and constraint.at_least is not None
-        if constraint.at_most is not None:
-            found.append(_limit(constraint, constraint.name, constraint.at_most, scope))
-        if constraint.at_least is not None:
+        if not constraint.enforce:
+            continue
+        both = constraint.upper is not None and constraint.lower is not None
+        if constraint.upper is not None:
+            found.append(_limit(job, constraint, constraint.name, constraint.upper))
+        if constraint.lower is not None:
             name = f"{constraint.name}:minimum" if both else constraint.name
-            found.append(_limit(constraint, name, constraint.at_least, scope, is_minimum=True))
+            found.append(_limit(job, constraint, name, constraint.lower, is_minimum=True))
     return found
+
+
+def measured(job: Job) -> list[Measured]:
+    """Return the constraints that are measured and not enforced, in their order."""
+    found = []
+    for constraint in job.constraints:
+        if not constraint.enforce:
+            of, to = _parts(constraint, job.catalogue)
+            upper, lower = (None if x is None else micro(x) for x in _bounds(constraint))
+            found.append(Measured(constraint.name, of, to, upper, lower))
+    return found
+
+
+def question(job: Job) -> Question:
+    """Return what a job without goals asks: its objective, under all its limits."""
+    return Question(aim(job.objective.measure, job.objective.minimise), tuple(limits(job)))
+
+
+def aim(measure: str, minimised: str | None) -> Aim:
+    """Return the aim of pursuing a measure."""
+    return Aim(measure, 1 if minimised is None else -1)
 
 
 def resolution(what: str, count: int, *, is_minimal: bool) -> str:
@@ -62,15 +148,54 @@ def resolution(what: str, count: int, *, is_minimal: bool) -> str:
     return f"no allocation keeps {what} together; relax one of them"
 
 
+def _bounds(constraint: Constraint) -> tuple[float | None, float | None]:
+    return constraint.upper, constraint.lower
+
+
 def _limit(
-    constraint: Constraint,
-    name: str,
-    amount: float,
-    scope: tuple[int, ...],
-    *,
-    is_minimum: bool = False,
+    job: Job, constraint: Constraint, name: str, amount: float, *, is_minimum: bool = False
 ) -> Limit:
-    return Limit(name, constraint.measure, is_minimum, micro(amount), scope, constraint.where)
+    of, to = _parts(constraint, job.catalogue)
+    limit = micro(amount)
+    scale = 1 if to is None else _scale(job, to, limit)
+    penalty = None
+    if constraint.penalty is not None:
+        penalty = max(1, round(Fraction(micro(constraint.penalty), scale)))
+    return Limit(
+        name, of.measure, is_minimum, limit if to is None else 0, of.actions, of.where,
+        to=to, ratio=0 if to is None else limit, scale=scale, penalty=penalty,
+        twin=None if constraint.equals is None else constraint.name,
+    )  # fmt: skip
+
+
+def _scale(job: Job, to: Part, limit: int) -> int:
+    """Return the least whole number that makes ``limit * coefficient`` whole for all of ``to``."""
+    measure = coefficients(job, to.measure)
+    products = (Fraction(limit * c, MICRO) for a in to.actions for c in measure[a])
+    return lcm(*(product.denominator for product in products))
+
+
+def _parts(constraint: Constraint, catalogue: Catalogue) -> tuple[Part, Part | None]:
+    """Return what is summed, and of a ratio what it is divided by."""
+    if constraint.ratio is None:
+        where, scope = constraint.where, _scope([constraint], catalogue)
+        return Part(str(constraint.measure), scope, where), None
+    of, to = (
+        Part(
+            part.measure,
+            _scope([constraint, part], catalogue),
+            _both(constraint.where, part.where),
+        )
+        for part in (constraint.ratio.of, constraint.ratio.to)
+    )
+    return of, to
+
+
+def _both(first: str | None, second: str | None) -> str | None:
+    """Return the condition that both hold."""
+    if first is None or second is None or first == second:
+        return first or second
+    return f"({first}) AND ({second})"
 
 
 def _of_catalogue(catalogue: Catalogue) -> list[Constraint]:
@@ -96,15 +221,17 @@ def _of_catalogue(catalogue: Catalogue) -> list[Constraint]:
     return found
 
 
-def _scope(constraint: Constraint, catalogue: Catalogue) -> tuple[int, ...]:
+def _scope(scopes: list[Scope], catalogue: Catalogue) -> tuple[int, ...]:
     return tuple(
         a
         for a, action in enumerate(actions(catalogue))
-        if (not constraint.offers or action.offer in constraint.offers)
-        and (not constraint.channels or action.channel in constraint.channels)
-        and (
-            not constraint.categories
-            or catalogue.offers[action.offer].category in constraint.categories
+        if all(
+            (not scope.offers or action.offer in scope.offers)
+            and (not scope.channels or action.channel in scope.channels)
+            and (
+                not scope.categories or catalogue.offers[action.offer].category in scope.categories
+            )
+            for scope in scopes
         )
     )
 

@@ -3,7 +3,8 @@
 Every subscriber starts at its best bundle. Limits are passed by a few units, because whole numbers
 of indifferent subscribers switch together, and others are not used up. Moves of one subscriber,
 least regretful first, are taken while they raise the value less a penalty on what limits are
-passed by; penalties grow until nothing is passed. Then pairs of moves use up what is left.
+passed by; penalties grow until nothing is passed. Then pairs of moves use up what is left. A soft
+limit's penalty is its own from first to last, so it is passed where that pays.
 """
 
 from dataclasses import dataclass
@@ -50,22 +51,30 @@ def _sweep(
 
 
 @njit(cache=True)
-def _take_pairs(owner: Any, move: Any, value: Any, use: Any, current: Any, slack: Any) -> int:
-    """Take pairs of moves that gain value within the limits, as they come; return how many."""
-    taken = 0
+def _take_pairs(
+    owner: Any, move: Any, value: Any, use: Any, soft: Any, current: Any, slack: Any
+) -> int:
+    """Take pairs of moves that gain value within the limits, as they come; return how many.
+
+    What a limit is passed by costs ``soft`` a unit; of a hard one that is inf.
+    """
+    taken, has_soft = 0, bool((soft < np.inf).any())
     for x in range(move.size):
         for y in range(x + 1, move.size):
             i, s, j, t = move[x], owner[x], move[y], owner[y]
             now, then = current[s], current[t]
-            if s == t or not value[i] - value[now] + value[j] - value[then] > 1e-9:
+            gain = value[i] - value[now] + value[j] - value[then]
+            if s == t or not (has_soft or gain > 1e-9):
                 continue
             fits = True
             for k in range(slack.size):
                 more = use[i, k] - use[now, k] + use[j, k] - use[then, k]
-                if more > slack[k] and more > 0.0:
+                if soft[k] < np.inf:
+                    gain -= soft[k] * (max(more - slack[k], 0.0) - max(-slack[k], 0.0))
+                elif more > slack[k] and more > 0.0:
                     fits = False
                     break
-            if fits:
+            if fits and gain > 1e-9:
                 for k in range(slack.size):
                     slack[k] -= use[i, k] - use[now, k] + use[j, k] - use[then, k]
                 current[s], current[t] = i, j
@@ -82,6 +91,7 @@ class _Table:
     use: Any  # [B, K'] of the constraints with a price, and of those that the core could pass
     order: Any  # [N] subscribers, least regret of another bundle first
     price: Any  # [K']
+    soft: Any  # [K'] what a unit beyond the limit costs, inf: hard
     typical: Any  # [K'] the largest use of a bundle
     worth: float  # the largest value of a bundle
 
@@ -93,8 +103,9 @@ class _Table:
 
 
 def mend(
-    core: Core, prices: Any, slack: Any, margin: Any, *, allowed: float, rounds: int = MOST_ROUNDS
-) -> Any:
+    core: Core, prices: Any, slack: Any, margin: Any, soft: Any, *,
+    allowed: float, rounds: int = MOST_ROUNDS,
+) -> Any:  # fmt: skip
     """Choose a bundle for each subscriber of the core such that limits hold.
 
     Args:
@@ -102,42 +113,47 @@ def mend(
         prices: [K] float64, money per unit.
         slack: [K] float64, limit less use when the core too has its best bundles.
         margin: [K] float64, >= 0, room that is left unused, against rounding.
+        soft: [K] float64, money that a unit beyond a limit costs, inf: it is hard.
         allowed: money: an answer that loses no more to the bound needs no improvement.
         rounds: how often penalties may grow: 1 where other cores are to help.
 
     Returns:
-        [N] int64, each subscriber's bundle. Limits hold to the precision of float64, if the core
-        allows it.
+        [N] int64, each subscriber's bundle. Hard limits hold to the precision of float64, if the
+        core allows it.
     """
     current = core.first[:-1].copy()
     relevant = np.flatnonzero((prices > 0) | _may_bind(core, slack - margin))
-    room, table = (slack - margin)[relevant], _table(core, prices, relevant)
+    room, table = (slack - margin)[relevant], _table(core, prices, soft, relevant)
+    is_hard = np.isinf(table.soft)
     unit = np.where(table.typical > 0.0, table.typical, 1.0)
-    penalty = np.maximum(PENALTY * table.price, 0.01 * table.worth / unit)
+    first = np.maximum(PENALTY * table.price, 0.01 * table.worth / unit)
+    penalty = np.where(is_hard, first, table.soft)
     for _ in range(rounds):
         table.sweep(penalty, current, room)
-        over = room < 0.0
+        over = is_hard & (room < 0.0)
         if not over.any():
             break
         penalty = np.where(over, GROWTH * penalty, penalty)
-    if (room < 0.0).any():
+    if (is_hard & (room < 0.0)).any():
         return current
-    hard = np.full(len(room), 1e6 * table.worth) / unit
+    penalty = np.where(is_hard, 1e6 * table.worth / unit, table.soft)
+    passed = np.where(is_hard, 0.0, table.soft - table.price)  # beyond what prices tell
     for _ in range(MOST_PAIRINGS):
-        table.sweep(hard, current, room)
+        table.sweep(penalty, current, room)
         left = float((table.price * np.maximum(room, 0.0)).sum())
+        left += float((passed * np.maximum(-room, 0.0)).sum())
         if left + float(core.regret[current].sum()) <= allowed:
             break
         owner, move = _moves(core, current, left)
-        if not _take_pairs(owner, move, table.value, table.use, current, room):
+        if not _take_pairs(owner, move, table.value, table.use, table.soft, current, room):
             break
     return current
 
 
-def _table(core: Core, prices: Any, relevant: Any) -> _Table:
+def _table(core: Core, prices: Any, soft: Any, relevant: Any) -> _Table:
     use = np.ascontiguousarray(core.use[:, relevant])
     return _Table(
-        core.first, core.value, use, core.by_regret(), prices[relevant],
+        core.first, core.value, use, core.by_regret(), prices[relevant], soft[relevant],
         np.abs(use).max(axis=0, initial=0.0),
         float(np.abs(core.value).max(initial=0.0)) or 1.0,
     )  # fmt: skip

@@ -168,7 +168,7 @@ def exact_numbers(
     values, uses = [], [[0] * len(listed) for _ in problem.rows]
     fixed, accept = problem.value_fixed.tolist(), problem.value_accept.tolist()
     use_fixed, use_accept = problem.use_fixed.tolist(), problem.use_accept.tolist()
-    in_scope, block = problem.in_scope.tolist(), core.block
+    in_scope, terms, block = problem.in_scope.tolist(), problem.terms.tolist(), core.block
     for i, j in enumerate(listed):
         s = int(core.owner[j])
         weight, g = int(block.weight[s] * WEIGHT_GRID), int(block.group[s])
@@ -178,9 +178,9 @@ def exact_numbers(
                 continue
             p = int(float(block.propensity[a, s]) * PROPENSITY_GRID)
             value += weight * (fixed[a] * PROPENSITY_GRID + accept[a] * p)
-            for k in range(len(uses)):
-                if in_scope[k][g]:
-                    uses[k][i] += use_fixed[k][a] * PROPENSITY_GRID + use_accept[k][a] * p
+            for t, k in enumerate(terms):
+                if in_scope[t][g]:
+                    uses[k][i] += use_fixed[t][a] * PROPENSITY_GRID + use_accept[t][a] * p
         values.append(value)
     return values, uses
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from math import inf
 from typing import Any
@@ -22,8 +23,9 @@ from engine.problem import (
     Problem,
     joined,
     limit_units,
+    net_value,
+    penalty_units,
     use_units,
-    value_units,
     whole_limits,
 )
 from engine.scatter import add_scatter, deviations, invert, product
@@ -44,16 +46,21 @@ class Entries:
 
     @staticmethod
     def of(problem: Problem) -> "Entries":
-        """Collect the entries of a problem."""
+        """Collect the entries of a problem; terms of the same constraint become one."""
         used = (problem.use_fixed != 0) | (problem.use_accept != 0)
         mask = problem.in_scope.T[:, None, :] & used.T[None, :, :]
-        group, action, constraint = np.nonzero(mask)
-        cell = group * len(problem.offer) + action
+        group, action, term = np.nonzero(mask)
+        cell, constraint = group * len(problem.offer) + action, problem.terms[term]
+        is_new = (np.diff(cell, prepend=-1) != 0) | (np.diff(constraint, prepend=-1) != 0)
+        starts = np.flatnonzero(is_new)
+        fixed, accept = problem.use_fixed[term, action], problem.use_accept[term, action]
+        if len(starts) < len(term):
+            fixed, accept = np.add.reduceat(fixed, starts), np.add.reduceat(accept, starts)
         return Entries(
-            np.searchsorted(cell, np.arange(problem.groups * len(problem.offer) + 1)),
-            np.ascontiguousarray(constraint),
-            problem.use_fixed[constraint, action] / MICRO,
-            problem.use_accept[constraint, action] / MICRO,
+            np.searchsorted(cell[starts], np.arange(problem.groups * len(problem.offer) + 1)),
+            np.ascontiguousarray(constraint[starts]),
+            fixed / MICRO,
+            accept / MICRO,
         )
 
 
@@ -247,11 +254,21 @@ class OfferOracle(Oracle):
         """As in :meth:`engine.oracle.Oracle.exact_bundles`."""
         return exact_numbers(self.problem, core, listed)
 
-    def exact(self, total: Any) -> tuple[int, list[int]]:
+    @cached_property
+    def penalty(self) -> Any:
+        """As in :attr:`engine.oracle.Oracle.penalty`."""
+        return super().penalty if self.problem.penalty is None else self.problem.penalty
+
+    @property
+    def penalty_units(self) -> list[Fraction | None]:
+        """As in :attr:`engine.oracle.Oracle.penalty_units`."""
+        return penalty_units(self.problem)
+
+    def exact(self, total: Any) -> tuple[int | Fraction, list[int]]:
         """As in :meth:`engine.oracle.Oracle.exact`."""
         used = use_units(self.problem, total)
         left = [b - u for b, u in zip(limit_units(self.problem), used, strict=True)]
-        return value_units(self.problem, total), left
+        return net_value(self.problem, total), left
 
     @property
     def value_unit(self) -> int:
@@ -294,10 +311,19 @@ def _against_others(move: Any, tally: Any) -> Any:
 def scale_of(problem: Problem) -> Any:
     """Return [K] what a typical contact uses of each constraint, > 0, in its units."""
     use = np.abs(problem.use_fixed) + np.abs(problem.use_accept) * problem.typical_propensity
-    return np.maximum(use.max(axis=1, initial=0), 1) / MICRO
+    most = np.zeros(len(problem.rows))
+    np.maximum.at(most, problem.terms, use.max(axis=1, initial=0.0))
+    return np.maximum(most, 1) / MICRO
 
 
 def typical_value(problem: Problem) -> float:
-    """Return the most that a typical contact gains or loses, money: the unit of prices."""
+    """Return the most that a typical contact gains or loses, money: the unit of prices.
+
+    By its value, or by what it saves or costs in penalties.
+    """
     value = np.abs(problem.value_fixed) + np.abs(problem.value_accept) * problem.typical_propensity
-    return float(max(value.max(initial=0), 1) / MICRO)
+    gained = float(max(value.max(initial=0), 1) / MICRO)
+    if problem.penalty is not None:
+        saved = np.where(np.isfinite(problem.penalty), problem.penalty, 0.0) * scale_of(problem)
+        gained = max(gained, float(saved.max(initial=0.0)))
+    return gained

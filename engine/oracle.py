@@ -11,6 +11,7 @@ and numbers and other reaches of the same oracle added.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -50,8 +51,22 @@ class Oracle(ABC):
 
     @cached_property
     def range(self) -> tuple[Any, Any]:
-        """Return [K] smallest and largest price: 0, and more than any contact can be worth."""
-        return np.zeros(len(self.scale)), LARGEST_PRICE * self.typical / self.scale
+        """Return [K] smallest and largest price: 0, and more than any contact can be worth.
+
+        Or the penalty of a soft limit, if that is less.
+        """
+        highest = np.minimum(LARGEST_PRICE * self.typical / self.scale, self.penalty)
+        return np.zeros(len(self.scale)), highest
+
+    @cached_property
+    def penalty(self) -> Any:
+        """Return [K] float64 what a unit beyond a limit costs, money; inf: the limit is hard."""
+        return np.full(len(self.scale), np.inf)
+
+    @property
+    def penalty_units(self) -> list[Fraction | None]:
+        """Return [K] the same exactly, in whole units of value and use; None: the limit is hard."""
+        return [None] * len(self.scale)
 
     @abstractmethod
     def sampled(self, share: float) -> "Oracle":
@@ -137,8 +152,11 @@ class Oracle(ABC):
         """Return value [N] and use [K][N] of some bundles of a core in whole units."""
 
     @abstractmethod
-    def exact(self, total: Any) -> tuple[int, list[int]]:
-        """Return the value and what is left of each limit [K], in whole units."""
+    def exact(self, total: Any) -> tuple[int | Fraction, list[int]]:
+        """Return the value less what overruns cost, and what is left of each limit [K].
+
+        In whole units; of soft limits less than nothing may be left.
+        """
 
     @property
     @abstractmethod

@@ -29,7 +29,8 @@ from engine.errors import EngineError
 STEP = 0.4
 WIDEN, NARROW = 2.0, 0.5
 # Warm: rows were only added and bounds moved, so the dual simplex goes on where it ended. Cold:
-# from scratch, for the rare model on which the warm start does not end.
+# from scratch, for the rare model on which the warm start does not end. Ratios make cuts of both
+# signs, on some of which GLOP's scaling cycles from any start: then it goes without, or perturbed.
 WARM = (
     "use_dual_simplex: true, use_preprocessing: false, random_seed: 1, "
     "max_number_of_iterations: 5000"
@@ -37,6 +38,10 @@ WARM = (
 COLD = (
     "use_dual_simplex: false, use_preprocessing: true, random_seed: 1, "
     "max_number_of_iterations: 50000, change_status_to_imprecise: false"
+)
+UNSCALED = "use_dual_simplex: false, use_scaling: false, max_number_of_iterations: 5000"
+PERTURBED = (
+    "use_dual_simplex: true, perturb_costs_in_dual_simplex: true, max_number_of_iterations: 5000"
 )
 
 
@@ -147,9 +152,15 @@ class Master:
         upper = np.minimum(highest, middle + radius)
         for k, variable in enumerate(self.price):
             variable.SetBounds(float(lower[k]), float(upper[k]))
-        for options in (WARM, COLD):
+        for options in (WARM, COLD, UNSCALED, PERTURBED):
             self.solver.SetSolverSpecificParametersAsString(options)
-            status = self.solver.Solve()
+            if options in (UNSCALED, PERTURBED):  # without the basis of the attempts before
+                parameters = pywraplp.MPSolverParameters()
+                off = parameters.INCREMENTALITY_OFF
+                parameters.SetIntegerParam(parameters.INCREMENTALITY, off)
+                status = self.solver.Solve(parameters)
+            else:
+                status = self.solver.Solve()
             if status == pywraplp.Solver.OPTIMAL:
                 break
         if status != pywraplp.Solver.OPTIMAL:

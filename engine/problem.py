@@ -6,6 +6,10 @@
                                                           <= limit[k]      for every k
                 x in {0, 1}
 
+A soft limit may be passed: each unit beyond it takes penalty[k] off the objective. At prices in
+[0, penalty] the Lagrangian bound holds as it does for hard limits. Where a limit's use has no such
+product form, several rows of coefficients (terms, T of them) add up to it.
+
 X_s: only open actions (p is not NaN), and what :mod:`engine.rules` says of ``most[s]``,
 ``fewest[s]`` and ``cap[d,s]``. The Lagrangian bound is the optimum over the convex hulls of the
 X_s. It is never above the bound of the linear program that relaxes x alone, and equals it where
@@ -20,12 +24,16 @@ D caps, G scope groups, Q most actions of any subscriber.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from math import inf, nextafter
 from typing import Any
 
 import numpy as np
 
 from engine.errors import DataError
 from engine.limits import MICRO
+from engine.quotient import Quotient
 from engine.rules import Rules
 from kernels.backend import library, to_cpu
 from kernels.choose import (
@@ -107,6 +115,9 @@ class Row:
     name: str
     measure: str
     is_minimum: bool  # a minimum is stored negated: -use <= -limit
+    twin: str | None = None  # of one side of an equation: the constraint
+    quotient: Quotient | None = None  # of a ratio
+    is_weighted: bool = False  # whether subscribers' weights count
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,12 +131,14 @@ class Problem:
     value_fixed: Any  # [A] int64, micro-money per contact
     value_accept: Any  # [A] int64, micro-money per acceptance
     rows: Sequence[Row]  # [K]
-    use_fixed: Any  # [K, A] int64, micro-units per contact
-    use_accept: Any  # [K, A] int64, micro-units per acceptance
-    in_scope: Any  # [K, G] bool
+    use_fixed: Any  # [T, A] int64, micro-units per contact
+    use_accept: Any  # [T, A] int64, micro-units per acceptance
+    in_scope: Any  # [T, G] bool
     limit: Any  # [K] int64, micro-units
     typical_propensity: float = 0.05  # for scales only: no answer depends on it being right
     currency: str = "money"  # its name, for people
+    penalty: Any = None  # [K] float64, money per unit beyond a limit, inf: hard; None: all are hard
+    term_of: Any = None  # [T] int64 the limit of each term, ascending; None: T = K, one each
 
     def __post_init__(self) -> None:
         actions = len(self.offer)
@@ -163,6 +176,26 @@ class Problem:
         """Return whether the empty bundle is no choice for some subscribers."""
         return any(bool((b.fewest >= MUST).any()) for b in self.blocks)
 
+    @property
+    def is_soft(self) -> Any:
+        """Return [K] bool whether a limit may be passed, at its penalty."""
+        none = np.zeros(len(self.rows), bool)
+        return none if self.penalty is None else np.isfinite(self.penalty)
+
+    @property
+    def terms(self) -> Any:
+        """Return [T] the limit of each term."""
+        return np.arange(len(self.rows)) if self.term_of is None else self.term_of
+
+    def per_limit(self, amounts: Any) -> Any:
+        """Return [K, ...] the sums of [T, ...] amounts, in the order of the terms."""
+        if self.term_of is None:
+            return amounts
+        out = np.zeros((len(self.rows), *amounts.shape[1:]), amounts.dtype)
+        for t, k in enumerate(self.term_of.tolist()):
+            out[k] += amounts[t]
+        return out
+
     def unit(self, k: int) -> str:
         """Return the unit of limit k in words, one of it."""
         return UNIT.get(self.rows[k].measure, self.currency)
@@ -182,14 +215,41 @@ class Problem:
     def with_rows(self, keep: Sequence[int]) -> "Problem":
         """Return the same problem with some of its constraints."""
         k = np.asarray(keep, np.int64)
+        terms = self.terms
+        t = np.concatenate([np.flatnonzero(terms == i) for i in keep] or [k])
+        counts = [int((terms == i).sum()) for i in keep]
         return Problem(
             **{
                 **self.__dict__,
                 "rows": [self.rows[i] for i in keep],
-                "use_fixed": self.use_fixed[k],
-                "use_accept": self.use_accept[k],
-                "in_scope": self.in_scope[k],
+                "use_fixed": self.use_fixed[t],
+                "use_accept": self.use_accept[t],
+                "in_scope": self.in_scope[t],
                 "limit": self.limit[k],
+                "penalty": None if self.penalty is None else self.penalty[k],
+                "term_of": None
+                if self.term_of is None
+                else np.arange(len(k)).repeat(np.array(counts, np.int64)),
+            }
+        )
+
+    def at_ratio(self, k: int, limit: Fraction) -> "Problem":
+        """Return the same problem with another limit of the ratio k."""
+        row = self.rows[k]
+        if row.quotient is None:
+            raise AssertionError(f"{row.name} is no ratio")
+        fixed, accept, scope = row.quotient.terms(limit, is_minimum=row.is_minimum)
+        own = self.terms == k
+        first = int(np.flatnonzero(own)[0])
+        rest = np.delete(self.terms, np.flatnonzero(own))
+        put = partial(np.insert, axis=0)
+        return Problem(
+            **{
+                **self.__dict__,
+                "use_fixed": put(self.use_fixed[~own], [first] * len(fixed), fixed),
+                "use_accept": put(self.use_accept[~own], [first] * len(fixed), accept),
+                "in_scope": put(self.in_scope[~own], [first] * len(fixed), scope),
+                "term_of": np.insert(rest, [first] * len(fixed), k),
             }
         )
 
@@ -222,15 +282,13 @@ def value_units(problem: Problem, tally: Any) -> int:
 def use_units(problem: Problem, tally: Any) -> list[int]:
     """Return [K] the exact use of each constraint, in units of 1 / USE_UNIT."""
     contacts, p = tally[..., 0], tally[..., 1]
-    used = []
-    for k in range(len(problem.rows)):
-        inside = problem.in_scope[k]
+    used = [0] * len(problem.rows)
+    for t, k in enumerate(problem.terms.tolist()):
+        inside = problem.in_scope[t]
         count, accepts = contacts[inside].sum(axis=0), p[inside].sum(axis=0)
-        total = 0
         for a in np.flatnonzero(count):
-            fixed, accept = int(problem.use_fixed[k, a]), int(problem.use_accept[k, a])
-            total += fixed * PROPENSITY_GRID * int(count[a]) + accept * int(accepts[a])
-        used.append(total)
+            fixed, accept = int(problem.use_fixed[t, a]), int(problem.use_accept[t, a])
+            used[k] += fixed * PROPENSITY_GRID * int(count[a]) + accept * int(accepts[a])
     return used
 
 
@@ -239,12 +297,52 @@ def whole_limits(problem: Problem) -> Any:
 
     Where a constraint counts contacts alone, every use is a multiple of their common divisor, and
     so may the limit be: 100.5 contacts are 100. That changes no allocation, but lowers the bound.
+    Soft limits stay as they are: how far one is passed counts from where it is. So do those that
+    count weights.
     """
-    divisor = np.gcd.reduce(problem.use_fixed, axis=1, initial=0)
-    divisor = np.where((problem.use_accept != 0).any(axis=1) | (divisor == 0), 1, divisor)
+    divisor = np.zeros(len(problem.rows), np.int64)
+    np.gcd.at(divisor, problem.terms, np.gcd.reduce(problem.use_fixed, axis=1, initial=0))
+    is_open = np.array([row.is_weighted for row in problem.rows], bool)
+    np.logical_or.at(is_open, problem.terms, (problem.use_accept != 0).any(axis=1))
+    divisor = np.where(is_open | problem.is_soft | (divisor == 0), 1, divisor)
     return problem.limit // divisor * divisor
 
 
 def limit_units(problem: Problem) -> list[int]:
     """Return [K] limits in units of 1 / USE_UNIT, rounded by :func:`whole_limits`."""
     return [int(b) * PROPENSITY_GRID for b in whole_limits(problem)]
+
+
+def penalties(micro_money: Sequence[int | None]) -> Any:
+    """Return [K] penalties as a problem holds them, never above the exact ones; None: all hard."""
+    if all(p is None for p in micro_money):
+        return None
+    return np.array([inf if p is None else _not_above(Fraction(p, MICRO)) for p in micro_money])
+
+
+def _not_above(exact: Fraction) -> float:
+    rounded = float(exact)
+    return rounded if rounded <= exact else nextafter(rounded, -inf)
+
+
+def penalty_units(problem: Problem) -> list[Fraction | None]:
+    """Return [K] what a use unit beyond each limit costs, in value units; None: the limit is hard.
+
+    A penalty is a whole number of micro-money per unit.
+    """
+    if problem.penalty is None:
+        return [None] * len(problem.rows)
+    each = Fraction(VALUE_UNIT, MICRO * USE_UNIT)
+    return [None if p == inf else round(p * MICRO) * each for p in problem.penalty.tolist()]
+
+
+def net_value(problem: Problem, tally: Any) -> int | Fraction:
+    """Return the exact objective of a tally, in value units: the value less what overruns cost."""
+    value: int | Fraction = value_units(problem, tally)
+    if problem.penalty is None:
+        return value
+    uses, limits = use_units(problem, tally), limit_units(problem)
+    for use, limit, cost in zip(uses, limits, penalty_units(problem), strict=True):
+        if cost is not None and use > limit:
+            value -= cost * (use - limit)
+    return value

@@ -5,6 +5,7 @@ gap, OR-Tools chooses the bundles of a small core exactly against what is left o
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from time import perf_counter
 from typing import Any
@@ -30,7 +31,7 @@ class Rounded:
     """Whole bundles for every subscriber."""
 
     chosen: list[Any]  # by block: [Q, S] int16 on the host, NO_ACTION beyond the bundle
-    value: int  # in units of 1 / VALUE_UNIT money
+    value: int | Fraction  # in units of 1 / VALUE_UNIT money, less what overruns cost
     is_feasible: bool  # false: no whole answer was found in the core
 
 
@@ -75,17 +76,18 @@ class _Answer:
         return _Answer(zoomed, zoomed.survey.total, ())
 
     @cached_property
-    def exact(self) -> tuple[int, list[int]]:
-        """Return the value and what is left of each limit [K], in whole units."""
+    def exact(self) -> tuple[int | Fraction, list[int]]:
+        """Return the net value and what is left of each limit [K], in whole units."""
         return self.zoomed.oracle.exact(self.total)
 
     @property
-    def value(self) -> int:
+    def value(self) -> int | Fraction:
         return self.exact[0]
 
     @property
     def is_feasible(self) -> bool:
-        return min(self.exact[1], default=0) >= 0
+        costs = self.zoomed.oracle.penalty_units
+        return all(b >= 0 for b, cost in zip(self.exact[1], costs, strict=True) if cost is None)
 
     def value_at_least(self, enough: int) -> bool:
         return self.is_feasible and self.value >= enough
@@ -148,8 +150,10 @@ def _mended(answer: _Answer, core: Core, allowed: float, rounds: int) -> _Answer
     slack = np.array([units / oracle.use_unit for units in oracle.exact(total)[1]])
     found = answer
     for margin in MARGINS:
-        room = margin * np.abs(oracle.limit)
-        taken = mend(core, answer.zoomed.prices, slack, room, allowed=allowed, rounds=rounds)
+        room = np.where(np.isinf(oracle.penalty), margin * np.abs(oracle.limit), 0.0)
+        taken = mend(
+            core, answer.zoomed.prices, slack, room, oracle.penalty, allowed=allowed, rounds=rounds
+        )
         found = answer.changed(core, taken)
         if found.is_feasible or (slack < 0).all():
             break
@@ -168,15 +172,17 @@ def _solved(answer: _Answer, core: Core, slack: int, deadline: float) -> _Answer
     choices: dict[int, list[int]] = {}
     for i, s in enumerate(owner.tolist()):
         choices.setdefault(s, []).append(i)
-    rows = []
-    for k, room in enumerate(left):
+    rows, soft = [], []
+    for k, (room, cost) in enumerate(zip(left, oracle.penalty_units, strict=True)):
         used = [i for i, use in enumerate(uses[k]) if use]
-        if used:
+        if used and cost is not None:
+            soft.append((used, [uses[k][i] for i in used], room, cost))
+        elif used:
             rows.append((used, [uses[k][i] for i in used], room))
-        elif room < 0:
+        elif room < 0 and cost is None:
             return answer
     taken = integers.near_best(
-        values, [(c, 1) for c in choices.values()], rows, slack=slack, nodes=size,
+        values, [(c, 1) for c in choices.values()], rows, soft, slack=slack, nodes=size,
         seconds=max(1.0, deadline - perf_counter()),
     )  # fmt: skip
     if taken is None:

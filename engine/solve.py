@@ -49,7 +49,7 @@ class Allocation:
     chosen: list[Any]  # by block: [Q, S] int16 on the host, NO_ACTION beyond the bundle
     best: list[Any]  # by block: [Q, S] int16, the best bundle at the prices
     prices: Any  # [K] float64, money per unit
-    value: float  # money
+    value: float  # money, less what passing soft limits costs
     bound: float  # money, no allocation is worth more
     bound_by: str
     dual_bound: float  # money, the Lagrangian bound at the prices; at least ``bound``
@@ -98,7 +98,7 @@ def solve(
     if not proved_empty:
         rounded = round_bundles(zoomed, tolerance=settings.gap_tolerance, deadline=deadline)
         if rounded.is_feasible:
-            chosen, value = rounded.chosen, rounded.value / VALUE_UNIT
+            chosen, value = rounded.chosen, float(rounded.value / VALUE_UNIT)
     is_open = chosen is None or bound - value > settings.gap_tolerance * max(1.0, abs(bound))
     small = is_open and exact.open_pairs(problem) <= settings.exact_pairs
     if small and not proved_empty:
@@ -110,9 +110,9 @@ def solve(
         )  # fmt: skip
         if answer.status in ("OPTIMAL", "FEASIBLE"):
             if chosen is None or answer.value / VALUE_UNIT > value:
-                chosen, value = answer.chosen, answer.value / VALUE_UNIT
+                chosen, value = answer.chosen, float(answer.value / VALUE_UNIT)
             if answer.bound / VALUE_UNIT < bound:
-                bound, bound_by = answer.bound / VALUE_UNIT, "exact model (CP-SAT)"
+                bound, bound_by = float(answer.bound / VALUE_UNIT), "exact model (CP-SAT)"
     is_late = perf_counter() > deadline
     conflict: list[Conflict] = []
     if chosen is None:
@@ -182,4 +182,15 @@ def _least_value(problem: Problem) -> float:
         0, int(problem.value_fixed.min()), int((problem.value_fixed + problem.value_accept).min())
     )
     contacts = sum(float((b.most.astype("float64") * b.weight).sum()) for b in problem.blocks)
-    return worst / 1e6 * contacts - 1.0
+    return worst / 1e6 * contacts - _most_penalties(problem) - 1.0
+
+
+def _most_penalties(problem: Problem) -> float:
+    """Return money that soft limits cost at most: every contact uses all it can of each."""
+    if problem.penalty is None:
+        return 0.0
+    contacts = sum(float(b.most.astype("float64").sum()) for b in problem.blocks)
+    use = np.maximum(problem.use_fixed, problem.use_fixed + problem.use_accept).max(axis=1) / 1e6
+    overrun = problem.per_limit(np.maximum(use, 0.0) * contacts) - problem.limit / 1e6
+    soft = np.isfinite(problem.penalty)
+    return float((problem.penalty[soft] * np.maximum(overrun[soft], 0.0)).sum())

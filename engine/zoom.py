@@ -141,7 +141,7 @@ def zoom(
         still = dual - last.dual + last.still
         if still <= small or attempt == MOST_ROUNDS - 1 or perf_counter() > deadline:
             seconds = perf_counter() - began
-            gap = still / max(1.0, abs(dual))
+            gap = min(still / max(1.0, abs(dual)), 1.0)  # at a box's edge: by all of it
             tell(Step("bound", reads, dual, gap, inner.subscribers, seconds))
             return Zoomed(full, _nearest(full, survey), dual, still, reads)
         is_stuck = last.still > small and not last.is_at_edge

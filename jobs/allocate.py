@@ -1,16 +1,16 @@
 """Stage ``allocate``: features and propensities in, certified allocations out."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from engine import decisions, tables
+from engine import decisions, goals, tables
 from engine.baselines import Baseline, Instance, arrival_order, greedy
 from engine.candidates import Candidates, Placed, assemble, candidates
-from engine.limits import MICRO, limits
+from engine.goals import Pursued
 from engine.problem import joined, to_host
 from engine.settings import Job
 from engine.solve import Allocation, Status, solve
@@ -44,7 +44,8 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     def tell(step: Step) -> None:
         tasks.tell("solve", gap=step.gap, bound=step.bound, active=step.active)
 
-    found = solve(placed.problem, job.solver, tell)
+    pursued = goals.pursue(job, placed.stock, solve, tell)
+    found, placed = pursued.found, replace(placed, problem=pursued.problem)
     is_answered = found.status != Status.INFEASIBLE
     figures = {"gap": found.gap, "value": found.value} if is_answered else {}
     tasks.tell("solve", status=str(found.status), **figures)
@@ -52,8 +53,8 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     left_out = decisions.undecided(placed, found_parts, found)
     _write_rows(table.drop(columns="partition"), folder / "allocations")
     _write_rows(left_out, folder / "decisions")
-    certificate = certified(job, placed.problem, found, (parts, folder, tasks))
-    priced = _priced(job, placed, certificate)
+    certificate = certified(job, pursued, (parts, folder, tasks))
+    priced = _priced(pursued, certificate)
     write_json(folder / "certificate.json", certificate)
     write_json(folder / "prices.json", {"currency": job.catalogue.currency, "prices": priced})
     return _summary(job, placed, found_parts, found, (table, left_out, certificate, priced, parts))
@@ -77,32 +78,50 @@ def read_candidates(part: Part) -> Candidates:
     return candidates(part.job, *frames_of(part, part.backend))
 
 
-def _priced(job: Job, placed: Placed, certificate: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return each limit with its use, price and what one unit more is worth."""
-    problem, rows = placed.problem, []
-    for k, limit in enumerate(limits(job)):
-        price = certificate["constraints"][k]["price"]
-        amount = limit.amount / MICRO
+def _priced(pursued: Pursued, certificate: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return each limit with its use, price and what one unit more is worth; measured ones too."""
+    problem, rows = pursued.problem, []
+    unit = certificate["objective"]["unit"]
+    for k, row in enumerate(certificate["constraints"]):
+        side = "at_least" if row["is_minimum"] else "at_most"
         rows.append(
             {
-                "name": limit.name,
-                "measure": limit.measure,
-                "unit": problem.units(k),
-                "use": certificate["constraints"][k]["use"],
-                "at_least": amount if limit.is_minimum else None,
-                "at_most": None if limit.is_minimum else amount,
-                "price": price,
-                "worth": decisions.worth(problem, k, price),
+                **_shown(row, "soft" if "penalty" in row else "hard", problem.units(k)),
+                side: row["limit"],
+                "price": None if row["price"] is None else row["price"] * row.get("scale", 1),
+                "worth": decisions.worth(problem, k, row, unit),
             }
         )
+    for row in certificate["measured"]:
+        own = {"at_least": row["at_least"], "at_most": row["at_most"]}
+        only = {**_shown(row, "measured", row["unit"]), **own, "worth": "measured, not enforced"}
+        rows.append(only)
     return rows
+
+
+def _shown(row: dict[str, Any], kind: str, unit: str) -> dict[str, Any]:
+    """Return what is told of any constraint; a ratio's numerator and denominator too."""
+    is_ratio = "denominator" in row
+    return {
+        "name": row["name"],
+        "measure": row["measure"],
+        "kind": kind,
+        "unit": f"{row['unit']} / {row['per']}" if is_ratio else unit,
+        "use": row["use"],
+        "at_least": None,
+        "at_most": None,
+        "price": None,
+        "worth": "",
+        "overrun": row.get("overrun"),
+        **{name: row.get(name) for name in ("penalty", "paid", "numerator", "denominator")},
+    }
 
 
 def _summary(
     job: Job, placed: Placed, parts: list[Candidates], found: Allocation, made: tuple[Any, ...]
 ) -> dict[str, Any]:
     table, left_out, certificate, priced, files = made
-    catalogue = job.catalogue
+    catalogue, sign = job.catalogue, -1 if "minimise" in certificate["objective"] else 1
     is_answered = found.status != Status.INFEASIBLE
     subscribers = sum(len(part.reason) for part in parts)
     contacted = int(table["subscriber"].nunique())
@@ -112,11 +131,15 @@ def _summary(
         "status": str(found.status),
         "remedy": found.remedy,
         "currency": catalogue.currency,
+        "objective": certificate["objective"],
         "value": certificate["value"],
-        "bound": min(certificate["bound"], found.bound) if is_answered else None,
+        "expected_value": certificate["expected_value"],
+        "penalties": certificate["penalties"],
+        "bound": _tighter(certificate, found) if is_answered else None,
         "gap": min(certificate["gap"], found.gap) if is_answered else None,
         "bound_by": found.bound_by if is_answered else None,
         "certified": certificate["certified"],
+        "stages": certificate["stages"],
         "constraints": priced,
         "funnel": decisions.funnel(subscribers, contacted, left_out, found.status),
         "offers": [{**o, "category": catalogue.offers[o["offer"]].category} for o in offers],
@@ -125,13 +148,22 @@ def _summary(
         ],
         "segments": decisions.segments(_text_columns(files), table),
         "baselines": _baselines(placed, certificate, len(table)) if is_answered else [],
-        "iterations": [_told(step, found) for step in _telling(found.iterations) if is_answered],
+        "iterations": [
+            _told(step, found, sign) for step in _telling(found.iterations) if is_answered
+        ],
         "violations": len(certificate["violations"]),
         "conflict": [asdict(conflict) for conflict in found.conflict],
         "subscribers": subscribers,
         "contacts": len(table),
         "contacted": contacted,
     }
+
+
+def _tighter(certificate: dict[str, Any], found: Allocation) -> float:
+    """Return the better one of the certificate's bound and the one that the solver has proved."""
+    proved: float = certificate["proved"]["bound"]
+    is_better = found.gap < certificate["gap"]
+    return proved if is_better else float(certificate["bound"])
 
 
 def _telling(steps: list[Step]) -> list[Step]:
@@ -143,9 +175,9 @@ def _telling(steps: list[Step]) -> list[Step]:
     return kept
 
 
-def _told(step: Step, found: Allocation) -> dict[str, Any]:
-    value = found.value if step.step == "rounded" else None
-    return {**asdict(step), "value": value}
+def _told(step: Step, found: Allocation, sign: int) -> dict[str, Any]:
+    value = sign * found.value if step.step == "rounded" else None
+    return {**asdict(step), "bound": sign * step.bound, "value": value}
 
 
 def _text_columns(files: list[Part]) -> Any:
@@ -167,11 +199,13 @@ def _baselines(placed: Placed, certificate: dict[str, Any], contacts: int) -> li
             "name": "walras",
             "value": certificate["value"],
             "contacts": contacts,
-            "violations": sum(c["overrun"] > 0 for c in certificate["constraints"]),
+            "violations": sum(
+                c["overrun"] > 0 and "penalty" not in c for c in certificate["constraints"]
+            ),
             "text": "this allocation",
         }
     ]
-    instance = _instance(placed)
+    instance, sign = _instance(placed), -1 if "minimise" in certificate["objective"] else 1
     compared: tuple[tuple[str, Baseline, str], ...] = (
         ("greedy", greedy(instance), "the most valuable pairs first, while limits have room"),
         (
@@ -184,7 +218,7 @@ def _baselines(placed: Placed, certificate: dict[str, Any], contacts: int) -> li
         rows.append(
             {
                 "name": name,
-                "value": baseline.value,
+                "value": sign * baseline.value + 0.0,  # no -0.0
                 "contacts": baseline.contacts,
                 "violations": baseline.violations,
                 "text": f"{text}; minimums are not pursued",
@@ -202,7 +236,7 @@ def _instance(placed: Placed) -> Instance:
         problem.offer, problem.rules, problem.value_fixed,
         problem.value_accept, problem.in_scope, block.group, problem.use_fixed,
         problem.use_accept, problem.limit, np.array([row.is_minimum for row in problem.rows], bool),
-        block.key.argsort(kind="stable"),
+        block.key.argsort(kind="stable"), problem.term_of, problem.penalty,
     )  # fmt: skip
 
 

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from engine import tables
-from engine.certificate import Check, certify, check_partition
+from engine.certificate import Check, certify, check_partition, objective_of
+from engine.goals import Pursued, Reached
+from engine.limits import Question
 from engine.offer_core import tally_of_bundles
-from engine.problem import USE_UNIT, Problem, use_units
+from engine.problem import USE_UNIT, use_units
 from engine.settings import Job
-from engine.solve import Allocation, Status
+from engine.solve import Status
 from jobs.tasks import Tasks
 
 
@@ -66,6 +68,7 @@ class CheckPart:
     part: Part
     allocations: Path
     prices: tuple[float, ...]
+    asked: Question
 
 
 def check_part(check: CheckPart) -> Check:
@@ -74,19 +77,19 @@ def check_part(check: CheckPart) -> Check:
     own = [tables.read(path) for path in sorted(check.allocations.glob("*.parquet"))]
     return check_partition(
         check.part.job, features, propensity,
-        contacts=contacts, allocations=tables.concat(own), prices=check.prices,
+        contacts=contacts, allocations=tables.concat(own), prices=check.prices, asked=check.asked,
     )  # fmt: skip
 
 
-def certified(
-    job: Job, problem: Problem, found: Allocation, where: tuple[list[Part], Path, Tasks]
-) -> dict[str, Any]:
+def certified(job: Job, pursued: Pursued, where: tuple[list[Part], Path, Tasks]) -> dict[str, Any]:
     """Return the certificate of an allocation, with what the solver has proved.
+
+    It is of the last stage's question. Each earlier stage is stated with its own bound, certified
+    too, and with what the final allocation is worth by its measure.
 
     Args:
         job: the job.
-        problem: the allocation problem.
-        found: the solver's answer.
+        pursued: the solver's answer, and the stages before it.
         where: every partition's files, the folder that holds the written ``allocations/``, and
             where the partitions are checked.
 
@@ -94,15 +97,24 @@ def certified(
         RuntimeError: the allocation is not what the solver claims, or breaks a rule.
     """
     parts, folder, tasks = where
-    prices = tuple(float(price) for price in found.prices)
+    found, problem = pursued.found, pursued.problem
     dealt = folder / ".dealt"
     for partition in range(len(parts)):
         (dealt / str(partition)).mkdir(parents=True)
     files = sorted((folder / "allocations").glob("*.parquet"))
     deals = [Deal(path, dealt, len(parts)) for path in files]
     written = sum(tasks.map("read allocations", deal_out, deals, rows=int))
-    items = [CheckPart(part, dealt / str(i), prices) for i, part in enumerate(parts)]
-    checks = tasks.map("certify", check_part, items, rows=lambda check: check.subscribers)
+
+    def checked(question: Question, prices: Any) -> list[Check]:
+        own = tuple(float(price) for price in prices)
+        items = [CheckPart(part, dealt / str(i), own, question) for i, part in enumerate(parts)]
+        found: list[Check] = tasks.map(
+            "certify", check_part, items, rows=lambda check: check.subscribers
+        )
+        return found
+
+    checks = checked(pursued.question, found.prices)
+    stages = [_stage(job, s, checked(s.question, s.found.prices)) for s in pursued.before]
     shutil.rmtree(dealt)
     seen = sum(check.subscribers for check in checks), sum(check.contacts for check in checks)
     if seen != (problem.subscribers, written):
@@ -110,23 +122,48 @@ def certified(
             f"certified {seen} subscribers and contacts, but there are {problem.subscribers} and "
             f"{written} are written"
         )
-    certificate = certify(job, checks, _claimed(problem, found))
+    certificate = certify(job, checks, _claimed(pursued), pursued.question)
     certificate["status"] = str(found.status)
+    certificate["stages"] = stages
     if found.status == Status.INFEASIBLE:
         return _without_prices(certificate)
     if not certificate["certified"]:
         raise RuntimeError(f"the allocation failed its certificate: {certificate['violations']}")
-    certificate["proved"] = {"bound": found.bound, "gap": found.gap, "by": found.bound_by}
+    sign = _sign(pursued.question)
+    certificate["proved"] = {"bound": sign * found.bound, "gap": found.gap, "by": found.bound_by}
     return certificate
 
 
-def _claimed(problem: Problem, found: Allocation) -> dict[str, Any]:
-    uses = use_units(problem, tally_of_bundles(problem, found.chosen))
-    signs = [-1 if row.is_minimum else 1 for row in problem.rows]
+def _sign(question: Question) -> int:
+    return 1 if question.aim.sign > 0 else -1
+
+
+def _stage(job: Job, reached: Reached, checks: list[Check]) -> dict[str, Any]:
+    """Return what a stage reached and proved, and what the final allocation is worth by it."""
+    found, sign = reached.found, _sign(reached.question)
+    none = {"value": 0.0, "bound": 0.0, "uses": []}
+    final = certify(job, checks, none, reached.question)
     return {
-        "value": found.value,
-        "bound": found.dual_bound,
-        "uses": [sign * int(use) / USE_UNIT for sign, use in zip(signs, uses, strict=True)],
+        "name": reached.stage.name,
+        "objective": objective_of(job, reached.question.aim),
+        "status": str(found.status),
+        "value": sign * found.value + 0.0,
+        "bound": final["bound"],
+        "gap": found.gap,
+        "proved": {"bound": sign * found.bound + 0.0, "by": found.bound_by},
+        "kept": dict(reached.kept),
+        "final_value": final["value"],
+    }
+
+
+def _claimed(pursued: Pursued) -> dict[str, Any]:
+    problem, found = pursued.problem, pursued.found
+    uses = use_units(problem, tally_of_bundles(problem, found.chosen))
+    signs, sign = [-1 if row.is_minimum else 1 for row in problem.rows], _sign(pursued.question)
+    return {
+        "value": sign * found.value + 0.0,
+        "bound": sign * found.dual_bound + 0.0,
+        "uses": [each * int(use) / USE_UNIT for each, use in zip(signs, uses, strict=True)],
     }
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from engine import expressions, limit_problems, profile, score, tables
 from engine.actions import actions
 from engine.errors import ConfigError, DataError, EngineError
+from engine.goals import Stage, stages
 from engine.settings import Job
 from engine.settings.inputs import SyntheticSource
 from jobs import sources
@@ -131,7 +132,12 @@ def _catalogue_problems(job: Job, schema: Mapping[str, tables.Kind]) -> list[str
         f"catalogue.offers.{name}.eligible": offer.eligible
         for name, offer in catalogue.offers.items()
     }
-    conditions |= {f"constraints.{c.name}.where": c.where for c in job.constraints}
+    for constraint in job.constraints:
+        place = f"constraints.{constraint.name}"
+        conditions[f"{place}.where"] = constraint.where
+        if constraint.ratio is not None:
+            conditions[f"{place}.ratio.of.where"] = constraint.ratio.of.where
+            conditions[f"{place}.ratio.to.where"] = constraint.ratio.to.where
     problems: list[str] = []
     for where, sql in conditions.items():
         problems += _expression_problems(sql, where, "boolean", schema)
@@ -168,6 +174,13 @@ def _boolean_problems(column: str, where: str, schema: Mapping[str, tables.Kind]
     return []
 
 
+def _pursued(stage: Stage) -> str:
+    """Say what a stage pursues."""
+    if stage.meet:
+        return f"meets {', '.join(stage.meet)}"
+    return f"the {'most' if stage.aim.sign > 0 else 'least'} {stage.aim.measure}"
+
+
 def _facts(job: Job, schema: Mapping[str, tables.Kind] | None) -> dict[str, str]:
     """Say what the job is."""
     catalogue = job.catalogue
@@ -193,6 +206,7 @@ def _facts(job: Job, schema: Mapping[str, tables.Kind] | None) -> dict[str, str]
         "policies": listed([policy.name for policy in job.policies]),
         "constraints": f"{constraints} ({len(job.constraints)} stated, "
         f"{capacities} capacities, {quotas} quotas, {minimums} minimums)",
+        "pursues": "; then ".join(_pursued(stage) for stage in stages(job)),
         "hold-out": f"{job.holdout_share:.1%}",
         "cluster": job.cluster.kind,
     }

@@ -79,6 +79,11 @@ def money(currency: str, value: float | None) -> str:
     return "–" if value is None else f"{currency} {amount(value)}"
 
 
+def quantity(unit: str, currency: str, value: float | None) -> str:
+    """Return an amount of money, or of another measure, with its unit."""
+    return money(currency, value) if unit == currency else f"{amount(value)} {unit}"
+
+
 def share(value: float | None) -> str:
     """Return a share in per cent."""
     return "–" if value is None else f"{value * 100:,.1f} %"

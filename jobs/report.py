@@ -19,7 +19,7 @@ from jobs import background, sections
 from jobs.pieces import Section, Table, count
 
 TEMPLATE = "report.html.jinja"
-IN_TERMINAL = ("conflict", "funnel", "allocation", "limits", "baselines")
+IN_TERMINAL = ("conflict", "funnel", "allocation", "goals", "limits", "baselines")
 
 
 def write(run_folder: Path) -> Path:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jobs import charts
+from jobs import charts, limit_sections
 from jobs.charts import QUIET, STRONG, WARM, Bar
 from jobs.outcome import conflicts
 from jobs.pieces import (
@@ -16,7 +16,7 @@ from jobs.pieces import (
     columns,
     count,
     money,
-    price,
+    quantity,
     ratio,
     share,
     tiny,
@@ -36,24 +36,29 @@ WHOLE = {"subscribers": QUIET, "contacted": STRONG}  # the funnel's bars that st
 
 def headline(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the figures at the head of the report: name, value and a note each."""
-    currency = summary["currency"]
+    unit, currency = summary["objective"]["unit"], summary["currency"]
     baseline = [b for b in summary["baselines"] if b["name"] == "greedy"]
     is_answered = _is_answered(summary)
     worth = "expected, net of cost" if is_answered else "nothing is allocated"
-    if baseline and baseline[0]["value"]:
+    if baseline and baseline[0]["value"] and "minimise" not in summary["objective"]:
         gained = summary["value"] / baseline[0]["value"] - 1
         broken = baseline[0]["violations"]
         which = f", which breaks {broken} limit{'s' if broken > 1 else ''}" if broken else ""
         worth = f"{gained * 100:+.1f} % against greedy{which}"
+    if summary["penalties"]:
+        worth += f"; {quantity(unit, currency, summary['penalties'])} of penalties are off"
     reached = ratio(summary["contacted"], summary["subscribers"])
     each = ratio(summary["contacts"], summary["contacted"])
     bound_by = f"; bound by {summary['bound_by']}" if is_answered else ""
+    is_least, name = "minimise" in summary["objective"], pursued(summary["objective"])
+    limited = "allows less" if is_least else "is worth more"
     return [
-        {"name": "Value", "value": money(currency, summary["value"]), "note": worth},
+        {"name": name, "value": quantity(unit, currency, summary["value"]), "note": worth},
+        *_beside(summary),
         {
             "name": "Bound",
-            "value": money(currency, summary["bound"]),
-            "note": "no allocation is worth more" if is_answered else "limits conflict",
+            "value": quantity(unit, currency, summary["bound"]),
+            "note": f"no allocation {limited}" if is_answered else "limits conflict",
         },
         {
             "name": "Gap",
@@ -78,22 +83,41 @@ def headline(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
+def pursued(objective: Mapping[str, Any]) -> str:
+    """Return what is pursued, as the name of a figure."""
+    if objective.get("minimise"):
+        return f"Least {objective['minimise']}"
+    if objective["maximise"] == "value":
+        return "Value"
+    return f"Most {objective['maximise']}"
+
+
+def _beside(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the value where something else is pursued."""
+    if pursued(summary["objective"]) == "Value":
+        return []
+    value = money(summary["currency"], summary["expected_value"])
+    return [{"name": "Value", "value": value, "note": "expected, net of cost"}]
+
+
 def _is_answered(summary: Mapping[str, Any]) -> bool:
     return bool(summary["status"] != "INFEASIBLE")
 
 
 def outcome(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Section]:
     """Return the sections about the allocation, or about why there is none."""
-    currency = summary["currency"]
-    funnel, limits = _funnel(summary["funnel"]), _limits(summary)
+    unit = summary["objective"]["unit"]
+    funnel, limits = _funnel(summary["funnel"]), limit_sections.limits(summary)
+    goals = limit_sections.goals(summary)
     if not _is_answered(summary):
-        return [_conflict(summary), funnel, limits]
+        return [_conflict(summary), *goals, funnel, limits]
     return [
         funnel,
         _who_got_what(summary),
+        *goals,
         limits,
-        _baselines(summary["baselines"], currency),
-        _convergence(summary["iterations"], currency, manifest),
+        _baselines(summary["baselines"], unit),
+        _convergence(summary["iterations"], unit, manifest),
     ]
 
 
@@ -175,34 +199,7 @@ def _who_got_what(summary: Mapping[str, Any]) -> Section:
     return Section("allocation", "Who got what", text, panels)
 
 
-def _limits(summary: Mapping[str, Any]) -> Section:
-    currency, panels = summary["currency"], []
-    for side, title in (("at_most", "Upper limits"), ("at_least", "Minimums")):
-        some = [c for c in summary["constraints"] if c[side] is not None]
-        cells = [
-            [c["name"], amount(c["use"]), amount(c[side]), c["unit"], price(c["price"]), c["worth"]]
-            for c in some
-        ]
-        used = [ratio(c["use"], c[side]) for c in some]
-        drawn = [
-            Bar(c["name"], 0, part, share(part), WARM if c["price"] else QUIET)
-            for c, part in zip(some, used, strict=True)
-        ]
-        head = columns("constraint", "#use", "#limit", "unit", f"#price, {currency}", "~worth")
-        axis = "use, share of the limit"
-        if some:
-            table = Table(title, head, cells)
-            panels.append(bar_panel(title, drawn, table, axis=axis, number="0%", limit=1.0))
-    text = (
-        "A limit that binds has a price: what one more unit of it would be worth. "
-        "With room to spare the price is 0. Orange bars have a price; the line is the limit."
-    )
-    if not _is_answered(summary):
-        text = "Nothing is used, as nothing is allocated. While limits conflict, none has a price."
-    return Section("limits", "Limits and their prices", text, panels)
-
-
-def _baselines(rows: Sequence[Mapping[str, Any]], currency: str) -> Section:
+def _baselines(rows: Sequence[Mapping[str, Any]], unit: str) -> Section:
     drawn = [
         Bar(r["name"], 0, max(r["value"] or 0, 0), amount(r["value"]), STRONG if i == 0 else QUIET)
         for i, r in enumerate(rows)
@@ -211,16 +208,16 @@ def _baselines(rows: Sequence[Mapping[str, Any]], currency: str) -> Section:
         [r["name"], amount(r["value"]), count(r["contacts"]), count(r["violations"]), r["text"]]
         for r in rows
     ]
-    head = columns("method", f"#value, {currency}", "#contacts", "#violations", "~what it does")
+    head = columns("method", f"#value, {unit}", "#contacts", "#violations", "~what it does")
     table = Table("Value against simpler methods", head, cells)
-    panel = bar_panel("", drawn, table, axis=f"value, {currency}")
+    panel = bar_panel("", drawn, table, axis=f"value, {unit}")
     return Section(
         "baselines", "Against simpler methods", "On the same scores and limits.", [panel]
     )
 
 
 def _convergence(
-    steps: Sequence[Mapping[str, Any]], currency: str, manifest: Mapping[str, Any]
+    steps: Sequence[Mapping[str, Any]], unit: str, manifest: Mapping[str, Any]
 ) -> Section:
     tolerance = manifest["job"].get("solver", {}).get("gap_tolerance")
     drawn = [s for s in steps if s["gap"] is not None and s["gap"] > 0]
@@ -230,7 +227,7 @@ def _convergence(
         for s in steps
     ]  # fmt: skip
     head = columns(
-        "step", "#seconds", "#reads", f"?bound, {currency}", f"?value, {currency}", "#gap", "#open"
+        "step", "#seconds", "#reads", f"?bound, {unit}", f"?value, {unit}", "#gap", "#open"
     )
     panel = Panel(table=Table("Steps; open: subscribers not settled yet", head, cells))
     goal = f" The dashed line is the tolerance, {tolerance:.0e}." if tolerance and drawn else ""

@@ -48,12 +48,35 @@ class _Segment(_Shape):
 
 class _Constraint(_Shape):
     name: str
+    kind: str
     unit: str
-    use: float
+    use: float | None
     at_least: float | None
     at_most: float | None
     price: float | None
     worth: str
+    overrun: float | None
+    penalty: float | None
+    paid: float | None
+    numerator: float | None
+    denominator: float | None
+
+
+class _Objective(_Shape):
+    maximise: str | None = None
+    minimise: str | None = None
+    unit: str
+
+
+class _Stage(_Shape):
+    name: str
+    objective: _Objective
+    status: str
+    value: float
+    bound: float
+    gap: float
+    final_value: float
+    kept: dict[str, float]
 
 
 class _Baseline(_Shape):
@@ -89,7 +112,10 @@ class Summary(_Shape):
     status: str
     remedy: str
     currency: str
+    objective: _Objective
     value: float
+    expected_value: float
+    penalties: float
     bound: float | None
     gap: float | None
     bound_by: str | None
@@ -101,6 +127,7 @@ class Summary(_Shape):
     offers: list[_Offer]
     channels: list[_Channel]
     segments: dict[str, list[_Segment]]
+    stages: list[_Stage]
     constraints: list[_Constraint]
     baselines: list[_Baseline]
     iterations: list[_Iteration]

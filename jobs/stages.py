@@ -64,7 +64,16 @@ def parts(job: Job) -> dict[str, Any]:
         "score": {"scores": full["scores"], "offers": shape, "seed": full["seed"]},
         "allocate": {
             k: full[k]
-            for k in ("catalogue", "policies", "constraints", "holdout_share", "solver", "seed")
+            for k in (
+                "catalogue",
+                "policies",
+                "constraints",
+                "goals",
+                "objective",
+                "holdout_share",
+                "solver",
+                "seed",
+            )  # fmt: skip
         },
     }
 

@@ -10,6 +10,13 @@ from engine.limits import MICRO, coefficients, limits
 from engine.settings import parse
 
 
+class Plain(yaml.SafeDumper):
+    """YAML without aliases, which job files may not have."""
+
+    def ignore_aliases(self, data):
+        return True
+
+
 def job_of(**changes):
     """Return a small job: two offers on two channels, a budget, a scoped minimum."""
     content = {
@@ -47,7 +54,7 @@ def job_of(**changes):
             {"name": "gold", "measure": "contacts", "where": "gold", "at_least": 1},
         ],
     }  # fmt: skip
-    return parse(yaml.safe_dump(content | changes), "tiny.yaml")
+    return parse(yaml.dump(content | changes, Dumper=Plain), "tiny.yaml")
 
 
 def people(n=4, **columns):

@@ -134,20 +134,3 @@ def test_every_constraint_without_subscribers_is_named_at_once(stages, tmp_path)
         for name in ("budget", "gold_contacts")
     ]
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("count", [62, 63])
-def test_as_many_conditions_as_fit_a_scope(stages, tmp_path, count):
-    """The last one's bit works, and one more is refused."""
-    rows = [
-        {"name": f"c{i}", "measure": "contacts", "at_most": 40 if i < count - 1 else 1,
-         "where": f"arpu > {i / 100}"}
-        for i in range(count)
-    ]  # fmt: skip
-    change = f"constraints={json.dumps(rows)}"
-    if count > 62:
-        with pytest.raises(ConfigError, match="at most 62 different conditions.*got 63"):
-            allocate(stages, tmp_path, change)
-        return
-    summary = allocate(stages, tmp_path, change, "catalogue.offers.win_back.minimum=null")
-    assert summary["constraints"][-1]["use"] == summary["contacts"] == 1

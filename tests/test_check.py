@@ -70,6 +70,7 @@ def test_a_sound_job_has_no_problem_and_is_described(tmp_path):
         "actions": "2",
         "policies": "1 (one)",
         "constraints": "3 (1 stated, 1 capacities, 0 quotas, 1 minimums)",
+        "pursues": "the most value",
         "hold-out": "5.0%",
         "cluster": "local",
     }
@@ -113,7 +114,7 @@ def test_a_consent_column_that_is_not_boolean_names_those_that_are(tmp_path):
 @pytest.mark.parametrize("name", ["capacity:sms", "minimum:data", "quota:data", "budget:minimum"])
 def test_a_constraint_with_the_name_of_another_limit_is_refused(tmp_path, name):
     def problems(called):
-        both = {"name": "budget", "measure": "cost", "at_most": 100, "at_least": 1}
+        both = {"name": "budget", "measure": "cost", "at_most": 100, "at_least": 0}
         other = {"name": called, "measure": "contacts", "at_most": 1}
         constraints = f"constraints={json.dumps([both, other])}"
         return check(job_in(tmp_path, constraints, "catalogue.offers.data.quota=9")).problems

@@ -183,11 +183,12 @@ def test_nobody_is_told_in_an_empty_table():
 )
 def test_a_price_is_told_in_words(price, expected):
     placed, *_ = solved(job_of(), people())
-    assert decisions.worth(placed.problem, 0, price) == expected
+    row = {"price": price, "overrun": 0.0}
+    assert decisions.worth(placed.problem, 0, row, "EUR") == expected
 
 
 def test_a_minimums_price_is_told_as_what_less_would_save():
     job = job_of(constraints=[{"name": "least", "measure": "value", "at_least": 1}])
     placed, *_ = solved(job, people())
-    told = decisions.worth(placed.problem, 1, 2.0)
+    told = decisions.worth(placed.problem, 1, {"price": 2.0, "overrun": 0.0}, "EUR")
     assert told == "one EUR less to deliver would be worth 2 EUR"

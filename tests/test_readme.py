@@ -76,7 +76,8 @@ def test_the_yaml_blocks_are_settings():
             parse(text, "README.md")
             continue
         for line in text.splitlines():
-            parse(f"{JOB}\n{line}\n", "README.md")
+            setting, _, value = line.partition(": ")
+            parse(JOB, "README.md", [f"{setting}={value}"])
 
 
 def test_the_policies_of_the_table_are_settings():

@@ -29,12 +29,15 @@ def constraint(k):
     return {
         "name": f"{('capacity', 'quota', 'budget', 'minimum')[k % 4]}:{OFFERS[k % 13]}_{k}",
         "measure": measure,
+        "kind": "hard",
         "unit": unit,
         "use": use,
         "at_least": limit if low else None,
         "at_most": None if low else limit,
         "price": price,
         "worth": f"one more of {unit} would be worth EUR {price:.4f}" if binds else "it has room",
+        "overrun": 0.0,
+        **dict.fromkeys(("penalty", "paid", "numerator", "denominator")),
     }
 
 
@@ -44,7 +47,11 @@ def summary_of(**changes):
         "status": "OPTIMAL",
         "remedy": "",
         "currency": "EUR",
+        "objective": {"maximise": "value", "unit": "EUR"},
         "value": 412_345.67,
+        "expected_value": 412_345.67,
+        "penalties": 0.0,
+        "stages": [],
         "bound": 412_349.01,
         "gap": 8.1e-6,
         "bound_by": "Lagrangian bound",

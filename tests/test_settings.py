@@ -171,7 +171,7 @@ def test_policies_name_offers_that_exist():
         ("catalogue.offers.data.cost=-1", "cost: input should be greater than or equal to 0"),
         ("catalogue.offers.data.cost=.inf", "cost: input should be a finite number"),
         ("catalogue.channels.Fax={}", "channels.Fax.[key]: should be a name"),
-        ("constraints.0.at_most=null", "constraint budget has no limit: set at_most or at_least"),
+        ("constraints.0.at_most=null", "constraint budget: has no limit: set at_most"),
         ("inputs.partitions=0", "partitions: input should be greater than or equal to 1, got 0"),
         ("inputs.partitions=8.0", "partitions: input should be a valid integer, got 8.0"),
         ("inputs.partitions='8'", "partitions: input should be a valid integer, got '8'"),
@@ -340,7 +340,7 @@ def test_settings_are_frozen_described_and_their_defaults_valid(model):
 def test_grids_of_the_exact_arithmetic_are_documented():
     rows = {row["path"]: row["description"] for row in settings_reference()}
     money = ("channels.<name>.unit_cost", "offers.<name>.value", "offers.<name>.cost")
-    limits = [f"constraints.<item>.{bound}" for bound in ("at_most", "at_least")]
+    limits = [f"constraints.<item>.{bound}" for bound in ("at_most", "at_least", "equals")]
     for path in [*(f"catalogue.{path}" for path in money), *limits]:
         assert f"rounded to {1 / MICRO:.6f}" in rows[path]
     assert f"rounded to 1/{WEIGHT_GRID:.0f}, 2 ** 28 in sum;" in rows["catalogue.weight"]

@@ -38,6 +38,13 @@ def _name(value: str) -> str:
     raise ValueError("should be a name: a-z, 0-9 and _, starting with a letter, at most 63 long")
 
 
+def representable(amount: float) -> float:
+    """Refuse an amount that the grid of 0.000001 would turn into 0."""
+    if 0 < abs(amount) <= 5e-7:
+        raise ValueError("rounds to 0, as amounts are whole numbers of 0.000001; change the unit")
+    return amount
+
+
 Duration = Annotated[
     str,
     BeforeValidator(_duration),
@@ -47,7 +54,9 @@ Folder = Annotated[Path, Field(strict=False)]
 Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": NAME})]
 Share = Annotated[float, Field(ge=0, le=1, json_schema_extra={"unit": "share"})]
 Money = Annotated[
-    float, Field(ge=0, le=1e9, allow_inf_nan=False, json_schema_extra={"unit": "money"})
+    float,
+    Field(ge=0, le=1e9, allow_inf_nan=False, json_schema_extra={"unit": "money"}),
+    AfterValidator(representable),
 ]
 Count = Annotated[int, Field(ge=0, le=10**12)]
 Sql = Annotated[str, Field(min_length=1, json_schema_extra={"unit": "SQL expression"})]

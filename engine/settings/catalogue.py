@@ -1,4 +1,4 @@
-"""Settings of the catalogue: channels, offers, contact policies and global constraints."""
+"""Settings of the catalogue: channels, offers and contact policies."""
 
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal, Self
@@ -155,45 +155,4 @@ class ContactPolicy(Settings):
             problems += [f"policy {self.name}: {setting} names {name} twice" for name in twice]
         if problems:
             raise ValueError("\n".join(problems))
-        return self
-
-
-Measure = Literal["contacts", "acceptances", "cost", "value"]
-Limit = Annotated[
-    float, Field(ge=0, le=1e12, allow_inf_nan=False, json_schema_extra={"unit": "of the measure"})
-]
-
-
-class Constraint(Settings):
-    """A limit over all subscribers: sum of a measure over the chosen actions in scope.
-
-    Measures: ``contacts``; ``acceptances`` (expected, sum of p); ``cost`` (channel's cost per
-    contact plus offer's cost per expected acceptance); ``value`` (value less cost, unweighted).
-    """
-
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_:@.]{0,126}$")]
-    """Name of the constraint."""
-    measure: Measure
-    """What is summed."""
-    at_most: Limit | None = None
-    """Upper limit, rounded to 0.000001; null: none."""
-    at_least: Limit | None = None
-    """Lower limit, rounded to 0.000001; null: none."""
-    offers: list[Name] = []
-    """Offers in scope; empty: all."""
-    categories: list[Name] = []
-    """Offer categories in scope; empty: all."""
-    channels: list[Name] = []
-    """Channels in scope; empty: all."""
-    where: Sql | None = None
-    """Subscribers in scope: a SQL condition; null: all."""
-
-    @model_validator(mode="after")
-    def _limits(self) -> Self:
-        if self.at_most is None and self.at_least is None:
-            raise ValueError(f"constraint {self.name} has no limit: set at_most or at_least")
-        if None not in (self.at_most, self.at_least) and self.at_least > self.at_most:  # type: ignore[operator]
-            raise ValueError(
-                f"constraint {self.name}: at_least {self.at_least} is above at_most {self.at_most}"
-            )
         return self

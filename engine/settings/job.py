@@ -6,12 +6,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from engine.settings.base import Folder, Name, Settings
-from engine.settings.catalogue import Catalogue, Constraint, ContactPolicy, Instant
+from engine.settings.catalogue import Catalogue, ContactPolicy, Instant
+from engine.settings.constraints import Constraint, Goal, Objective, Scope
 from engine.settings.features import Feature
 from engine.settings.inputs import Inputs
 from engine.settings.scores import Scores
-
-MOST_CONDITIONS = 62  # one bit each of a subscriber's 64-bit scope
 
 
 class Solver(Settings):
@@ -84,6 +83,10 @@ class Job(Settings):
     """What one subscriber may receive: caps, exclusions, requirements, packages, minimums."""
     constraints: list[Constraint] = []
     """Limits over all subscribers, beside the catalogue's capacities, quotas and minimums."""
+    goals: list[Goal] = []
+    """What comes before the objective, the first first: each keeps what those before it reached."""
+    objective: Objective = Objective()
+    """What the allocation is best at; null and null: the most value."""
     holdout_share: Annotated[float, Field(ge=0, lt=1, json_schema_extra={"unit": "share"})] = 0.05
     """Share of subscribers never contacted, drawn by a hash of subscriber and ``seed``."""
     solver: Solver = Solver()
@@ -114,6 +117,20 @@ def _disagreements(job: Job) -> list[str]:
                     f"{where}: unknown {kind} {name}; there are {', '.join(sorted(listed))}"
                 )
 
+    def known_scope(where: str, scope: Scope) -> None:
+        known(f"{where}.offers", scope.offers, "offer", offers)
+        known(f"{where}.categories", scope.categories, "category", categories)
+        known(f"{where}.channels", scope.channels, "channel", channels)
+
+    def channels_of(scopes: list[Scope]) -> set[str]:
+        return set(channels).intersection(*(s.channels for s in scopes if s.channels))
+
+    def is_of(scopes: list[Scope], offer: str, category: str) -> bool:
+        return all(
+            (not s.offers or offer in s.offers) and (not s.categories or category in s.categories)
+            for s in scopes
+        )
+
     for i, policy in enumerate(job.policies):
         if policy.per == "all" and policy.only:
             problems.append(f"policies.{i}.only: only goes with per: channel, category or offers")
@@ -134,29 +151,29 @@ def _disagreements(job: Job) -> list[str]:
         if packed.count(name) > 1
     ]
     for i, constraint in enumerate(job.constraints):
-        known(f"constraints.{i}.offers", constraint.offers, "offer", offers)
-        known(f"constraints.{i}.categories", constraint.categories, "category", categories)
-        known(f"constraints.{i}.channels", constraint.channels, "channel", channels)
-        is_empty = not any(
-            (not constraint.offers or name in constraint.offers)
-            and (not constraint.categories or offer.category in constraint.categories)
-            and (not constraint.channels or set(offer.channels) & set(constraint.channels))
-            for name, offer in offers.items()
-        )
-        if is_empty and not any(text.startswith(f"constraints.{i}.") for text in problems):
-            problems.append(
-                f"constraints.{i}: constraint {constraint.name} has no action in scope: none of "
-                "its offers and categories goes by its channels"
+        where = f"constraints.{i}"
+        scopes: list[tuple[str, list[Scope]]] = [(where, [constraint])]
+        if constraint.ratio is not None:
+            scopes = [
+                (f"{where}.ratio.of", [constraint.ratio.of, constraint]),
+                (f"{where}.ratio.to", [constraint.ratio.to, constraint]),
+            ]
+            known_scope(where, constraint)
+        for place, several in scopes:
+            known_scope(place, several[0])
+            is_empty = not any(
+                set(offer.channels) & channels_of(several) and is_of(several, name, offer.category)
+                for name, offer in offers.items()
             )
-    conditions = {constraint.where for constraint in job.constraints if constraint.where}
-    if len(conditions) > MOST_CONDITIONS:
-        problems.append(
-            f"constraints: should have at most {MOST_CONDITIONS} different conditions (where), "
-            f"got {len(conditions)}"
-        )
+            if is_empty and not any(text.startswith(f"{where}.") for text in problems):
+                problems.append(
+                    f"{place}: constraint {constraint.name} has no action in scope: none of "
+                    "its offers and categories goes by its channels"
+                )
     for kind, names in (
         ("policies", [p.name for p in job.policies]),
         ("constraints", [c.name for c in job.constraints]),
+        ("goals", [g.name for g in job.goals]),
         ("features", [f.name for f in job.features]),
     ):
         problems += [
