@@ -93,7 +93,7 @@ def highest_surplus(terms: Terms, menu: Menu, prices: Sequence[float]) -> int:
         prices: [K] money per unit of a limit, finite, >= 0.
     """
     scale = 2.0 ** grid(terms, prices)
-    worth = _worth(terms, prices)
+    value = _worth(terms, prices)
     total = 0
     for start in range(0, len(menu.weight), CHUNK):
         rows = slice(start, start + CHUNK)
@@ -101,7 +101,7 @@ def highest_surplus(terms: Terms, menu: Menu, prices: Sequence[float]) -> int:
         paid = _paid(terms, groups, prices)
         worth = _worths(
             menu.weight[rows] / W_ONE, menu.propensity[rows], menu.open[rows], group.reshape(-1),
-            worth, paid, (len(terms.charges) + 16) * U, scale,
+            value, paid, (len(terms.charges) + 16) * U, scale,
         )  # fmt: skip
         if menu.freedom is None:
             surplus = _best_bundles(
