@@ -178,6 +178,23 @@ class OfferOracle(Oracle):
         own = inner.survey(survey.evaluation.prices).total
         return inner.over(inner.blocks, survey.total - own)
 
+    def with_near(self, survey: Survey, inner: Oracle, prices: Any, reach: Any) -> Survey:
+        """As in :meth:`engine.oracle.Oracle.with_near`."""
+        theirs = inner.survey(prices, reach)
+        chosen, margin, near = [], [], []
+        begin = 0
+        for bundles, distance, rows in zip(survey.chosen, survey.margin, survey.near, strict=True):
+            end = begin + len(rows)  # the inner oracle has them in one block
+            bundles, distance = bundles.copy(), distance.copy()
+            bundles[:, rows] = theirs.chosen[0][:, begin:end]
+            distance[rows] = theirs.margin[0][begin:end]
+            still = theirs.near[0]
+            near.append(rows[still[(still >= begin) & (still < end)] - begin])
+            chosen.append(bundles)
+            margin.append(distance)
+            begin = end
+        return Survey(theirs.evaluation, theirs.total, chosen, margin, near, reach)
+
     def _joined(self, blocks: list[Block], constant: Any = 0) -> "OfferOracle":
         """Return the oracle of few subscribers: one block of them costs fewer calls."""
         return self.over([joined(blocks)] if blocks else [], constant)

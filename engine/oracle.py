@@ -85,6 +85,17 @@ class Oracle(ABC):
         """Return the oracle of the near subscribers; the others keep their bundles."""
 
     @abstractmethod
+    def with_near(self, survey: Survey, inner: "Oracle", prices: Any, reach: Any) -> Survey:
+        """Return a survey whose near subscribers have their best bundles at other prices.
+
+        Args:
+            survey: of all.
+            inner: ``narrowed(survey)``.
+            prices: [K] float64.
+            reach: which of them are near then.
+        """
+
+    @abstractmethod
     def curve(self, prices: Any, bandwidth: float) -> tuple[Evaluation, Any, int]:
         """Return the evaluation, the dual's curvature there, and how many made it up.
 

@@ -73,7 +73,7 @@ class _Answer:
 
     @staticmethod
     def first(zoomed: Zoomed) -> "_Answer":
-        return _Answer(zoomed, zoomed.survey.total, ())
+        return _Answer(zoomed, zoomed.start.total, ())
 
     @cached_property
     def exact(self) -> tuple[int | Fraction, list[int]]:
@@ -116,7 +116,7 @@ class _Answer:
 
     def bundles(self) -> list[Any]:
         """Return the bundles by block, on the host."""
-        out = [np.array(to_cpu(chosen)) for chosen in self.zoomed.survey.chosen]
+        out = [np.array(to_cpu(chosen)) for chosen in self.zoomed.start.chosen]
         for core, taken in self.changes:
             for b, bundles in enumerate(out):
                 mine = core.place[:, 0] == b
@@ -130,10 +130,10 @@ def _moved(zoomed: Zoomed, allowed: float) -> tuple[_Answer, Core]:
     Where masses tie there are several cores: each first does what pays, then what must be.
     """
     answer = _Answer.first(zoomed)
-    parts = max(1, -(-zoomed.survey.near_count // MOST_CORE))
+    parts = max(1, -(-zoomed.start.near_count // MOST_CORE))
     for rounds in (1, MOST_ROUNDS) if parts > 1 else (MOST_ROUNDS,):
         for part in range(parts):
-            core = zoomed.oracle.core(zoomed.survey, part)
+            core = zoomed.oracle.core(zoomed.start, part)
             if len(core):
                 answer = _mended(answer, core, allowed, rounds)
         if answer.is_feasible:
@@ -152,7 +152,13 @@ def _mended(answer: _Answer, core: Core, allowed: float, rounds: int) -> _Answer
     for margin in MARGINS:
         room = np.where(np.isinf(oracle.penalty), margin * np.abs(oracle.limit), 0.0)
         taken = mend(
-            core, answer.zoomed.prices, slack, room, oracle.penalty, allowed=allowed, rounds=rounds
+            core,
+            answer.zoomed.start.evaluation.prices,
+            slack,
+            room,
+            oracle.penalty,
+            allowed=allowed,
+            rounds=rounds,
         )
         found = answer.changed(core, taken)
         if found.is_feasible or (slack < 0).all():

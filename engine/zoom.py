@@ -27,6 +27,7 @@ CORE = 3_000  # near subscribers at the final prices, about
 SMALL = 4_000  # so few subscribers make the dual too angular for Newton's method
 EDGE = 3.0  # prices may move so many times the reach before the next survey
 WARM = 0.02  # reach and bandwidth from an earlier answer, in typical values
+FINE = 1e-3  # the last prices are so much finer than the bound: fewer units to mend
 DUST = (1e-3, 1e-5, 1e-7)  # prices below these shares of a typical value are tried as zero
 MOST_CUTS = 400  # evaluations by cutting planes
 MOST_ROUNDS = 8
@@ -53,6 +54,7 @@ class Zoomed:
 
     oracle: Oracle  # over all subscribers
     survey: Survey  # at the prices
+    start: Survey  # where whole bundles are sought from: near subscribers at the last prices
     bound: float  # D(prices), money: no allocation is worth more
     still: float  # by how much D may still fall, by the last model; money
     passes: float
@@ -60,12 +62,12 @@ class Zoomed:
     @property
     def covers_all(self) -> bool:
         """Return whether everybody is near who may get anything."""
-        return bool(np.isinf(self.survey.reach).all())
+        return bool(np.isinf(self.start.reach).all())
 
     def widened(self, factor: float) -> "Zoomed":
         """Return the same survey with a longer reach."""
-        reach = (self.survey.reach + 1e-6 * self.oracle.typical) * factor
-        return replace(self, survey=self.oracle.reached(self.survey, reach))
+        reach = (self.start.reach + 1e-6 * self.oracle.typical) * factor
+        return replace(self, start=self.oracle.reached(self.start, reach))
 
     @property
     def prices(self) -> Any:
@@ -136,14 +138,18 @@ def zoom(
 
         search = _cut if is_stuck else _descend
         sizes = bandwidth, radius, EDGE * float(reach.max(initial=0.0))
-        last = search(inner, prices, sizes, tolerance / 4, is_done)
+        fine = tolerance * (0.25 if attempt == 0 or is_stuck else FINE)
+        last = search(inner, prices, sizes, fine, is_done)
         reads += last.evaluations * share
         still = dual - last.dual + last.still
         if still <= small or attempt == MOST_ROUNDS - 1 or perf_counter() > deadline:
             seconds = perf_counter() - began
             gap = min(still / max(1.0, abs(dual)), 1.0)  # at a box's edge: by all of it
             tell(Step("bound", reads, dual, gap, inner.subscribers, seconds))
-            return Zoomed(full, _nearest(full, survey), dual, still, reads)
+            rounded_from = survey
+            if last.evaluations > 1 and survey.near_count:
+                rounded_from = full.with_near(survey, inner, last.prices, reach)
+            return Zoomed(full, survey, _nearest(full, rounded_from), dual, still, reads)
         is_stuck = last.still > small and not last.is_at_edge
         before, prices, bandwidth = prices, last.prices, last.bandwidth
         radius = max(last.radius, bandwidth)
