@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernels import choose
+from kernels import choose, choose_pairs
 from kernels.choose import NO_ACTION, WEIGHT_GRID
-from tests import test_choose
+from tests import test_choose, test_choose_pairs
 from tests.test_decay import decay_definition, trend_definition
 from tests.test_rhythm import rhythm_definition
 from tests.test_windows import window_definition
@@ -18,7 +18,9 @@ DAY_S = 86_400
 DAYS = 90
 WINDOWS = np.array([1, 7, 30, 90], np.int64) * DAY_S
 ROUNDED = 1e-12  # margins this near to a reach may fall on either side in another order of sums
-OFFERS_PER_CHANNEL, SCOPE_GROUPS = 10, 16
+MARGIN_ROUNDED = 1e-6  # margins are float32
+MOST_LISTED = 1_000  # subscribers whose bundles are listed for the curvature
+OFFERS_PER_CHANNEL, SCOPE_GROUPS, PAIR_CLASSES = 10, 16, 16
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,44 @@ def switches(size, width):
     return (*problem, *entries, one, 0.5 * one, 0.02, 2.0**20, actions + 1, width)
 
 
+def pair_lists(size, width):
+    """Return the lists of ``choose_pairs``: a third of the pairs open, two constraints each."""
+    rng = np.random.default_rng(size.seed)
+    actions, subscribers = size.each, size.subscribers
+    owner, action = np.nonzero(rng.random((subscribers, actions), np.float32) < 1 / 3)
+    pairs, one = len(action), np.ones(subscribers, np.uint8)
+    index = np.arange(actions, dtype=np.int32)
+    return (
+        rng.integers(0, 1 << 62, subscribers),
+        np.searchsorted(owner, np.arange(subscribers + 1)).astype(np.int64),
+        action.astype(np.int32),
+        rng.integers(0, 1 << 20, pairs),
+        2 * np.arange(pairs + 1, dtype=np.int64),
+        np.stack([0 * action, 1 + action], axis=1).reshape(-1).astype(np.int32),
+        rng.integers(0, 1 << 20, 2 * pairs),
+        one * np.uint8(width),
+        one * np.uint8(0),
+        one[None] * np.uint8(width),
+        np.ones((2, subscribers), np.uint8),
+        index,
+        0 * index,
+        index % 2,
+        rng.uniform(0.0, 0.5, actions + 1) / (1 << 20),
+    )  # fmt: skip
+
+
+def pair_choices(size, width):
+    """Return the arguments of ``choose_pairs``."""
+    return (*pair_lists(size, width), 1 / (1 << 20), PAIR_CLASSES, width)
+
+
+def pair_switches(size, width):
+    """Return the arguments of ``curve_pairs``."""
+    lists = pair_lists(size, width)
+    step = np.full(size.each + 1, 1 / (1 << 20))
+    return (*lists, step, 1 / (1 << 20), 0.02, 2.0**20, PAIR_CLASSES, width)
+
+
 def first_rows(operands, rows, count):
     """Return event operands with the first ``count`` of the arguments at the places ``rows``."""
     return tuple(a[:count] if i in rows else a for i, a in enumerate(operands))
@@ -167,15 +207,53 @@ def by_curvature(operands, count, result):
     return [tally, result[1], result[2]] if count else []
 
 
-def both_widths(label, name, operands, definition):
+def by_pair_choice(operands, count, result):
+    """Return the best bundles of the first rows, their margins, and what all bundles add up to."""
+    *lists, worth, classes, _ = operands
+    chosen, margin = result[0][:, :count].copy(), result[1][:count].copy()
+    for s in range(len(margin)):
+        total = test_choose_pairs.totals(lists, s, worth)
+        best = total.pop(test_choose_pairs.pairs_of(lists, chosen[:, s], s), -np.inf)
+        second = max(total.values(), default=-np.inf)
+        if best < second - ROUNDED:
+            chosen[:, s] = NO_ACTION - 1  # as no result is
+        elif best - second != margin[s] and not abs(best - second - margin[s]) <= MARGIN_ROUNDED:
+            margin[s] = best - second
+    return [chosen, margin, test_choose_pairs.added(lists, result[0], classes)]
+
+
+def by_pair_curvature(operands, _, result):
+    """Return total, curvature and count of the near; at larger sizes than smoke the total alone."""
+    *lists, step, worth, bandwidth, unit, classes, width = operands
+    _, _, total = choose_pairs(*lists, worth, classes, width)
+    rows = len(lists[0])
+    if rows > MOST_LISTED:
+        return [total, *result[1:]]
+    curvature, near = np.zeros((len(step), len(step))), 0
+    for s in range(rows):
+        surplus = test_choose_pairs.totals(lists, s, worth)
+        best, *others = sorted(surplus, key=surplus.get)[::-1][:2]
+        if not others or surplus[best] - surplus[others[0]] >= bandwidth:
+            continue
+        near += 1
+        moved = np.zeros(len(step))
+        for sign, bundle in ((1.0, best), (-1.0, others[0])):
+            for n in bundle:
+                moved += sign * (test_choose_pairs.uses(lists, n) * step)
+        curvature += np.rint(np.tril(np.outer(moved, moved)) * unit)
+    return [total, curvature, np.array([near])]
+
+
+def both_widths(label, name, operands, definition, streamed=(0, 1, 2, 3)):
     """Return an operation on one offer per subscriber and on bundles of two."""
     return [
         Operation(f"{label}-{text}", name, lambda size, width=width: operands(size, width),
-                  definition, (0, 1, 2, 3), "pairs", is_threaded=True)
+                  definition, streamed, "pairs", is_threaded=True)
         for width, text in ((1, "one"), (2, "two"))
     ]  # fmt: skip
 
 
+LISTS = (2, 3, 4, 5, 6, 0, 1, 7, 8)  # the pairs first: they are what is counted
 EVENT_SIZES = (Size("smoke", 300, 20), Size("city", 100_000, 70))
 PAIR_SIZES = (Size("smoke", 300, 10), Size("city", 100_000, 50), Size("country", 1_000_000, 50))
 # Rounding: hundreds of terms of either sign in another order than the definition's; exp2 may be
@@ -192,6 +270,8 @@ EVENT_OPERATIONS = (
 PAIR_OPERATIONS = (
     *both_widths("choose", "choose", choices, by_choice),
     *both_widths("curve", "curve", switches, by_curvature),
+    *both_widths("choose_pairs", "choose_pairs", pair_choices, by_pair_choice, LISTS),
+    *both_widths("curve_pairs", "curve_pairs", pair_switches, by_pair_curvature, LISTS),
 )
 OPERATIONS = (*EVENT_OPERATIONS, *PAIR_OPERATIONS)
 CASES = {

@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 
 from engine import integers
-from engine.problem import Problem, limit_units
+from engine.forms import AnyProblem, limits_of
+from engine.pair_exact import pairs_of
+from engine.pair_problem import PairProblem
+from engine.problem import Problem
 from kernels.backend import to_cpu
 from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
 
@@ -21,15 +24,13 @@ class Pairs:
     value: list[int]  # [N] in value units
     use: list[list[int]]  # [K][N] in use units
     choices: list[tuple[list[int], int]]  # X_s of every subscriber: at most so many of these
+    uses: list[tuple[list[int], list[int], int]]  # X_s otherwise: sum coefficients x <= limit
 
 
-def open_pairs(problem: Problem) -> int:
-    """Return the number of open pairs."""
-    return sum(int((b.propensity == b.propensity).sum()) for b in problem.blocks)
-
-
-def pairs(problem: Problem) -> Pairs:
+def pairs(problem: AnyProblem) -> Pairs:
     """List a problem's open pairs with exact numbers."""
+    if isinstance(problem, PairProblem):
+        return Pairs(*pairs_of(problem))
     blocks = [{n: to_cpu(a) for n, a in b.__dict__.items()} for b in problem.blocks]
     subscribers = sorted(
         (int(key), b, row) for b, block in enumerate(blocks) for row, key in enumerate(block["key"])
@@ -54,7 +55,7 @@ def pairs(problem: Problem) -> Pairs:
                 use[k].append(amount if problem.in_scope[k, g] else 0)
         choices += _choices(problem, block, row, open_, first)
     block_, row_, action = np.array(found, np.int64).reshape(-1, 3).T
-    return Pairs(block_, row_, action, value, use, choices)
+    return Pairs(block_, row_, action, value, use, choices, [])
 
 
 def _choices(
@@ -84,7 +85,7 @@ class Exact:
 
 
 def solve_exactly(
-    problem: Problem, *, slack: int, effort: float, seconds: float, share: float = 0.0
+    problem: AnyProblem, *, slack: int, effort: float, seconds: float, share: float = 0.0
 ) -> Exact:
     """Solve a problem as one model.
 
@@ -99,11 +100,12 @@ def solve_exactly(
     everything = list(range(len(found.value)))
     uses = [
         (everything, use, limit)
-        for use, limit in zip(found.use, limit_units(problem), strict=True)
+        for use, limit in zip(found.use, limits_of(problem), strict=True)
     ]  # fmt: skip
     answer = integers.solve(
-        found.value, found.choices, uses, slack=slack, effort=effort, seconds=seconds, share=share
-    )
+        found.value, found.choices, [*uses, *found.uses],
+        slack=slack, effort=effort, seconds=seconds, share=share,
+    )  # fmt: skip
     chosen = [np.full((problem.width, len(b)), NO_ACTION, np.int16) for b in problem.blocks]
     taken = np.flatnonzero(answer.taken)
     for i in taken:
@@ -112,7 +114,7 @@ def solve_exactly(
     return Exact(answer.status, chosen, sum(found.value[i] for i in taken), answer.bound)
 
 
-def least_use(problem: Problem, k: int, *, effort: float, seconds: float) -> int | None:
+def least_use(problem: AnyProblem, k: int, *, effort: float, seconds: float) -> int | None:
     """Return the least use of limit k (use units) that the other limits allow, or None.
 
     If the effort ends first, the least found.
@@ -125,11 +127,12 @@ def least_use(problem: Problem, k: int, *, effort: float, seconds: float) -> int
     """
     found = pairs(problem)
     everything = list(range(len(found.value)))
-    limits = limit_units(problem)
+    limits = limits_of(problem)
     uses = [(everything, found.use[i], limits[i]) for i in range(len(limits)) if i != k]
     answer = integers.solve(
-        [-u for u in found.use[k]], found.choices, uses, slack=0, effort=effort, seconds=seconds
-    )
+        [-u for u in found.use[k]], found.choices, [*uses, *found.uses],
+        slack=0, effort=effort, seconds=seconds,
+    )  # fmt: skip
     if answer.status not in ("OPTIMAL", "FEASIBLE"):
         return None
     return sum(found.use[k][i] for i in np.flatnonzero(answer.taken))
