@@ -47,6 +47,7 @@ class Evaluation:
     prices: Any  # [K] float64, money per unit of the constraint
     value: Any  # [G] float64, money
     use: Any  # [K, G] float64, units of the constraint
+    floor: float = 0.0  # no D_g is below it: 0, or -inf where the empty bundle is no choice
 
     @cached_property
     def use_in_all(self) -> Any:
@@ -98,8 +99,9 @@ class Master:
         unit: float,
         range_: tuple[Any, Any],
         groups: int,
+        floor: float = 0.0,
     ) -> None:
-        """Start with the cut of the empty bundle, ``D_g >= 0``.
+        """Start with the cut of the empty bundle, ``D_g >= 0``, if everybody may have it.
 
         Args:
             limit: [K] float64, units of the constraint.
@@ -108,12 +110,14 @@ class Master:
             unit: money, what a typical contact is worth: the model's money.
             range_: [K] float64 twice, smallest and largest price, money per unit.
             groups: G.
+            floor: as in :class:`Evaluation`.
         """
+        self.floor = floor
         self.solver = pywraplp.Solver.CreateSolver("GLOP")
         self.scale, self.unit, self.range = scale, unit, range_
         infinity = self.solver.infinity()
         self.price = [self.solver.NumVar(0, infinity, f"price_{k}") for k in range(len(limit))]
-        self.loss = [self.solver.NumVar(0, infinity, f"class_{g}") for g in range(groups)]
+        self.loss = [self.solver.NumVar(floor, infinity, f"class_{g}") for g in range(groups)]
         objective = self.solver.Objective()
         for variable, coefficient in zip(self.price, limit / scale, strict=True):
             objective.SetCoefficient(variable, float(coefficient))
@@ -127,7 +131,7 @@ class Master:
         scaled = evaluation.use / self.scale[:, None]
         for g, variable in enumerate(self.loss):
             column = scaled[:, g]
-            if evaluation.value[g] == 0.0 and not column.any():
+            if self.floor == 0.0 and evaluation.value[g] == 0.0 and not column.any():
                 continue  # the empty bundle's cut is there from the start
             cut = self.solver.Constraint(float(evaluation.value[g] / self.unit), infinity)
             cut.SetCoefficient(variable, 1.0)
@@ -193,7 +197,7 @@ def minimise_dual(
     best = evaluate(np.clip(start, *range_))
     best_dual = best.dual(limit)
     groups = len(best.value)
-    master = Master(limit, scale, unit=unit, range_=range_, groups=groups)
+    master = Master(limit, scale, unit=unit, range_=range_, groups=groups, floor=best.floor)
     master.add(best)
     count = 1
     while True:

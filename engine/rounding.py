@@ -131,7 +131,8 @@ def _mended(answer: _Answer, core: Core) -> _Answer:
     if not len(core):
         return answer
     oracle = answer.zoomed.oracle
-    slack = np.array([units / oracle.use_unit for units in answer.exact[1]])
+    left = zip(answer.exact[1], oracle.use_unit, strict=True)
+    slack = np.array([units / unit for units, unit in left])
     found = answer
     for margin in MARGINS:
         taken = mend(core, answer.zoomed.prices, slack, margin * np.abs(oracle.limit))
@@ -145,10 +146,20 @@ def _solved(answer: _Answer, core: Core, slack: int, deadline: float) -> _Answer
     """Return the answer with a core of few subscribers chosen exactly, if that succeeds."""
     open_ = np.sort(core.by_regret()[:EXACT_CORE])
     now, oracle = answer.taken(core), answer.zoomed.oracle
-    _, left = oracle.exact(answer.total - oracle.total_of(core, open_, now[open_]))
+    bare = _without(core, now, open_)  # what they have unless another bundle is taken
+    kept = bare[open_]
+    before, after = (oracle.total_of(core, open_, t) for t in (now[open_], kept))
+    _, left = oracle.exact(answer.total - before + after)
     listed = [j for s in open_ for j in range(core.first[s], core.first[s + 1])]
     owner = core.owner[listed]
     values, uses = oracle.exact_bundles(core, listed)
+    less, less_use = oracle.exact_bundles(core, kept.tolist())
+    at = np.searchsorted(open_, owner).tolist()
+    values = [value - less[i] for value, i in zip(values, at, strict=True)]
+    uses = [
+        [use - mine[i] for use, i in zip(amounts, at, strict=True)]
+        for amounts, mine in zip(uses, less_use, strict=True)
+    ]
     choices: dict[int, list[int]] = {}
     for i, s in enumerate(owner.tolist()):
         choices.setdefault(s, []).append(i)
@@ -165,10 +176,16 @@ def _solved(answer: _Answer, core: Core, slack: int, deadline: float) -> _Answer
     )  # fmt: skip
     if taken is None:
         return answer
-    after = now.copy()
-    nothing = {s: j for s, j in zip(owner.tolist(), listed, strict=True) if core.is_empty(j)}
-    for s in choices:
-        after[s] = nothing.get(s, -1)
     for i in np.flatnonzero(taken).tolist():
-        after[owner[i]] = listed[i]
-    return answer.changed(core, after)
+        bare[owner[i]] = listed[i]
+    return answer.changed(core, bare)
+
+
+def _without(core: Core, now: Any, open_: Any) -> Any:
+    """Return what a core's subscribers have when some have nothing, if that is listed for them."""
+    bare = now.copy()
+    for s in open_.tolist():
+        for j in range(core.first[s], core.first[s + 1]):
+            if core.is_empty(j):
+                bare[s] = j
+    return bare
