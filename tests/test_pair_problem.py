@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.pairs import keys, pair_problem
 from engine.errors import DataError
 from engine.pair_lower import listed, paired
 from engine.pair_problem import MOST_UNITS, PairBlock, PairProblem, joined_pairs
@@ -181,3 +183,21 @@ def test_full_blocks_are_listed():
     assert found.use_first.tolist() == [0, 2, 3, 4]
     assert found.use_row.tolist() == [0, 1, 1, 0]
     assert found.use_amount.tolist() == [1.0, 4.0, 5.0, 2.0]
+
+
+def test_a_plain_problem_of_the_benchmarks_is_taken_in_its_units():
+    one = np.ones((1, 2), np.uint8)
+    plain = SimpleNamespace(
+        subscribers=2, indptr=np.array([0, 1, 2]), action=np.array([0, 1], np.int32),
+        value=np.array([1.0, 2.0]), use_indptr=np.array([0, 0, 1]),
+        use_row=np.zeros(1, np.int32), use_amount=np.array([4.0]), limit=np.array([3.0]),
+        most=one[0], category=np.zeros(2, np.int32), category_most=one,
+        channel=np.zeros(2, np.int32), channel_most=one, offer=np.arange(2, dtype=np.int32),
+        value_unit=0.5, use_unit=0.25,
+    )  # fmt: skip
+    problem = pair_problem(plain)
+    (block_,) = problem.blocks
+    assert (block_.value / problem.value_unit).tolist() == [0.5, 1.0]
+    assert (block_.use_amount / problem.use_unit[0]).tolist() == [1.0]
+    assert problem.amount(0) == 0.75
+    assert len(set(keys(1_000).tolist())) == 1_000 and keys(1_000).min() >= 0
