@@ -190,7 +190,7 @@ def test_a_plain_problem_of_the_benchmarks_is_taken_in_its_units():
     plain = SimpleNamespace(
         subscribers=2, indptr=np.array([0, 1, 2]), action=np.array([0, 1], np.int32),
         value=np.array([1.0, 2.0]), use_indptr=np.array([0, 0, 1]),
-        use_row=np.zeros(1, np.int32), use_amount=np.array([4.0]), limit=np.array([3.0]),
+        use_row=np.zeros(1, np.int32), use_amount=np.array([4.0]), limit=np.array([15.0]),
         most=one[0], category=np.zeros(2, np.int32), category_most=one,
         channel=np.zeros(2, np.int32), channel_most=one, offer=np.arange(2, dtype=np.int32),
         value_unit=0.5, use_unit=0.25,
@@ -199,5 +199,5 @@ def test_a_plain_problem_of_the_benchmarks_is_taken_in_its_units():
     (block_,) = problem.blocks
     assert (block_.value / problem.value_unit).tolist() == [0.5, 1.0]
     assert (block_.use_amount / problem.use_unit[0]).tolist() == [1.0]
-    assert problem.amount(0) == 0.75
+    assert problem.amount(0) == 3.0  # 3.75, but uses are whole
     assert len(set(keys(1_000).tolist())) == 1_000 and keys(1_000).min() >= 0
