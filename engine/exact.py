@@ -7,7 +7,9 @@ import numpy as np
 
 from engine import integers
 from engine.exact_rules import BundleRows, Choices, Uses, without_exempt
-from engine.problem import Problem, limit_units
+from engine.forms import AnyProblem, limits_of
+from engine.pair_exact import pairs_of
+from engine.pair_problem import PairProblem
 from kernels.backend import to_cpu
 from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
 
@@ -26,13 +28,10 @@ class Pairs:
     helpers: int  # further variables of X_s behind the N pairs, of no value
 
 
-def open_pairs(problem: Problem) -> int:
-    """Return the number of open pairs."""
-    return sum(int((b.propensity == b.propensity).sum()) for b in problem.blocks)
-
-
-def pairs(problem: Problem) -> Pairs:
+def pairs(problem: AnyProblem) -> Pairs:
     """List a problem's open pairs with exact numbers."""
+    if isinstance(problem, PairProblem):
+        return Pairs(*pairs_of(problem), helpers=0)
     blocks = [
         without_exempt(problem, {n: to_cpu(a) for n, a in b.__dict__.items()})
         for b in problem.blocks
@@ -75,7 +74,7 @@ class Exact:
 
 
 def solve_exactly(
-    problem: Problem, *, slack: int, effort: float, seconds: float, share: float = 0.0
+    problem: AnyProblem, *, slack: int, effort: float, seconds: float, share: float = 0.0
 ) -> Exact:
     """Solve a problem as one model.
 
@@ -90,7 +89,7 @@ def solve_exactly(
     everything = list(range(len(found.value)))
     uses = [
         (everything, use, limit)
-        for use, limit in zip(found.use, limit_units(problem), strict=True)
+        for use, limit in zip(found.use, limits_of(problem), strict=True)
     ]  # fmt: skip
     answer = integers.solve(
         [*found.value, *[0] * found.helpers], found.choices, [*uses, *found.uses],
@@ -104,7 +103,7 @@ def solve_exactly(
     return Exact(answer.status, chosen, sum(found.value[i] for i in taken), answer.bound)
 
 
-def least_use(problem: Problem, k: int, *, effort: float, seconds: float) -> int | None:
+def least_use(problem: AnyProblem, k: int, *, effort: float, seconds: float) -> int | None:
     """Return the least use of limit k (use units) that the other limits allow, or None.
 
     If the effort ends first, the least found.
@@ -117,7 +116,7 @@ def least_use(problem: Problem, k: int, *, effort: float, seconds: float) -> int
     """
     found = pairs(problem)
     everything = list(range(len(found.value)))
-    limits = limit_units(problem)
+    limits = limits_of(problem)
     uses = [(everything, found.use[i], limits[i]) for i in range(len(limits)) if i != k]
     answer = integers.solve(
         [*(-u for u in found.use[k]), *[0] * found.helpers], found.choices, [*uses, *found.uses],

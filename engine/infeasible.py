@@ -16,10 +16,15 @@ from typing import Any
 import numpy as np
 
 from engine import exact
-from engine.limits import MICRO
-from engine.offer_oracle import OfferOracle, scale_of
+from engine.forms import (
+    AnyProblem,
+    oracle_of,
+    stated_amounts_of,
+    stated_limits_of,
+    use_units_of,
+    without_value,
+)
 from engine.prices import Dual, Evaluation, minimise_dual
-from engine.problem import USE_UNIT, Problem
 
 EVALUATIONS = 150  # most passes of one search
 EFFORT = 10.0  # CP-SAT's deterministic time of one question
@@ -39,7 +44,7 @@ class Conflict:
     text: str
 
 
-def explain(problem: Problem, *, small: bool, deadline: float) -> list[Conflict]:
+def explain(problem: AnyProblem, *, small: bool, deadline: float) -> list[Conflict]:
     """Return sets of limits in conflict, or nothing if no conflict is proved.
 
     A set is minimal, unless the deadline came before that was known: then it holds one that is.
@@ -68,7 +73,7 @@ def explain(problem: Problem, *, small: bool, deadline: float) -> list[Conflict]
         within = _Search(problem.with_rows(rows), small, deadline)
         for k in core:
             amount = UNKNOWN if search.is_late() else within.relaxation(rows.index(k))
-            limit = abs(int(problem.limit[k])) / MICRO
+            limit = abs(float(stated_amounts_of(problem)[k]))
             text, least = _told(problem, k, limit, amount)
             found.append(Conflict(number, is_minimal, problem.rows[k].name, limit, least, text))
     return found
@@ -76,7 +81,7 @@ def explain(problem: Problem, *, small: bool, deadline: float) -> list[Conflict]
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    problem: Problem
+    problem: AnyProblem
     small: bool
     deadline: float
 
@@ -100,15 +105,16 @@ class _Search:
     def conflict(self, rows: list[int]) -> list[int] | None:
         """Return those of the rows that a proof of conflict needs, or None if none is found."""
         part = self.problem.with_rows(rows)
-        scale = scale_of(part)
+        scale = oracle_of(part).scale
         dual = self.least(part, (np.zeros(len(rows)), 1.0 / scale))
-        size = float((dual.prices * np.abs(part.limit / MICRO)).sum())  # of the proof's own limits
+        size = float(
+            (dual.prices * np.abs(stated_amounts_of(part))).sum()
+        )  # of the proof's own limits
         if dual.bound < -NOISE * max(1.0, size):
             return [rows[i] for i in np.flatnonzero(dual.prices * scale > 1e-6)]
         if self.small:
-            nothing = np.zeros_like(part.value_fixed)
             answer = exact.solve_exactly(
-                part.with_value(nothing, nothing), slack=0, effort=EFFORT, seconds=self.seconds()
+                without_value(part), slack=0, effort=EFFORT, seconds=self.seconds()
             )
             return rows if answer.status == "INFEASIBLE" else None
         return None
@@ -122,30 +128,28 @@ class _Search:
             least = exact.least_use(self.problem, k, effort=EFFORT, seconds=self.seconds())
             if least is None:
                 return UNKNOWN
-            return (least - int(self.problem.limit[k]) * (USE_UNIT // MICRO)) / USE_UNIT
-        scale = scale_of(self.problem)
+            return (least - stated_limits_of(self.problem)[k]) / use_units_of(self.problem)[k]
+        scale = oracle_of(self.problem).scale
         lowest, highest = np.zeros(len(scale)), 1e4 / scale
         lowest[k] = highest[k] = 1.0 / scale[k]
         least_bound = self.least(self.problem, (lowest, highest)).bound
         return UNKNOWN if self.is_late() else -least_bound * float(scale[k])
 
-    def least(self, problem: Problem, range_: tuple[Any, Any]) -> Dual:
+    def least(self, problem: AnyProblem, range_: tuple[Any, Any]) -> Dual:
         """Minimise D_0 over prices in a range."""
-        nothing = np.zeros_like(problem.value_fixed)
-        bare = problem.with_value(nothing, nothing)
-        oracle = OfferOracle(bare, bare.blocks)
+        oracle = oracle_of(without_value(problem))
 
         def is_done(count: int, best: Evaluation, model: float) -> bool:
             return count >= EVALUATIONS or self.is_late()
 
         return minimise_dual(
-            oracle.evaluate, bare.limit / MICRO, range_[0], scale=scale_of(bare), unit=1.0,
+            oracle.evaluate, stated_amounts_of(problem), range_[0], scale=oracle.scale, unit=1.0,
             range_=range_, radius=1.0, tolerance=1e-7, is_done=is_done,
         )  # fmt: skip
 
 
 def _told(
-    problem: Problem, k: int, limit: float, relaxation: float | None
+    problem: AnyProblem, k: int, limit: float, relaxation: float | None
 ) -> tuple[str, float | None]:
     """Return in words how far limit k must move, and the number if there is one."""
     row = problem.rows[k]

@@ -259,9 +259,9 @@ class OfferOracle(Oracle):
         return VALUE_UNIT
 
     @property
-    def use_unit(self) -> int:
+    def use_unit(self) -> list[int]:
         """As in :attr:`engine.oracle.Oracle.use_unit`."""
-        return USE_UNIT
+        return [USE_UNIT] * len(self.limit)
 
     @cached_property
     def classes(self) -> Any:

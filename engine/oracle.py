@@ -147,5 +147,5 @@ class Oracle(ABC):
 
     @property
     @abstractmethod
-    def use_unit(self) -> int:
-        """Return how many whole units of use are one unit of a constraint."""
+    def use_unit(self) -> list[int]:
+        """Return [K] how many whole units of use are one unit of each constraint."""
