@@ -170,6 +170,7 @@ def descend(
     radius: float,
     tolerance: float,
     is_done: Callable[[int, Evaluation, float], bool],
+    span: float = np.inf,
 ) -> Descent:
     """Minimise the dual of the oracle's subscribers from ``start``.
 
@@ -184,10 +185,12 @@ def descend(
         radius: money per typical contact, the first trust region.
         tolerance: as above.
         is_done: asked after every evaluation.
+        span: money per typical contact, how far each price may go from ``start``.
     """
     scale = oracle.scale
     lowest, highest = (bound * scale for bound in oracle.range)
     at = np.clip(start, *oracle.range)
+    lowest, highest = np.maximum(lowest, at * scale - span), np.minimum(highest, at * scale + span)
     best, curvature, near = oracle.curve(at, bandwidth)
     dual, count, least_radius = best.dual(limit), 1, radius * 1e-9
     while True:

@@ -6,7 +6,7 @@ numbers when an answer is judged. What adds up the chosen bundles (``total``) is
 the oracle's own: totals of disjoint subscribers may be added and subtracted.
 
 How far surpluses may move (``reach``) is an array of the oracle's own too: it may be multiplied,
-and numbers and other reaches of the same oracle added.
+compared, and numbers and other reaches of the same oracle added.
 """
 
 from abc import ABC, abstractmethod
@@ -33,6 +33,19 @@ class Survey:
     near: list[Any]  # by block: rows whose margin is within their reach
     reach: Any  # what was near
 
+    def with_near(self, inner: "Survey") -> "Survey":
+        """Return everybody's bundles when the near subscribers have those of another survey.
+
+        Args:
+            inner: a survey of the near subscribers alone, on top of the settled total, at other
+                prices: the evaluation is theirs, and so are the ones near to changing.
+        """
+        chosen = [bundles.copy() for bundles in self.chosen]
+        for bundles, rows, theirs in zip(chosen, self.near, inner.chosen, strict=True):
+            bundles[:, rows] = theirs
+        near = [rows[some] for rows, some in zip(self.near, inner.near, strict=True)]
+        return Survey(inner.evaluation, inner.total, inner.settled, chosen, near, inner.reach)
+
     @property
     def near_count(self) -> int:
         """Return how many subscribers are near to changing."""
@@ -52,6 +65,14 @@ class Oracle(ABC):
     def range(self) -> tuple[Any, Any]:
         """Return [K] smallest and largest price: 0, and more than any contact can be worth."""
         return np.zeros(len(self.scale)), LARGEST_PRICE * self.typical / self.scale
+
+    @abstractmethod
+    def under(self, problem: Any) -> "Oracle":
+        """Return the oracle of the same subscribers under a problem's limits.
+
+        Args:
+            problem: differs from this one's problem in its limits and in what they count, alone.
+        """
 
     @abstractmethod
     def sampled(self, share: float) -> "Oracle":

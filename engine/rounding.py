@@ -6,7 +6,6 @@ gap, OR-Tools chooses the bundles of a small core exactly against what is left o
 
 from dataclasses import dataclass
 from functools import cached_property
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from engine import integers
 from engine.core import MOST_CORE, Core
 from engine.mend import mend
+from engine.stop import Deadline
 from engine.zoom import Zoomed
 from kernels.backend import to_cpu
 
@@ -31,15 +31,20 @@ class Rounded:
     chosen: list[Any]  # by block: [Q, S] int16 on the host, NO_ACTION beyond the bundle
     value: int  # in units of 1 / VALUE_UNIT money
     is_feasible: bool  # false: no whole answer was found in the core
+    is_enough: bool  # feasible, and within the tolerance
+    passes: float  # so far, those of the search for prices included
 
 
-def round_bundles(zoomed: Zoomed, *, tolerance: float, deadline: float) -> Rounded:
+def round_bundles(
+    zoomed: Zoomed, *, tolerance: float, deadline: Deadline, is_quick: bool = False
+) -> Rounded:
     """Return bundles that keep every limit to the last unit.
 
     Args:
         zoomed: prices, bundles and near subscribers.
         tolerance: share of the bound that may be missing.
-        deadline: ``perf_counter`` instant.
+        deadline: when to end.
+        is_quick: whether to do no more than to mend the first core.
 
     Returns:
         Bundles of every subscriber; those of the prices, not feasible, if none was found.
@@ -54,16 +59,20 @@ def round_bundles(zoomed: Zoomed, *, tolerance: float, deadline: float) -> Round
         for part in range(max(1, -(-zoomed.survey.near_count // MOST_CORE))):  # masses may tie
             core = zoomed.oracle.core(zoomed.survey, part)
             answer = _mended(answer, core)
-            if answer.is_feasible:
+            if answer.is_feasible or deadline.is_over():
                 break
         best = answer.better(best)
-        if not best.value_at_least(enough) and perf_counter() <= deadline:
+        if is_quick:
+            break
+        if not best.value_at_least(enough) and not deadline.is_over():
             best = _solved(answer, core, slack, deadline).better(best)
-        if best.value_at_least(enough) or perf_counter() > deadline or zoomed.covers_all:
+        if best.value_at_least(enough) or deadline.is_over() or zoomed.covers_all:
             break
         zoomed = zoomed.widened(WIDEN)
     assert best is not None
-    return Rounded(best.bundles(), best.value, best.is_feasible)
+    return Rounded(
+        best.bundles(), best.value, best.is_feasible, best.value_at_least(enough), zoomed.passes
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +150,7 @@ def _mended(answer: _Answer, core: Core) -> _Answer:
     return found
 
 
-def _solved(answer: _Answer, core: Core, slack: int, deadline: float) -> _Answer:
+def _solved(answer: _Answer, core: Core, slack: int, deadline: Deadline) -> _Answer:
     """Return the answer with a core of few subscribers chosen exactly, if that succeeds."""
     open_ = np.sort(core.by_regret()[:EXACT_CORE])
     now, oracle = answer.taken(core), answer.zoomed.oracle
@@ -161,7 +170,7 @@ def _solved(answer: _Answer, core: Core, slack: int, deadline: float) -> _Answer
             return answer
     taken = integers.near_best(
         values, [(c, 1) for c in choices.values()], rows, slack=slack, nodes=NODES,
-        seconds=max(1.0, deadline - perf_counter()),
+        seconds=deadline.seconds(),
     )  # fmt: skip
     if taken is None:
         return answer

@@ -1,7 +1,7 @@
 """Solve an allocation problem: by price zoom and rounding, then exactly where that leaves a gap."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
 from time import perf_counter
@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from engine import exact, infeasible
-from engine.errors import AllocationError
+from engine.errors import AllocationError, ConfigError
 from engine.infeasible import Conflict
 from engine.limits import resolution
 from engine.offer_oracle import OfferOracle
 from engine.problem import VALUE_UNIT, Problem
-from engine.rounding import round_bundles
+from engine.rounding import Rounded, round_bundles
 from engine.settings.job import Solver
-from engine.zoom import Step, zoom
+from engine.stop import Deadline, Stop, first_ctrl_c
+from engine.warm import Start, zoom_from
+from engine.zoom import Step, Tell, Zoomed, zoom
 from kernels.backend import to_cpu
 from kernels.choose import NO_ACTION
 
@@ -31,7 +33,8 @@ class Status(StrEnum):
     """Why the solver stopped.
 
     OPTIMAL: the gap is within the tolerance. TIME_LIMIT: it stopped before the gap was within the
-    tolerance; the remedy says whether the time limit or the search itself came to its end.
+    tolerance; the remedy says whether the time limit, an interruption or the search itself came to
+    its end.
     INFEASIBLE: limits in conflict prove that no allocation exists.
     """
 
@@ -49,12 +52,14 @@ class Allocation:
     chosen: list[Any]  # by block: [Q, S] int16 on the host, NO_ACTION beyond the bundle
     best: list[Any]  # by block: [Q, S] int16, the best bundle at the prices
     prices: Any  # [K] float64, money per unit
+    demand: Any  # [K] float64, units: what the best bundles use
     value: float  # money
     bound: float  # money, no allocation is worth more
     bound_by: str
     dual_bound: float  # money, the Lagrangian bound at the prices; at least ``bound``
     iterations: list[Step]
     conflict: list[Conflict]
+    was_interrupted: bool = False  # the best answer so far, as the search was told to end
 
     @property
     def gap(self) -> float:
@@ -63,7 +68,12 @@ class Allocation:
 
 
 def solve(
-    problem: Problem, settings: Solver, tell: Callable[[Step], None] = lambda step: None
+    problem: Problem,
+    settings: Solver,
+    tell: Tell = lambda step: None,
+    *,
+    prices: Any = None,
+    stop: Stop | None = None,
 ) -> Allocation:
     """Return the best allocation, its bound and the prices.
 
@@ -71,69 +81,138 @@ def solve(
         problem: the allocation problem.
         settings: tolerance, time limit, sample size, size below which the model is exact.
         tell: receives each step of the search.
+        prices: [K] of an earlier answer to begin with, where limits have changed since; None: there
+            is none. They change neither the gap that is reached nor what is certified.
+        stop: asked between passes: an event or a callable that ends the search with the best
+            answer so far. The first Ctrl-C does so too (in the main thread).
 
     Returns:
         The allocation; with status INFEASIBLE an empty one and the limits in conflict.
 
     Raises:
+        ConfigError: prices that are not K numbers, zero or more.
         AllocationError: nothing was found, and no conflict proved.
     """
+    full = OfferOracle(problem, problem.blocks)
+    if prices is None:
+        return solve_from(full, settings, tell, stop=stop)
+    start = np.asarray(prices, np.float64)
+    if start.shape != (len(problem.rows),) or not ((start >= 0) & np.isfinite(start)).all():
+        raise ConfigError(
+            f"prices: must be a price, 0 or more, of each of {len(problem.rows)} limits, got "
+            f"{np.array2string(start, threshold=9)}"
+        )
+    return solve_from(full, settings, tell, start=lambda: Start.at(full, start), stop=stop)
+
+
+def solve_from(
+    full: OfferOracle,
+    settings: Solver,
+    tell: Tell,
+    *,
+    start: Callable[[], Start] | None = None,
+    stop: Stop | None = None,
+) -> Allocation:
+    """As :func:`solve`, on an oracle that is there already.
+
+    Args:
+        full: the oracle over all subscribers.
+        settings: as in ``solve``.
+        tell: as in ``solve``.
+        start: gives an earlier answer to begin with; None: there is none.
+        stop: as in ``solve``.
+    """
     began = perf_counter()
-    deadline = began + settings.time_limit_s
+    deadline = Deadline(settings.time_limit_s, stop)
     steps: list[Step] = []
 
     def log(step: Step) -> None:
         steps.append(step)
-        tell(step)
+        try:
+            tell(step)
+        except KeyboardInterrupt:
+            deadline.interrupt()
 
-    zoomed = zoom(
-        OfferOracle(problem, problem.blocks), sample=settings.sample,
-        tolerance=min(max(settings.gap_tolerance / 4, LEAST_TOLERANCE), DUAL_TOLERANCE),
-        tell=log, deadline=deadline,
+    with first_ctrl_c(deadline.interrupt):
+        tolerance = min(max(settings.gap_tolerance / 4, LEAST_TOLERANCE), DUAL_TOLERANCE)
+        told: dict[str, Any] = {"sample": settings.sample, "tell": log, "deadline": deadline}
+        if start is None:
+            zoomed, rounded = zoom(full, tolerance=tolerance, **told), None
+        else:
+            both = settings.gap_tolerance, tolerance
+            zoomed, rounded = zoom_from(full, start(), tolerances=both, **told)
+        found = _whole(zoomed, rounded, settings, deadline)
+        seconds = perf_counter() - began
+        log(
+            Step("rounded", found.passes, found.bound, found.gap, zoomed.survey.near_count, seconds)
+        )
+    status, remedy = _status(found.gap, settings, found.conflict, deadline)
+    best = [to_cpu(bundles) for bundles in zoomed.survey.chosen]
+    chosen = [np.full_like(b, NO_ACTION) for b in best] if found.chosen is None else found.chosen
+    return Allocation(
+        status, remedy, chosen, best, zoomed.prices, zoomed.survey.evaluation.use_in_all,
+        found.value, found.bound, found.bound_by, zoomed.bound, steps, found.conflict,
+        deadline.was_interrupted,
     )  # fmt: skip
-    prices, bound, bound_by = zoomed.prices, zoomed.bound, "prices (Lagrangian dual)"
-    proved_empty = bound < _least_value(problem)
-    small = exact.open_pairs(problem) <= settings.exact_pairs
+
+
+@dataclass(eq=False)
+class _Whole:
+    """The best whole answer so far, and its bound."""
+
+    bound: float
+    passes: float
+    bound_by: str = "prices (Lagrangian dual)"
     chosen: list[Any] | None = None
-    value = 0.0
+    value: float = 0.0
+    conflict: list[Conflict] = field(default_factory=list)
+
+    @property
+    def gap(self) -> float:
+        return (self.bound - self.value) / max(1.0, abs(self.bound))
+
+
+def _whole(zoomed: Zoomed, rounded: Rounded | None, settings: Solver, deadline: Deadline) -> _Whole:
+    """Return whole contacts within the limits, or the limits in conflict.
+
+    Raises:
+        AllocationError: neither was found.
+    """
+    problem, found = zoomed.oracle.problem, _Whole(zoomed.bound, zoomed.passes)
+    proved_empty = found.bound < _least_value(problem)
     if not proved_empty:
-        rounded = round_bundles(zoomed, tolerance=settings.gap_tolerance, deadline=deadline)
+        if rounded is None:
+            rounded = round_bundles(zoomed, tolerance=settings.gap_tolerance, deadline=deadline)
+        found.passes = rounded.passes
         if rounded.is_feasible:
-            chosen, value = rounded.chosen, rounded.value / VALUE_UNIT
-    is_open = chosen is None or bound - value > settings.gap_tolerance * max(1.0, abs(bound))
-    if small and is_open and not proved_empty:
+            found.chosen, found.value = rounded.chosen, rounded.value / VALUE_UNIT
+    if found.chosen is not None and found.gap <= settings.gap_tolerance:
+        return found
+    small = exact.open_pairs(problem) <= settings.exact_pairs
+    if small and not proved_empty and not deadline.was_interrupted:
         # As a share of the answer's own bound: the dual's may be far above it.
         half = settings.gap_tolerance / 2
         answer = exact.solve_exactly(
             problem, slack=int(half * VALUE_UNIT), share=half, effort=EXACT_EFFORT,
-            seconds=max(1.0, deadline - perf_counter()),
+            seconds=deadline.seconds(),
         )  # fmt: skip
         if answer.status in ("OPTIMAL", "FEASIBLE"):
-            if chosen is None or answer.value / VALUE_UNIT > value:
-                chosen, value = answer.chosen, answer.value / VALUE_UNIT
-            if answer.bound / VALUE_UNIT < bound:
-                bound, bound_by = answer.bound / VALUE_UNIT, "exact model (CP-SAT)"
-    is_late = perf_counter() > deadline
-    conflict: list[Conflict] = []
-    if chosen is None:
-        until = max(deadline, perf_counter() + settings.time_limit_s * EXPLAIN_SHARE)
-        conflict = infeasible.explain(problem, small=small, deadline=until)
-        if not conflict:
-            raise AllocationError(_nothing_found(small=small, is_late=is_late))
-    best = [to_cpu(bundles) for bundles in zoomed.survey.chosen]
-    if chosen is None:
-        chosen = [np.full_like(b, NO_ACTION) for b in best]
-    gap = (bound - value) / max(1.0, abs(bound))
-    seconds, active = perf_counter() - began, zoomed.survey.near_count
-    log(Step("rounded", zoomed.passes, bound, gap, active, seconds))
-    status, remedy = _status(gap, settings, conflict, is_late=is_late)
-    return Allocation(
-        status, remedy, chosen, best, prices, value, bound, bound_by, zoomed.bound, steps, conflict
-    )  # fmt: skip
+            if found.chosen is None or answer.value / VALUE_UNIT > found.value:
+                found.chosen, found.value = answer.chosen, answer.value / VALUE_UNIT
+            if answer.bound / VALUE_UNIT < found.bound:
+                found.bound, found.bound_by = answer.bound / VALUE_UNIT, "exact model (CP-SAT)"
+    if found.chosen is None:
+        is_late = deadline.is_over()
+        if not deadline.was_interrupted:
+            until = deadline.later(settings.time_limit_s * EXPLAIN_SHARE)
+            found.conflict = infeasible.explain(problem, small=small, deadline=until)
+        if not found.conflict:
+            raise AllocationError(_nothing_found(deadline, small=small, is_late=is_late))
+    return found
 
 
 def _status(
-    gap: float, settings: Solver, conflict: list[Conflict], *, is_late: bool
+    gap: float, settings: Solver, conflict: list[Conflict], deadline: Deadline
 ) -> tuple[Status, str]:
     if conflict:
         return Status.INFEASIBLE, _resolution(conflict)
@@ -141,7 +220,12 @@ def _status(
     if gap <= settings.gap_tolerance:
         return Status.OPTIMAL, f"the gap of {gap:.2g} is within {tolerance}"
     reached = f"at a gap of {gap:.4g}, above {tolerance}"
-    if is_late:
+    if deadline.was_interrupted:
+        return Status.TIME_LIMIT, (
+            f"the search was interrupted {reached}: this is the best answer so far; run again, or "
+            "raise solver.gap_tolerance to accept it"
+        )
+    if deadline.is_over():
         return Status.TIME_LIMIT, (
             f"the time limit of {settings.time_limit_s:g} s ended the search {reached}; raise "
             "solver.time_limit_s, or solver.gap_tolerance to accept it"
@@ -166,8 +250,13 @@ def _resolution(conflict: list[Conflict]) -> str:
     return "; ".join([*told, "each conflict must be resolved"])
 
 
-def _nothing_found(*, small: bool, is_late: bool) -> str:
+def _nothing_found(deadline: Deadline, *, small: bool, is_late: bool) -> str:
     end = "the time limit ended the search" if is_late else "the search ended by itself"
+    if deadline.was_interrupted:
+        return (
+            "solver: the search was interrupted without an allocation that keeps every limit, and "
+            "without a proof that there is none; let it run longer"
+        )
     more = "" if small else "raise solver.exact_pairs or "
     way = "raise solver.time_limit_s or " if is_late else more
     return (

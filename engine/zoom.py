@@ -22,10 +22,11 @@ from engine.newton import Descent, descend
 from engine.oracle import Oracle, Survey
 from engine.prices import Evaluation, minimise_dual
 from engine.sample import MOST_EVALUATIONS, Guess, sampled, unsampled
+from engine.stop import Deadline
 
 CORE = 6_000  # near subscribers at the final prices, about
 SMALL = 4_000  # so few subscribers make the dual too angular for Newton's method
-WARM = 0.02  # reach and bandwidth from an earlier answer, in typical values
+WARM = 0.02  # longest reach around prices that are found, in typical values
 MOST_CUTS = 400  # evaluations by cutting planes
 MOST_ROUNDS = 8
 
@@ -77,8 +78,8 @@ def zoom(
     sample: int,
     tolerance: float,
     tell: Tell,
-    deadline: float,
-    start: Any = None,
+    deadline: Deadline,
+    start: Guess | None = None,
 ) -> Zoomed:
     """Minimise the dual of the whole problem.
 
@@ -87,8 +88,8 @@ def zoom(
         sample: subscribers of the first search.
         tolerance: the search ends when the bound may fall by less, as a share of it.
         tell: receives each step.
-        deadline: ``perf_counter`` instant after which the search ends as it is.
-        start: [K] prices that replace the sample's, from an earlier answer; None: there are none.
+        deadline: when the search ends as it is.
+        start: a guess that replaces the sample's, from an earlier answer; None: there is none.
 
     Returns:
         Prices, bound, bundles and who is near to changing.
@@ -96,8 +97,7 @@ def zoom(
     began = perf_counter()
     limit, typical = full.limit, full.typical
     if start is not None:
-        reach = full.nowhere + WARM * typical
-        guess = Guess(np.asarray(start, float), reach, WARM * typical, 0.1 * typical, 0.0)
+        guess = start
     elif full.subscribers <= sample:
         guess = unsampled(full)
     else:
@@ -123,13 +123,13 @@ def zoom(
             gap = (first - least) / max(1.0, abs(first))
             bound = best.dual(limit)
             tell(Step("zoom", before + count * part, bound, gap, active, seconds))
-            return count >= most or perf_counter() > deadline
+            return count >= most or deadline.is_over()
 
         search = _cut if is_stuck else _descend
         found = search(inner, prices, (bandwidth, radius), tolerance / 4, is_done)
         reads += found.evaluations * share
         still = dual - found.dual + found.still
-        last = attempt == MOST_ROUNDS - 1 or perf_counter() > deadline
+        last = attempt == MOST_ROUNDS - 1 or deadline.is_over()
         if still <= tolerance * max(1.0, abs(dual)) or last:
             seconds = perf_counter() - began
             gap = still / max(1.0, abs(dual))
