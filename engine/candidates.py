@@ -70,8 +70,8 @@ def candidates(job: Job, features: Any, propensity: Any, contacts: Any | None) -
     acts, catalogue = actions(job.catalogue), job.catalogue
     side, keys = tables.array_library(features), features["subscriber"]
     held = tables.unit_hash(keys, job.seed) < job.holdout_share
-    allowed = _eligible(job, features, acts, side)
-    forbids, most, channel_most, category_most = _caps(job, features, contacts, side)
+    allowed = eligible(job, features, acts, side)
+    forbids, most, channel_most, category_most = caps(job, features, contacts, side)
     open_ = allowed & ~held
     blocked = side.zeros_like(open_)
     for forbidden in forbids.values():
@@ -97,7 +97,7 @@ def candidates(job: Job, features: Any, propensity: Any, contacts: Any | None) -
     )
 
 
-def _eligible(job: Job, features: Any, acts: Sequence[Action], side: Any) -> Any:
+def eligible(job: Job, features: Any, acts: Sequence[Action], side: Any) -> Any:
     """Return [A, S] whether catalogue, consent and device allow the pair."""
     catalogue, rows = job.catalogue, len(features)
     by_offer: dict[str, Any] = {}
@@ -125,7 +125,7 @@ def _eligible(job: Job, features: Any, acts: Sequence[Action], side: Any) -> Any
     return out
 
 
-def _caps(job: Job, features: Any, contacts: Any | None, side: Any) -> tuple[Any, ...]:
+def caps(job: Job, features: Any, contacts: Any | None, side: Any) -> tuple[Any, ...]:
     """Return the pairs each policy forbids by itself, and what it leaves of the caps."""
     acts, rows = actions(job.catalogue), len(features)
     names = categories(job)

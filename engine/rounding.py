@@ -31,6 +31,7 @@ class Rounded:
     chosen: list[Any]  # by block: [Q, S] int16 on the host, NO_ACTION beyond the bundle
     value: int  # in units of 1 / VALUE_UNIT money
     is_feasible: bool  # false: no whole answer was found in the core
+    left: list[int]  # [K] of each limit, in units of 1 / USE_UNIT
     is_enough: bool  # feasible, and within the tolerance
     passes: float  # so far, those of the search for prices included
 
@@ -71,8 +72,9 @@ def round_bundles(
         zoomed = zoomed.widened(WIDEN)
     assert best is not None
     return Rounded(
-        best.bundles(), best.value, best.is_feasible, best.value_at_least(enough), zoomed.passes
-    )
+        best.bundles(), best.value, best.is_feasible, best.exact[1], best.value_at_least(enough),
+        zoomed.passes,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

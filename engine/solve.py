@@ -13,8 +13,9 @@ from engine import exact, infeasible
 from engine.errors import AllocationError, ConfigError
 from engine.infeasible import Conflict
 from engine.limits import resolution
+from engine.offer_core import tally_of_bundles
 from engine.offer_oracle import OfferOracle
-from engine.problem import VALUE_UNIT, Problem
+from engine.problem import USE_UNIT, VALUE_UNIT, Problem, limit_units, use_units
 from engine.rounding import Rounded, round_bundles
 from engine.settings.job import Solver
 from engine.stop import Deadline, Stop, first_ctrl_c
@@ -53,6 +54,7 @@ class Allocation:
     best: list[Any]  # by block: [Q, S] int16, the best bundle at the prices
     prices: Any  # [K] float64, money per unit
     demand: Any  # [K] float64, units: what the best bundles use
+    use: Any  # [K] float64, units: what the chosen bundles use; as limits, of minimums negated
     value: float  # money
     bound: float  # money, no allocation is worth more
     bound_by: str
@@ -151,6 +153,7 @@ def solve_from(
     chosen = [np.full_like(b, NO_ACTION) for b in best] if found.chosen is None else found.chosen
     return Allocation(
         status, remedy, chosen, best, zoomed.prices, zoomed.survey.evaluation.use_in_all,
+        _used(full.problem, found),
         found.value, found.bound, found.bound_by, zoomed.bound, steps, found.conflict,
         deadline.was_interrupted,
     )  # fmt: skip
@@ -164,6 +167,7 @@ class _Whole:
     passes: float
     bound_by: str = "prices (Lagrangian dual)"
     chosen: list[Any] | None = None
+    left: list[int] | None = None  # [K] of each limit, in units of 1 / USE_UNIT
     value: float = 0.0
     conflict: list[Conflict] = field(default_factory=list)
 
@@ -186,6 +190,7 @@ def _whole(zoomed: Zoomed, rounded: Rounded | None, settings: Solver, deadline: 
         found.passes = rounded.passes
         if rounded.is_feasible:
             found.chosen, found.value = rounded.chosen, rounded.value / VALUE_UNIT
+            found.left = rounded.left
     if found.chosen is not None and found.gap <= settings.gap_tolerance:
         return found
     small = exact.open_pairs(problem) <= settings.exact_pairs
@@ -199,6 +204,8 @@ def _whole(zoomed: Zoomed, rounded: Rounded | None, settings: Solver, deadline: 
         if answer.status in ("OPTIMAL", "FEASIBLE"):
             if found.chosen is None or answer.value / VALUE_UNIT > found.value:
                 found.chosen, found.value = answer.chosen, answer.value / VALUE_UNIT
+                used = use_units(problem, tally_of_bundles(problem, answer.chosen))
+                found.left = [b - u for b, u in zip(limit_units(problem), used, strict=True)]
             if answer.bound / VALUE_UNIT < found.bound:
                 found.bound, found.bound_by = answer.bound / VALUE_UNIT, "exact model (CP-SAT)"
     if found.chosen is None:
@@ -209,6 +216,14 @@ def _whole(zoomed: Zoomed, rounded: Rounded | None, settings: Solver, deadline: 
         if not found.conflict:
             raise AllocationError(_nothing_found(deadline, small=small, is_late=is_late))
     return found
+
+
+def _used(problem: Problem, found: _Whole) -> Any:
+    """Return [K] what the chosen bundles use, units; nothing if there are none."""
+    if found.left is None:
+        return np.zeros(len(problem.rows))
+    units = zip(limit_units(problem), found.left, strict=True)
+    return np.array([(b - left) / USE_UNIT for b, left in units])
 
 
 def _status(

@@ -112,6 +112,24 @@ def zoom_from(
     return replace(zoomed, passes=guess.passes + zoomed.passes), None
 
 
+def prices_from(full: Oracle, start: Start, *, deadline: Deadline) -> Any:
+    """Return [K] prices that minimise the dual among those whom the change may concern.
+
+    Args:
+        full: as in :func:`zoom_from`.
+        start: as in ``zoom_from``.
+        deadline: as in ``zoom_from``.
+    """
+    if start.sample is None or not start.sample.subscribers:
+        sizes = LEAST_BANDWIDTH * full.typical, RADIUS * full.typical
+        guess = Guess(start.prices, full.everybody, *sizes, 0.0)
+        return zoom(
+            full, sample=full.subscribers, tolerance=FINE, tell=lambda step: None,
+            deadline=deadline, start=guess,
+        ).prices  # fmt: skip
+    return _among_near(full, _foretold(full, start, start.sample, deadline), deadline)[2].prices
+
+
 def _foretold(full: Oracle, start: Start, part: Oracle, deadline: Deadline) -> Guess:
     """Return where the sample leads from an earlier answer, and how far that may be off."""
     share = part.subscribers / full.subscribers
