@@ -73,6 +73,19 @@ def foretold(oracle: Oracle, prices: Any, *, share: float = SHARE) -> tuple[Any,
     return fall, np.where(free_of_charge, np.inf, rise)
 
 
+def ranges(problem: Problem, fall: Any, rise: Any) -> list[tuple[float, float]]:
+    """Return the range of each limit that falls and rises by so much, as people know it.
+
+    Of a limit that costs nothing one end is open: inf for others, 0 for a minimum.
+    """
+    found = []
+    for k, (down, up) in enumerate(zip(fall.tolist(), rise.tolist(), strict=True)):
+        stored = int(problem.limit[k]) / MICRO
+        low, high = in_units(problem, k, stored - down, stored + up)
+        found.append((max(0.0, low), high))
+    return found
+
+
 def in_units(problem: Problem, k: int, low: float, high: float) -> tuple[float, float]:
     """Return a range of limit k as it is stored as people know it: of a minimum the sign turns."""
     return (-high, -low) if problem.rows[k].is_minimum else (low, high)

@@ -133,6 +133,8 @@ def solve_from(
         try:
             tell(step)
         except KeyboardInterrupt:
+            if deadline.was_interrupted:  # for the second time
+                raise
             deadline.interrupt()
 
     with first_ctrl_c(deadline.interrupt):

@@ -1,19 +1,24 @@
 """Stage ``allocate``: features and propensities in, certified allocations out."""
 
 from dataclasses import asdict
+from math import isinf
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from engine import decisions, tables
+from engine import decisions, sensitivity, tables
 from engine.baselines import Baseline, Instance, arrival_order, greedy
 from engine.candidates import Candidates, Placed, assemble, candidates
+from engine.errors import AllocationError
 from engine.limits import MICRO, limits
+from engine.offer_oracle import OfferOracle
 from engine.problem import joined, to_host
 from engine.settings import Job
 from engine.solve import Allocation, Status, solve
+from engine.stop import first_ctrl_c
 from engine.zoom import Step
 from jobs.certify import Part, certified, frames_of
 from jobs.cluster import frames
@@ -22,6 +27,7 @@ from jobs.tasks import Tasks
 
 ROWS_A_FILE = 1_000_000
 CLEAR_FALL = 0.7
+INTERRUPTED = "interrupted: the best answer so far is certified and kept; Ctrl-C again ends at once"
 
 
 def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> dict[str, Any]:
@@ -41,10 +47,21 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     found_parts = tasks.map("candidates", read_candidates, parts, rows=lambda c: len(c.reason))
     placed = assemble(job, found_parts)
 
-    def tell(step: Step) -> None:
-        tasks.tell("solve", gap=step.gap, bound=step.bound, active=step.active)
+    stop = Event()
 
-    found = solve(placed.problem, job.solver, tell)
+    def tell(step: Step) -> None:
+        if stop.is_set():
+            tasks.tell(INTERRUPTED)
+        else:
+            tasks.tell("solve", gap=step.gap, bound=step.bound, active=step.active)
+
+    try:
+        with first_ctrl_c(stop.set):
+            found = solve(placed.problem, job.solver, tell, stop=stop)
+    except AllocationError:
+        if stop.is_set():  # nothing to publish: it ends as any interrupted run
+            raise KeyboardInterrupt from None
+        raise
     is_answered = found.status != Status.INFEASIBLE
     figures = {"gap": found.gap, "value": found.value} if is_answered else {}
     tasks.tell("solve", status=str(found.status), **figures)
@@ -53,7 +70,7 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     _write_rows(table.drop(columns="partition"), folder / "allocations")
     _write_rows(left_out, folder / "decisions")
     certificate = certified(job, placed.problem, found, (parts, folder, tasks))
-    priced = _priced(job, placed, certificate)
+    priced = _priced(job, placed, found, certificate)
     write_json(folder / "certificate.json", certificate)
     write_json(folder / "prices.json", {"currency": job.catalogue.currency, "prices": priced})
     return _summary(job, placed, found_parts, found, (table, left_out, certificate, priced, parts))
@@ -77,9 +94,18 @@ def read_candidates(part: Part) -> Candidates:
     return candidates(part.job, *frames_of(part, part.backend))
 
 
-def _priced(job: Job, placed: Placed, certificate: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return each limit with its use, price and what one unit more is worth."""
+def _priced(
+    job: Job, placed: Placed, found: Allocation, certificate: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Return each limit with its use, price and what one unit more is worth.
+
+    The range of the limit over which its price holds is an estimate; nothing certifies it.
+    """
     problem, rows = placed.problem, []
+    held = None
+    if found.status != Status.INFEASIBLE:
+        oracle = OfferOracle(problem, problem.blocks)
+        held = sensitivity.ranges(problem, *sensitivity.foretold(oracle, found.prices))
     for k, limit in enumerate(limits(job)):
         price = certificate["constraints"][k]["price"]
         amount = limit.amount / MICRO
@@ -92,6 +118,8 @@ def _priced(job: Job, placed: Placed, certificate: dict[str, Any]) -> list[dict[
                 "at_least": amount if limit.is_minimum else None,
                 "at_most": None if limit.is_minimum else amount,
                 "price": price,
+                "holds_from": None if held is None else held[k][0],
+                "holds_to": None if held is None or isinf(held[k][1]) else held[k][1],
                 "worth": decisions.worth(problem, k, price),
             }
         )
@@ -111,6 +139,7 @@ def _summary(
     return {
         "status": str(found.status),
         "remedy": found.remedy,
+        "interrupted": found.was_interrupted,
         "currency": catalogue.currency,
         "value": certificate["value"],
         "bound": min(certificate["bound"], found.bound) if is_answered else None,

@@ -53,6 +53,8 @@ class _Constraint(_Shape):
     at_least: float | None
     at_most: float | None
     price: float | None
+    holds_from: float | None = None
+    holds_to: float | None = None
     worth: str
 
 
@@ -88,6 +90,7 @@ class Summary(_Shape):
 
     status: str
     remedy: str
+    interrupted: bool = False
     currency: str
     value: float
     bound: float | None

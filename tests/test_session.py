@@ -12,6 +12,7 @@ from engine.errors import ConfigError
 from engine.frontier import Point, monotone
 from engine.offer_oracle import OfferOracle
 from engine.problem import VALUE_UNIT
+from engine.sensitivity import amount, foretold, ranges
 from engine.session import Session
 from engine.settings.job import Solver
 from engine.solve import Status, solve
@@ -280,3 +281,19 @@ def test_fewer_limits_bound_no_lower_and_tighter_ones_no_higher(problem, pick, f
     after = session.solve({problem.rows[k].name: tighter})
     if after.status != Status.INFEASIBLE:
         assert after.dual_bound <= found.dual_bound + room
+
+
+@settings(max_examples=40)
+@given(problems.small_problems())
+def test_foretold_ranges_hold_the_limit(problem):
+    session = Session(problem)
+    found = session.solve()
+    if found.status == Status.INFEASIBLE:
+        return
+    oracle = OfferOracle(problem, problem.blocks)
+    told = ranges(problem, *foretold(oracle, found.prices))
+    for k, (low, high) in enumerate(told):
+        limit = amount(problem, k)
+        assert low <= max(limit, 0.0) and limit <= high
+        if found.prices[k] == 0:
+            assert (low == 0.0) if problem.rows[k].is_minimum else (high == np.inf)
