@@ -43,7 +43,7 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     Returns:
         The summary that the report shows.
     """
-    parts = _parts(job, stages)
+    parts = parts_of(job, stages)
     found_parts = tasks.map("candidates", read_candidates, parts, rows=lambda c: len(c.reason))
     placed = assemble(job, found_parts)
 
@@ -76,7 +76,8 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     return _summary(job, placed, found_parts, found, (table, left_out, certificate, priced, parts))
 
 
-def _parts(job: Job, stages: dict[str, Path]) -> list[Part]:
+def parts_of(job: Job, stages: dict[str, Path]) -> list[Part]:
+    """Return the partitions' files of a job whose scores are there."""
     return [
         Part(
             job,
