@@ -42,7 +42,7 @@ def allocated(job: Job, placed: Placed, parts: Sequence[Candidates], found: Allo
     oracle = OfferOracle(placed.problem, placed.problem.blocks)
     for b, part in enumerate(parts):
         row, action, is_best = _contacts(found.chosen[b], found.best[b])
-        subscriber = host(part.subscriber)[to_cpu(placed.order[b])[row]]
+        subscriber = _host(part.subscriber)[to_cpu(placed.order[b])[row]]
         contacts = (b, subscriber, row, action, is_best)
         frames.append(_told(job, placed, oracle, found.prices, contacts))
     table = pd.concat(frames, ignore_index=True)
@@ -95,8 +95,7 @@ def _told(
     )
 
 
-def host(series: Any) -> Any:
-    """Return a column on the host."""
+def _host(series: Any) -> Any:
     return np.asarray(series.to_pandas() if hasattr(series, "to_pandas") else series)
 
 
@@ -117,7 +116,7 @@ def undecided(placed: Placed, parts: Sequence[Candidates], found: Allocation) ->
         if found.status == Status.INFEASIBLE:
             reason[is_open], detail[is_open] = CONFLICT, NOTHING
         frame = pd.DataFrame(
-            {"subscriber": host(part.subscriber), "reason": reason, "detail": detail}
+            {"subscriber": _host(part.subscriber), "reason": reason, "detail": detail}
         )
         frames.append(frame[~contacted])
     return pd.concat(frames, ignore_index=True).sort_values(

@@ -9,7 +9,6 @@ import numpy as np
 
 from engine.actions import actions
 from engine.candidates import Candidates, Placed, assemble
-from engine.decisions import host
 from engine.errors import ConfigError
 from engine.explain import Explanation
 from engine.reasons import closed
@@ -44,7 +43,7 @@ class WhatIf:
         """
         before = 0
         for b, found in enumerate(self.candidates):
-            rows = np.flatnonzero(host(found.subscriber) == subscriber)
+            rows = np.flatnonzero(_host(found.subscriber) == subscriber)
             if len(rows):
                 row = int(np.flatnonzero(to_cpu(self.placed.order[b]) == rows[0])[0])
                 return self.session.explain(row=before + row, reasons=self._reasons)
@@ -82,3 +81,7 @@ def opened(file: str | Path, changes: Sequence[str] = ()) -> WhatIf:
     placed = assemble(job, found)
     names = [action.name for action in actions(job.catalogue)]
     return WhatIf(Session(placed.problem, job.solver, names=names), job, placed, parts, found)
+
+
+def _host(series: Any) -> Any:
+    return np.asarray(series.to_pandas() if hasattr(series, "to_pandas") else series)
