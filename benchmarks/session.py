@@ -108,9 +108,9 @@ def main(arguments=None):
     load = os.getloadavg()[0]
     warmed(case, sizes[1:])
     again = resolved(case, sizes, settings)
-    curve = frontier(case, narrow, options.points, settings)
     for row in again["changes"]:
-        print("  ".join(f"{name} {value}" for name, value in row.items()))
+        print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+    curve = frontier(case, narrow, options.points, settings)
     print(f"frontier of {curve['points']} budgets: {curve['seconds']:.2f} s")
     result = {
         "case": case.name, "subscribers": sizes[0], "actions": sizes[1], "constraints": sizes[2],

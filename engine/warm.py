@@ -88,6 +88,7 @@ def zoom_from(
         ), None
     guess = _foretold(full, start, start.sample, deadline)
     best: Zoomed | None = None
+    kept: Rounded | None = None
     for _ in range(MOST_ROUNDS):
         here, moved, found = _among_near(full, guess, deadline)
         best = (
@@ -96,8 +97,10 @@ def zoom_from(
         told("bound", here)
         moved = replace(moved, bound=best.bound)
         rounded = round_bundles(moved, tolerance=enough, deadline=deadline, is_quick=True)
+        if kept is None or (rounded.is_feasible, rounded.value) > (kept.is_feasible, kept.value):
+            kept = rounded
         if rounded.is_enough or deadline.is_over():
-            return best, rounded
+            return best, kept
         if here.still <= tolerance * max(1.0, abs(here.bound)):
             return best, round_bundles(moved, tolerance=enough, deadline=deadline)
         guess = replace(
