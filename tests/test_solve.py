@@ -51,7 +51,7 @@ def test_small_problems_are_solved_to_the_optimum(problem):
     assert found.status == Status.OPTIMAL or found.gap > 1e-13
 
 
-@pytest.mark.xfail(strict=False, reason="open defect: one drawn problem has a bound a little below its optimum")
+@pytest.mark.xfail(strict=False, reason="open defect: a bound a little below the optimum")
 @settings(max_examples=80)
 @given(problems.small_problems())
 def test_prices_and_rounding_are_between_nothing_and_the_bound(problem):
