@@ -6,7 +6,8 @@ policy forbids it. What the contact history has used of a policy's cap is taken 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from engine import expressions, policies, tables
 from engine.actions import Action, actions
 from engine.errors import ConfigError, DataError
 from engine.limits import limits, question
+from engine.parts import Parts, at_hand, parts_of
 from engine.pose import Groups, Stock
 from engine.problem import KEY_RANGE, MOST_WEIGHT, Block, Problem
 from engine.settings import Job
@@ -172,16 +174,33 @@ class Placed:
     """A problem and where its rows came from."""
 
     problem: Problem  # of the objective under all limits, goals left aside
-    order: list[Any]  # by block: the candidates' row of each of the block's rows
+    order: Sequence[Any] | Parts  # by block: the candidates' row of each of the block's rows
     stock: Stock  # for other questions about the same subscribers
 
 
-def assemble(job: Job, parts: Sequence[Candidates]) -> Placed:
+@dataclass(frozen=True, eq=False)
+class _Patterns:
+    """The distinct scopes of a partition's subscribers, and what else the whole must know."""
+
+    inverse: Any  # [S] the number of each subscriber's scope
+    found: list[tuple[int, ...]]  # what each number stands for
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a partition tells of its subscribers."""
+
+    subscribers: int
+    weight: float  # of all
+    matched: tuple[int, ...]  # [W] conditions that hold for some: bits as in Candidates.scope
+
+
+def assemble(job: Job, parts: Sequence[Candidates] | Parts) -> Placed:
     """Return the allocation problem of all partitions, one block a partition.
 
     Subscribers with equal scopes form a group (and equal weights, where a limit counts them);
     groups are split by key while there are few, so that the dual gets more cuts a pass. A block's
-    rows are ordered by group, then key.
+    rows are ordered by group, then key. Blocks are made where the candidates are, and stay there.
 
     Args:
         job: the job.
@@ -191,38 +210,24 @@ def assemble(job: Job, parts: Sequence[Candidates]) -> Placed:
         ConfigError: conditions of constraints that no subscriber meets.
         DataError: weights too large in sum, or too many distinct scopes.
     """
-    _refuse_empty_scopes(job, parts)
-    total = sum(float(part.weight.sum(dtype="float64")) for part in parts)
+    parts = parts_of(parts)
+    summaries = parts.map(_told)
+    _refuse_empty_scopes(job, summaries)
+    total = sum(summary.weight for summary in summaries)
     if total > MOST_WEIGHT:
         raise DataError(
             f"catalogue.weight: sums to {total:,.0f}; at most {MOST_WEIGHT:,} allowed; divide the "
             "expression, or take fewer subscribers"
         )
     is_weighted = counts_weights(job)
-    local = [_patterns(part, is_weighted=is_weighted) for part in parts]
-    patterns = sorted({pattern for _, found in local for pattern in found})
+    local = parts.keep(_patterns, is_weighted)
+    patterns = sorted({pattern for found in local.map(_found) for pattern in found})
     patterns = patterns or [(0,) * (1 + is_weighted)]
     _refuse_many_groups(len(patterns), is_weighted=is_weighted)
     number = {pattern: i for i, pattern in enumerate(patterns)}
     split = max(1, GROUPS_AT_LEAST // len(patterns))
-    blocks, order = [], []
-    for part, (inverse, found) in zip(parts, local, strict=True):
-        side = tables.array_library(part.subscriber)
-        code = side.asarray([number[pattern] for pattern in found], dtype="int64")[inverse]
-        group = (code * split + (part.key >> 20) % split).astype("int32")
-        rows = side.lexsort(side.stack([part.key, group.astype("int64")]))
-        order.append(rows)
-        blocks.append(
-            Block(
-                part.key[rows],
-                side.ascontiguousarray(part.propensity[:, rows]),
-                part.weight[rows],
-                group[rows],
-                part.most[rows],
-                part.fewest[rows],
-                side.ascontiguousarray(part.cap[:, rows]),
-            )
-        )
+    placed = parts.keep(_placed, local, (number, split))
+    blocks = at_hand(placed.keep(itemgetter(1)))
     table = np.array(patterns, np.int64).repeat(split, axis=0)  # [G, W], then the weight
     conditions = tuple(scopes(job))
     holds = [table[:, i // WORD] >> i % WORD & 1 == 1 for i in range(len(conditions))]
@@ -232,7 +237,41 @@ def assemble(job: Job, parts: Sequence[Candidates]) -> Placed:
         table[:, -1] if is_weighted else None,
     )
     stock = Stock(job, blocks, groups)
-    return Placed(stock.pose(question(job)), order, stock)
+    return Placed(stock.pose(question(job)), at_hand(placed.keep(itemgetter(0))), stock)
+
+
+def _told(part: Candidates) -> _Told:
+    weight = float(part.weight.sum(dtype="float64"))
+    matched = tuple(int(np.bitwise_or.reduce(to_cpu(word), initial=0)) for word in part.scope)
+    return _Told(len(part.reason), weight, matched)
+
+
+def _found(local: _Patterns) -> list[tuple[int, ...]]:
+    return local.found
+
+
+def _placed(part: Candidates, local: _Patterns, numbers: tuple[Any, int]) -> tuple[Any, Block]:
+    """Return a partition's rows in the order of its block, and the block."""
+    number, split = numbers
+    side = tables.array_library(part.subscriber)
+    code = side.asarray([number[pattern] for pattern in local.found], dtype="int64")[local.inverse]
+    group = (code * split + (part.key >> 20) % split).astype("int32")
+    rows = side.lexsort(side.stack([part.key, group.astype("int64")]))
+    block = Block(
+        part.key[rows],
+        side.ascontiguousarray(part.propensity[:, rows]),
+        part.weight[rows],
+        group[rows],
+        part.most[rows],
+        part.fewest[rows],
+        side.ascontiguousarray(part.cap[:, rows]),
+    )
+    return rows, block
+
+
+def described(part: Candidates) -> Candidates:
+    """Return the candidates without the large arrays, which the blocks have too."""
+    return replace(part, propensity=None, scope=None, most=None, fewest=None, cap=None)
 
 
 def counts_weights(job: Job) -> bool:
@@ -242,12 +281,8 @@ def counts_weights(job: Job) -> bool:
     return "value" in pursued and job.catalogue.weight is not None
 
 
-def _patterns(part: Candidates, *, is_weighted: bool) -> tuple[Any, list[tuple[int, ...]]]:
-    """Number the distinct scopes (and weights) of a partition.
-
-    Returns:
-        [S] the number of each subscriber's, and what each number stands for.
-    """
+def _patterns(part: Candidates, is_weighted: bool) -> _Patterns:  # noqa: FBT001 (as mapped)
+    """Number the distinct scopes (and weights) of a partition."""
     side = tables.array_library(part.subscriber)
     rows = list(part.scope)
     if is_weighted:
@@ -259,7 +294,7 @@ def _patterns(part: Candidates, *, is_weighted: bool) -> tuple[Any, list[tuple[i
         number = number.ravel()
     _, first = side.unique(number, return_index=True)
     found = to_cpu(side.stack([row[first] for row in rows])).T.tolist()
-    return number, [tuple(pattern) for pattern in found]
+    return _Patterns(number, [tuple(pattern) for pattern in found])
 
 
 def _refuse_many_groups(count: int, *, is_weighted: bool) -> None:
@@ -272,15 +307,15 @@ def _refuse_many_groups(count: int, *, is_weighted: bool) -> None:
         )
 
 
-def _refuse_empty_scopes(job: Job, parts: Sequence[Candidates]) -> None:
+def _refuse_empty_scopes(job: Job, parts: Sequence[_Told]) -> None:
     """Raise if there are subscribers, but none in the scope of some constraint."""
-    if not any(len(part.reason) for part in parts):
+    if not any(part.subscribers for part in parts):
         return
     place = {where: i for i, where in enumerate(scopes(job))}
 
     def matches(where: str) -> bool:
         word, bit = divmod(place[where], WORD)
-        return any(bool((part.scope[word] >> bit & 1).any()) for part in parts)
+        return any(part.matched[word] >> bit & 1 for part in parts)
 
     constraints = {c.name: c for c in job.constraints if c.enforce}
     problems = []

@@ -1,6 +1,7 @@
 """An allocation as tables: who gets what and why, who gets nothing and why."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ import pandas as pd
 from engine.actions import actions
 from engine.candidates import REASONS, Candidates, Placed
 from engine.limits import MICRO, coefficients
-from engine.offer_oracle import OfferOracle
-from engine.problem import Problem
+from engine.parts import Dealt, Parts, parts_of
+from engine.problem import Block, Problem
 from engine.settings import Job
 from engine.solve import Allocation, Status
 from kernels.backend import to_cpu
@@ -31,7 +32,9 @@ STEPS = {
 }
 
 
-def allocated(job: Job, placed: Placed, parts: Sequence[Candidates], found: Allocation) -> Any:
+def allocated(
+    job: Job, placed: Placed, parts: Sequence[Candidates] | Parts, found: Allocation
+) -> Any:
     """Return the allocations, ordered by subscriber and action.
 
     Returns:
@@ -39,18 +42,33 @@ def allocated(job: Job, placed: Placed, parts: Sequence[Candidates], found: Allo
         expected), propensity, surplus (what it adds to what is pursued, less the prices paid),
         reason, dearest_limit (the limit that took most of the price, or empty), partition.
     """
-    frames = []
-    oracle = OfferOracle(placed.problem, placed.problem.blocks)
-    for b, part in enumerate(parts):
-        row, action, is_best = _contacts(found.chosen[b], found.best[b])
-        order = to_cpu(placed.order[b])
-        subscriber = _host(part.subscriber)[order[row]]
-        weight = to_cpu(part.weight)[order[row]].astype(np.float64)
-        contacts = (b, subscriber, weight, row, action, is_best)
-        frames.append(_told(job, placed, oracle, found.prices, contacts))
+    blocks, order = parts_of(placed.problem.blocks), parts_of(placed.order)
+    taken = Dealt(list(zip(range(len(blocks)), found.chosen, found.best, strict=True)))
+    asked = _Asked(job, placed.problem.with_blocks([]), found.prices)
+    frames = parts_of(parts).map(_allocated, blocks, order, taken, asked)
     table = pd.concat(frames, ignore_index=True)
     table = table.sort_values(["subscriber", "action"], kind="stable", ignore_index=True)
     return table.drop(columns="action")
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What is the same for all partitions."""
+
+    job: Job
+    problem: Problem  # without its blocks
+    prices: Any
+
+
+def _allocated(
+    part: Candidates, block: Block, order: Any, taken: tuple[int, Any, Any], asked: _Asked
+) -> Any:
+    b, chosen, best = taken
+    row, action, is_best = _contacts(chosen, best)
+    own = to_cpu(order)[row]
+    subscriber = _host(part.subscriber)[own]
+    weight = to_cpu(part.weight)[own].astype(np.float64)
+    return _told(block, asked, (b, subscriber, weight, row, action, is_best))
 
 
 def _contacts(chosen: Any, best: Any) -> tuple[Any, Any, Any]:
@@ -60,11 +78,10 @@ def _contacts(chosen: Any, best: Any) -> tuple[Any, Any, Any]:
     return row, action, (best[:, row] == action).any(axis=0)
 
 
-def _told(
-    job: Job, placed: Placed, oracle: OfferOracle, prices: Any, contacts: tuple[Any, ...]
-) -> Any:
+def _told(block: Block, asked: _Asked, contacts: tuple[Any, ...]) -> Any:
     b, subscriber, weight, row, action, is_best = contacts
-    problem, block = placed.problem, placed.problem.blocks[b]
+    job, problem, prices = asked.job, asked.problem, asked.prices
+    fixed, accept = problem.value_fixed / MICRO, problem.value_accept / MICRO
     p = to_cpu(block.propensity)[action, row].astype(np.float64)
     counted = to_cpu(block.weight)[row].astype(np.float64)
     group = to_cpu(block.group)[row]
@@ -75,7 +92,7 @@ def _told(
 
     cost_fixed, cost_accept = money("cost")
     value_fixed, value_accept = money("value")
-    pursued = counted * (oracle.value[0, action] + oracle.value[1, action] * p)
+    pursued = counted * (fixed[action] + accept[action] * p)
     use_fixed, use_accept = problem.use_fixed / MICRO, problem.use_accept / MICRO
     paid, dearest, name = np.zeros(len(p)), np.zeros(len(p)), np.full(len(p), "", object)
     for k in np.flatnonzero(prices).tolist():
@@ -108,29 +125,33 @@ def _host(series: Any) -> Any:
     return np.asarray(series.to_pandas() if hasattr(series, "to_pandas") else series)
 
 
-def undecided(placed: Placed, parts: Sequence[Candidates], found: Allocation) -> Any:
+def undecided(placed: Placed, parts: Sequence[Candidates] | Parts, found: Allocation) -> Any:
     """Return those without an offer, ordered by subscriber: subscriber, reason, detail."""
-    frames = []
-    for b, part in enumerate(parts):
-        contacted = np.zeros(len(part.reason), bool)
-        order = to_cpu(placed.order[b])
-        contacted[order[(found.chosen[b] >= 0).any(axis=0)]] = True
-        reason = np.array(REASONS, object)[to_cpu(part.reason)]
-        is_open = reason == "open"
-        reason[is_open] = NO_OFFER
-        detail = np.array(part.blocked_by, object)
-        is_wanted = np.zeros(len(reason), bool)
-        is_wanted[order[(found.best[b] >= 0).any(axis=0)]] = True
-        detail[is_open & is_wanted] = LEFT_OUT
-        if found.status == Status.INFEASIBLE:
-            reason[is_open], detail[is_open] = CONFLICT, NOTHING
-        frame = pd.DataFrame(
-            {"subscriber": _host(part.subscriber), "reason": reason, "detail": detail}
-        )
-        frames.append(frame[~contacted])
+    has = [
+        tuple((bundles >= 0).any(axis=0) for bundles in pair)
+        for pair in zip(found.chosen, found.best, strict=True)
+    ]
+    order = parts_of(placed.order)
+    frames = parts_of(parts).map(_undecided, order, Dealt(has), found.status)
     return pd.concat(frames, ignore_index=True).sort_values(
         "subscriber", kind="stable", ignore_index=True
     )
+
+
+def _undecided(part: Candidates, order: Any, has: tuple[Any, Any], status: Status) -> Any:
+    contacted, is_wanted = np.zeros((2, len(part.reason)), bool)
+    order = to_cpu(order)
+    contacted[order[has[0]]] = True
+    is_wanted[order[has[1]]] = True
+    reason = np.array(REASONS, object)[to_cpu(part.reason)]
+    is_open = reason == "open"
+    reason[is_open] = NO_OFFER
+    detail = np.array(part.blocked_by, object)
+    detail[is_open & is_wanted] = LEFT_OUT
+    if status == Status.INFEASIBLE:
+        reason[is_open], detail[is_open] = CONFLICT, NOTHING
+    frame = pd.DataFrame({"subscriber": _host(part.subscriber), "reason": reason, "detail": detail})
+    return frame[~contacted]
 
 
 def funnel(subscribers: int, contacted: int, left_out: Any, status: Status) -> list[dict[str, Any]]:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from engine import integers
+from engine import problem as problems
 from engine.exact_rules import BundleRows, Choices, Uses, without_exempt
+from engine.parts import told
 from engine.problem import Problem, limit_units, penalty_units
 from kernels.backend import to_cpu
 from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
@@ -32,7 +34,7 @@ class Pairs:
 
 def open_pairs(problem: Problem) -> int:
     """Return the number of open pairs."""
-    return sum(int((b.propensity == b.propensity).sum()) for b in problem.blocks)
+    return sum(told(problem.blocks, problems.open_pairs))
 
 
 def pairs(problem: Problem) -> Pairs:
@@ -191,9 +193,10 @@ def _sums(problem: Problem, found: Pairs, k: int) -> tuple[list[int], list[int]]
     if quotient is None:
         raise AssertionError(f"{problem.rows[k].name} is no ratio")
     sums: tuple[list[int], list[int]] = [], []
+    blocks = list(problem.blocks)
     sides = ((quotient.of, quotient.of_scope), (quotient.to, quotient.to_scope))
     for b, row, a in zip(found.block, found.row, found.action, strict=True):
-        block = problem.blocks[b]
+        block = blocks[b]
         g, p = int(block.group[row]), int(float(block.propensity[a, row]) * PROPENSITY_GRID)
         for out, (coefficients, scope) in zip(sums, sides, strict=True):
             fixed, accept = (int(c) for c in coefficients[:, a])

@@ -37,12 +37,12 @@ from engine.limits import (
     micro,
 )  # fmt: skip
 from engine.offer_core import tally_of_bundles
-from engine.offer_oracle import OfferOracle
 from engine.pose import Stock
 from engine.problem import USE_UNIT, VALUE_UNIT, Problem, limit_units, net_value, use_units
 from engine.settings import Job
 from engine.settings.constraints import Goal, Then
 from engine.solve import Allocation, Status
+from engine.spread_oracle import offer_oracle
 from engine.zoom import Step
 from kernels.backend import to_cpu
 from kernels.choose import WEIGHT_GRID
@@ -226,7 +226,7 @@ def _nothing_better(problem: Problem, last: Allocation, why: str) -> Allocation:
     if value is None:
         raise AllocationError(why)
     prices = np.zeros(len(problem.rows))
-    oracle = OfferOracle(problem, problem.blocks)
+    oracle = offer_oracle(problem)
     survey = oracle.survey(prices)
     bound = survey.evaluation.dual(oracle.limit)
     best = [to_cpu(bundles) for bundles in survey.chosen]

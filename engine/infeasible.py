@@ -22,9 +22,10 @@ import numpy as np
 
 from engine import exact
 from engine.limits import MICRO
-from engine.offer_oracle import OfferOracle, scale_of
+from engine.offer_oracle import scale_of
 from engine.prices import Dual, Evaluation, minimise_dual
 from engine.problem import USE_UNIT, Problem, Row
+from engine.spread_oracle import offer_oracle
 
 EVALUATIONS = 150  # most passes of one search
 EFFORT = 10.0  # CP-SAT's deterministic time of one question
@@ -204,7 +205,7 @@ class _Search:
         """Minimise D_0 over prices in a range."""
         nothing = np.zeros_like(problem.value_fixed)
         bare = problem.with_value(nothing, nothing)
-        oracle = OfferOracle(bare, bare.blocks)
+        oracle = offer_oracle(bare)
 
         def is_done(count: int, best: Evaluation, model: float) -> bool:
             return count >= EVALUATIONS or self.is_late()

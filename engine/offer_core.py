@@ -1,14 +1,15 @@
 """The core of a base: near subscribers, with every bundle a step away from their best."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
 
 from engine.core import MOST_CORE, Core
-from engine.oracle import Survey
+from engine.parts import Dealt, parts_of
 from engine.problem import Block, Problem, joined, to_host
-from kernels.backend import library, to_cpu
+from kernels.backend import to_cpu
 from kernels.bundle_rows import MUST, REST, fill, fits, is_complete
 from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
 
@@ -109,24 +110,33 @@ def _worth(
                 use[j, constraint[e]] += fixed[e] + accept[e] * p
 
 
-def core_of(oracle: "OfferOracle", survey: Survey, part: int) -> Core:
-    """Collect near subscribers of a survey, as in :meth:`engine.oracle.Oracle.core`."""
+@dataclass(frozen=True, eq=False)
+class Near:
+    """Near subscribers of a block, on the host."""
+
+    block: Block
+    row: Any  # [N] int64, where they are in the block
+    best: Any  # [Q, N] int16
+
+
+def near_of(block: Block, chosen: Any, rows: Any) -> Near:
+    """Return the subscribers of some rows with their bundles."""
+    return Near(to_host(block.take(rows)), to_cpu(rows), to_cpu(chosen[:, rows]))
+
+
+def core_of(oracle: "OfferOracle", near: list[Near], prices: Any, part: int) -> Core:
+    """Collect near subscribers, given by block, as in :meth:`engine.oracle.Oracle.core`."""
     problem = oracle.problem
-    taken = [to_cpu(rows) for rows in survey.near]
-    blocks = [to_host(b.take(r)) for b, r in zip(oracle.blocks, survey.near, strict=True)]
-    whole = joined(blocks) if blocks else Block.empty(problem)
+    whole = joined([n.block for n in near]) if near else Block.empty(problem)
     place = np.concatenate(
-        [np.stack([np.full(len(r), b), r], axis=1) for b, r in enumerate(taken)]
+        [np.stack([np.full(len(n.row), b), n.row], axis=1) for b, n in enumerate(near)]
         or [np.empty((0, 2), np.int64)]
     )
     order = np.argsort(whole.key, kind="stable")[part * MOST_CORE : (part + 1) * MOST_CORE]
     block, place = whole.take(order), place[order]
-    best = np.empty((oracle.width, len(block)), np.int16)
-    for b, chosen in enumerate(survey.chosen):
-        mine = place[:, 0] == b
-        best[:, mine] = to_cpu(chosen[:, library(chosen).asarray(place[mine, 1])])
+    none = np.empty((oracle.width, 0), np.int16)
+    best = np.ascontiguousarray(np.concatenate([none, *(n.best for n in near)], axis=1)[:, order])
     surplus = np.empty((len(problem.offer), len(block)))
-    prices = survey.evaluation.prices
     _surpluses(
         block.propensity, block.weight, block.group, oracle.value, *oracle.price_tables(prices),
         surplus,
@@ -200,8 +210,10 @@ def tally_of(problem: Problem, block: Block, bundles: Any) -> Any:
 
 def tally_of_bundles(problem: Problem, chosen: list[Any]) -> Any:
     """Return the tally of whole bundles [Q, S] of every block."""
-    parts = [
-        tally_of(problem, to_host(block), bundles.T)
-        for block, bundles in zip(problem.blocks, chosen, strict=True)
-    ]
+    blocks, bare = parts_of(problem.blocks), problem.with_blocks([])
+    parts = blocks.map(_tally_of_block, bare, Dealt(chosen))
     return sum(parts, np.zeros((problem.groups, len(problem.offer), 4), np.int64))
+
+
+def _tally_of_block(block: Block, problem: Problem, chosen: Any) -> Any:
+    return tally_of(problem, to_host(block), chosen.T)

@@ -12,7 +12,7 @@ from numba import njit
 
 from engine.core import Core
 from engine.limits import MICRO
-from engine.offer_core import core_of, exact_numbers, tally_of
+from engine.offer_core import core_of, exact_numbers, near_of, tally_of
 from engine.oracle import Oracle, Survey
 from engine.prices import Evaluation
 from engine.problem import (
@@ -155,8 +155,8 @@ class OfferOracle(Oracle):
         total, tables = self._no_tally() + self.constant, self._tables(prices)
         bundles, margins = [], []
         for block in self.blocks:
-            chosen, margin, tally = choose(*block.arrays(), *tables, self.width)
-            total += to_cpu(tally)
+            chosen, margin, tally = best_of(block, tables, self.width)
+            total += tally
             bundles.append(chosen)
             margins.append(margin)
         survey = Survey(self.evaluation(prices, total), total, bundles, margins, [], reach)
@@ -166,9 +166,7 @@ class OfferOracle(Oracle):
         """As in :meth:`engine.oracle.Oracle.reached`."""
         rows = []
         for block, chosen, margin in zip(self.blocks, survey.chosen, survey.margin, strict=True):
-            side = library(margin)
-            near = within(chosen, margin, block.group, side.asarray(reach))
-            rows.append(side.flatnonzero(near))
+            rows.append(near_rows(block, chosen, margin, reach))
         return replace(survey, near=rows, reach=reach)
 
     def narrowed(self, survey: Survey) -> "OfferOracle":
@@ -202,26 +200,25 @@ class OfferOracle(Oracle):
     def curve(self, prices: Any, bandwidth: float) -> tuple[Evaluation, Any, int]:
         """As in :meth:`engine.oracle.Oracle.curve`."""
         entries, used = self.entries, self._scaled
+        listed = (entries.first, entries.constraint, *used)
         largest = self.width * float(sum(np.abs(u).max(initial=0.0) for u in used))
         size = 4 * max(largest, 1.0) ** 2 * max(self.subscribers, 1)
         unit = 2.0 ** min(FINEST_SQUARE, 61 - int(size).bit_length())
         count = len(self.problem.rows)
         total, squares, near = self._no_tally(), np.zeros((count, count), np.int64), 0
         tables = self._tables(prices)
-        for block in self.blocks:
-            side = library(block.propensity)
-            listed = (entries.first, entries.constraint, *used)
-            found = curve(
-                *block.arrays(), *tables, *(side.asarray(x) for x in listed),
-                bandwidth, unit, count, self.width,
-            )  # fmt: skip
-            tally, curvature, close = (to_cpu(x) for x in found)
+        for tally, curvature, close in self._curves(
+            (*tables, *listed), (bandwidth, unit, count, self.width)
+        ):
             total += tally
             squares += curvature
             near += int(close[0])
         lower = squares / (unit * 2.0 * bandwidth)
         whole = lower + np.tril(lower, -1).T
         return self.evaluation(prices, total + self.constant), whole, near
+
+    def _curves(self, tables: Any, sizes: Any) -> list[Any]:
+        return [curve_of(block, tables, sizes) for block in self.blocks]
 
     @cached_property
     def _scaled(self) -> tuple[Any, Any]:
@@ -261,7 +258,8 @@ class OfferOracle(Oracle):
 
     def core(self, survey: Survey, part: int) -> Core:
         """As in :meth:`engine.oracle.Oracle.core`."""
-        return core_of(self, survey, part)
+        near = map(near_of, self.blocks, survey.chosen, survey.near)
+        return core_of(self, list(near), survey.evaluation.prices, part)
 
     def total_of(self, core: Core, rows: Any, taken: Any) -> Any:
         """As in :meth:`engine.oracle.Oracle.total_of`."""
@@ -312,6 +310,26 @@ class OfferOracle(Oracle):
             self.classes, float(PROPENSITY_GRID), float(WEIGHT_GRID), worth, use,
         )  # fmt: skip
         return Evaluation(prices, worth, use, self.floor)
+
+
+def best_of(block: Block, tables: Any, width: int) -> tuple[Any, Any, Any]:
+    """Return bundles and margins of a block, and their tally on the host."""
+    side = library(block.propensity)
+    chosen, margin, tally = choose(*block.arrays(), *(side.asarray(t) for t in tables), width)
+    return chosen, margin, to_cpu(tally)
+
+
+def near_rows(block: Block, chosen: Any, margin: Any, reach: Any) -> Any:
+    """Return the rows of a block whose margin is within the reach."""
+    side = library(margin)
+    return side.flatnonzero(within(chosen, margin, block.group, side.asarray(reach)))
+
+
+def curve_of(block: Block, tables: Any, sizes: Any) -> tuple[Any, ...]:
+    """Return tally, curvature and the number of near ties of a block, on the host."""
+    side = library(block.propensity)
+    found = curve(*block.arrays(), *(side.asarray(t) for t in tables), *sizes)
+    return tuple(to_cpu(x) for x in found)
 
 
 def _against_others(move: Any, tally: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.actions import actions
 from engine.limits import MICRO, Limit, Part, Question, coefficients
+from engine.parts import Parts, at_hand, parts_of, told
 from engine.policies import rules
 from engine.problem import Block, Problem, Row, penalties
 from engine.quotient import Quotient
@@ -37,7 +38,7 @@ class Stock:
     """The subscribers of a job, ready for any question about them."""
 
     job: Job
-    blocks: Sequence[Block]
+    blocks: Sequence[Block] | Parts
     groups: Groups
 
     def pose(self, question: Question) -> Problem:
@@ -55,7 +56,9 @@ class Stock:
         none = np.zeros((0, len(acts)), np.int64)
         scope = np.zeros((0, self.groups.holds.shape[1]), bool)
         return Problem(
-            self.blocks if aim.measure == "value" else [_unweighted(b) for b in self.blocks],
+            self.blocks
+            if aim.measure == "value"
+            else at_hand(parts_of(self.blocks).keep(_unweighted)),
             np.array([offers.index(a.offer) for a in acts], np.int32),
             np.array([channels.index(a.channel) for a in acts], np.int32),
             rules(self.job),
@@ -113,14 +116,16 @@ def _unweighted(block: Block) -> Block:
     return Block(**{**block.__dict__, "weight": ones})
 
 
-def _typical_propensity(blocks: Sequence[Block]) -> float:
+def _typical_propensity(blocks: Sequence[Block] | Parts) -> float:
     """Return the mean propensity of the open pairs, summed in whole grid units: order-free."""
-    total = count = 0
-    for block in blocks:
-        open_ = block.propensity[block.propensity == block.propensity]
-        total += int((open_ * PROPENSITY_GRID).astype("int64").sum())
-        count += len(open_)
+    sums = told(blocks, _sum_and_count)
+    total, count = sum(s for s, _ in sums), sum(c for _, c in sums)
     return total / PROPENSITY_GRID / count if count else 0.05
+
+
+def _sum_and_count(block: Block) -> tuple[int, int]:
+    open_ = block.propensity[block.propensity == block.propensity]
+    return int((open_ * PROPENSITY_GRID).astype("int64").sum()), len(open_)
 
 
 def _signed(limit: Limit) -> int:

@@ -33,6 +33,7 @@ import numpy as np
 
 from engine.errors import DataError
 from engine.limits import MICRO
+from engine.parts import Parts, told
 from engine.quotient import Quotient
 from engine.rules import Rules
 from kernels.backend import library, to_cpu
@@ -124,7 +125,7 @@ class Row:
 class Problem:
     """One allocation problem. Coefficients are whole micro-units, on the host."""
 
-    blocks: Sequence[Block]
+    blocks: Sequence[Block] | Parts  # Parts: each where it was made
     offer: Any  # [A] int32
     channel: Any  # [A] int32
     rules: Rules
@@ -154,7 +155,7 @@ class Problem:
     @property
     def subscribers(self) -> int:
         """Return S."""
-        return sum(len(block) for block in self.blocks)
+        return int(sum(told(self.blocks, len)))
 
     @property
     def groups(self) -> int:
@@ -169,12 +170,12 @@ class Problem:
     @property
     def width(self) -> int:
         """Return Q, the most actions of any subscriber, at least 1."""
-        return max([1, *(int(b.most.max()) for b in self.blocks if len(b))])
+        return int(max([1, *told(self.blocks, _widest)]))
 
     @property
     def has_musts(self) -> bool:
         """Return whether the empty bundle is no choice for some subscribers."""
-        return any(bool((b.fewest >= MUST).any()) for b in self.blocks)
+        return any(told(self.blocks, _has_musts))
 
     @property
     def is_soft(self) -> Any:
@@ -204,9 +205,13 @@ class Problem:
         """Return the unit of limit k in words, many of it."""
         return f"{self.unit(k)}s" if self.rows[k].measure in UNIT else self.currency
 
-    def with_blocks(self, blocks: Sequence[Block]) -> "Problem":
+    def with_blocks(self, blocks: Sequence[Block] | Parts) -> "Problem":
         """Return the same problem over other subscribers."""
         return Problem(**{**self.__dict__, "blocks": blocks})
+
+    def gathered(self) -> "Problem":
+        """Return the same problem with its blocks in this process."""
+        return self.with_blocks(list(self.blocks)) if isinstance(self.blocks, Parts) else self
 
     def with_value(self, fixed: Any, accept: Any) -> "Problem":
         """Return the same problem with another objective (micro-units)."""
@@ -252,6 +257,19 @@ class Problem:
                 "term_of": np.insert(rest, [first] * len(fixed), k),
             }
         )
+
+
+def _widest(block: Block) -> int:
+    return int(block.most.max()) if len(block) else 1
+
+
+def _has_musts(block: Block) -> bool:
+    return bool((block.fewest >= MUST).any())
+
+
+def open_pairs(block: Block) -> int:
+    """Return the number of open pairs of a block."""
+    return int((block.propensity == block.propensity).sum())
 
 
 def to_host(block: Block) -> Block:

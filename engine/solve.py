@@ -13,10 +13,11 @@ from engine import exact, infeasible
 from engine.errors import AllocationError
 from engine.infeasible import Conflict
 from engine.limits import resolution
-from engine.offer_oracle import OfferOracle
-from engine.problem import VALUE_UNIT, Problem
+from engine.parts import told
+from engine.problem import VALUE_UNIT, Block, Problem
 from engine.rounding import round_bundles
 from engine.settings.job import Solver
+from engine.spread_oracle import offer_oracle
 from engine.zoom import Step, zoom
 from kernels.backend import to_cpu
 from kernels.choose import NO_ACTION
@@ -87,7 +88,7 @@ def solve(
         tell(step)
 
     zoomed = zoom(
-        OfferOracle(problem, problem.blocks), sample=settings.sample,
+        offer_oracle(problem), sample=settings.sample,
         tolerance=min(max(settings.gap_tolerance / 4, LEAST_TOLERANCE), DUAL_TOLERANCE),
         tell=log, deadline=deadline,
     )  # fmt: skip
@@ -101,6 +102,8 @@ def solve(
             chosen, value = rounded.chosen, float(rounded.value / VALUE_UNIT)
     is_open = chosen is None or bound - value > settings.gap_tolerance * max(1.0, abs(bound))
     small = is_open and exact.open_pairs(problem) <= settings.exact_pairs
+    if small:
+        problem = problem.gathered()
     if small and not proved_empty:
         # As a share of the answer's own bound: the dual's may be far above it.
         half = settings.gap_tolerance / 2
@@ -181,15 +184,23 @@ def _least_value(problem: Problem) -> float:
     worst = min(
         0, int(problem.value_fixed.min()), int((problem.value_fixed + problem.value_accept).min())
     )
-    contacts = sum(float((b.most.astype("float64") * b.weight).sum()) for b in problem.blocks)
+    contacts = float(sum(told(problem.blocks, _most_weighted)))
     return worst / 1e6 * contacts - _most_penalties(problem) - 1.0
+
+
+def _most_weighted(block: Block) -> float:
+    return float((block.most.astype("float64") * block.weight).sum())
+
+
+def _most_contacts(block: Block) -> float:
+    return float(block.most.astype("float64").sum())
 
 
 def _most_penalties(problem: Problem) -> float:
     """Return money that soft limits cost at most: every contact uses all it can of each."""
     if problem.penalty is None:
         return 0.0
-    contacts = sum(float(b.most.astype("float64").sum()) for b in problem.blocks)
+    contacts = float(sum(told(problem.blocks, _most_contacts)))
     use = np.maximum(problem.use_fixed, problem.use_fixed + problem.use_accept).max(axis=1) / 1e6
     overrun = problem.per_limit(np.maximum(use, 0.0) * contacts) - problem.limit / 1e6
     soft = np.isfinite(problem.penalty)

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 
 from engine import decisions, goals, tables
 from engine.baselines import Baseline, Instance, arrival_order, greedy
-from engine.candidates import Candidates, Placed, assemble, candidates
+from engine.candidates import Candidates, Placed, assemble, candidates, described
 from engine.goals import Pursued
-from engine.problem import joined, to_host
+from engine.parts import Parts
+from engine.problem import Block, joined, to_host
 from engine.settings import Job
 from engine.solve import Allocation, Status, solve
 from engine.zoom import Step
@@ -22,6 +24,7 @@ from jobs.tasks import Tasks
 
 ROWS_A_FILE = 1_000_000
 CLEAR_FALL = 0.7
+ROOM = 10  # simple methods hold so many times the blocks' bytes: copies, lists of pairs, orders
 
 
 def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> dict[str, Any]:
@@ -38,8 +41,9 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
         The summary that the report shows.
     """
     parts = _parts(job, stages)
-    found_parts = tasks.map("candidates", read_candidates, parts, rows=lambda c: len(c.reason))
+    found_parts = tasks.keep("candidates", read_candidates, parts, rows=_subscribers)
     placed = assemble(job, found_parts)
+    found_parts = found_parts.keep(described)
 
     def tell(step: Step) -> None:
         tasks.tell("solve", gap=step.gap, bound=step.bound, active=step.active)
@@ -57,7 +61,7 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     priced = _priced(pursued, certificate)
     write_json(folder / "certificate.json", certificate)
     write_json(folder / "prices.json", {"currency": job.catalogue.currency, "prices": priced})
-    return _summary(job, placed, found_parts, found, (table, left_out, certificate, priced, parts))
+    return _summary(job, placed, found, (table, left_out, certificate, priced, parts))
 
 
 def _parts(job: Job, stages: dict[str, Path]) -> list[Part]:
@@ -71,6 +75,10 @@ def _parts(job: Job, stages: dict[str, Path]) -> list[Part]:
         )
         for path in sorted((stages["profile"] / "features").glob("part-*.parquet"))
     ]
+
+
+def _subscribers(found: Candidates) -> int:
+    return len(found.reason)
 
 
 def read_candidates(part: Part) -> Candidates:
@@ -117,13 +125,11 @@ def _shown(row: dict[str, Any], kind: str, unit: str) -> dict[str, Any]:
     }
 
 
-def _summary(
-    job: Job, placed: Placed, parts: list[Candidates], found: Allocation, made: tuple[Any, ...]
-) -> dict[str, Any]:
+def _summary(job: Job, placed: Placed, found: Allocation, made: tuple[Any, ...]) -> dict[str, Any]:
     table, left_out, certificate, priced, files = made
     catalogue, sign = job.catalogue, -1 if "minimise" in certificate["objective"] else 1
     is_answered = found.status != Status.INFEASIBLE
-    subscribers = sum(len(part.reason) for part in parts)
+    subscribers = placed.problem.subscribers
     contacted = int(table["subscriber"].nunique())
     offers = decisions.by(table, "offer", list(catalogue.offers))
     channels = decisions.by(table, "channel", list(catalogue.channels))
@@ -205,6 +211,9 @@ def _baselines(placed: Placed, certificate: dict[str, Any], contacts: int) -> li
             "text": "this allocation",
         }
     ]
+    if not _fits_here(placed):
+        rows[0]["text"] += "; simple methods are not computed at this size"
+        return rows
     instance, sign = _instance(placed), -1 if "minimise" in certificate["objective"] else 1
     compared: tuple[tuple[str, Baseline, str], ...] = (
         ("greedy", greedy(instance), "the most valuable pairs first, while limits have room"),
@@ -225,6 +234,18 @@ def _baselines(placed: Placed, certificate: dict[str, Any], contacts: int) -> li
             }
         )
     return rows
+
+
+def _fits_here(placed: Placed) -> bool:
+    """Return whether this machine has room for blocks that are elsewhere, and for their pairs."""
+    blocks = placed.problem.blocks
+    if not isinstance(blocks, Parts):
+        return True
+    return bool(ROOM * sum(blocks.told(_bytes)) <= psutil.virtual_memory().available)
+
+
+def _bytes(block: Block) -> int:
+    return sum(int(array.nbytes) for array in block.__dict__.values())
 
 
 def _instance(placed: Placed) -> Instance:

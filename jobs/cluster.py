@@ -10,7 +10,6 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property, partial
 from importlib.util import find_spec
@@ -26,6 +25,7 @@ from engine import tables
 from engine.errors import ConfigError
 from engine.settings.job import AddressCluster, Cluster, LocalCluster, LocalCudaCluster
 from jobs.manifest import versions
+from jobs.spread import telling_losses
 from kernels import backend
 from kernels.choose import MOST_THREADS
 
@@ -40,6 +40,11 @@ QUIET = {
     "dashboard_address": "127.0.0.1:0",
     "scheduler_kwargs": {"dashboard": False},
     "silence_logs": logging.CRITICAL,
+}
+# The solver's tables go with its tasks; partitions stay where they are, unless a worker is lost.
+GRAPHS = {
+    "distributed.admin.large-graph-warning-threshold": "1GB",
+    "distributed.scheduler.work-stealing": False,
 }
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -87,9 +92,14 @@ class Workers:
     @cached_property
     def client(self) -> Any:
         client = _start(self._settings, self._stack)
-        if self._settings.kind != "local" or self._settings.processes:
-            client.run(_adopt, frames(self._settings))
+        if self.are_apart:
+            client.register_plugin(_Adopts(frames(self._settings)))
         return client
+
+    @property
+    def are_apart(self) -> bool:
+        """Whether the workers have memory of their own, so that partitions stay with them."""
+        return self._settings.kind != "local" or self._settings.processes
 
     def run(
         self, function: Callable[[T], R], items: Sequence[T], seen: Callable[[R], None]
@@ -106,15 +116,11 @@ class Workers:
         place = {future.key: index for index, future in enumerate(futures)}
         results: dict[int, R] = {}
         try:
-            for future in distributed.as_completed(futures, loop=self.client.loop):
-                index = place[future.key]
-                results[index] = future.result()
-                seen(results[index])
-        except (distributed.scheduler.KilledWorker, CancelledError) as error:
-            raise ConfigError(
-                f"cluster: a worker or the scheduler was lost ({type(error).__name__}), most often "
-                "for want of memory; use fewer cluster.workers or more inputs.partitions"
-            ) from error
+            with telling_losses():
+                for future in distributed.as_completed(futures, loop=self.client.loop):
+                    index = place[future.key]
+                    results[index] = future.result()
+                    seen(results[index])
         finally:
             if len(results) < len(futures):
                 with suppress(Exception):
@@ -125,7 +131,7 @@ class Workers:
         """Return the peak memory of this process, and of its worker processes if it has any."""
         here = peak_bytes()
         started = "client" in self.__dict__
-        if not started or (self._settings.kind == "local" and not self._settings.processes):
+        if not started or not self.are_apart:
             return here
         workers: dict[str, int] = self.client.run(peak_bytes)
         return here + sum(workers.values())
@@ -144,7 +150,7 @@ def cluster(settings: Cluster) -> Iterator[Workers]:
         _require_cuda()
     with (
         ExitStack() as stack,
-        dask.config.set({"dataframe.backend": frames(settings)}),
+        dask.config.set({"dataframe.backend": frames(settings), **GRAPHS}),
         # One BLAS thread: its sums do not depend on the number of processors then.
         threadpool_limits(1, user_api="blas"),
     ):
@@ -169,9 +175,16 @@ def _call(task: Callable[[], R]) -> R:
     return task()
 
 
-def _adopt(backend_name: str) -> None:
-    """Give a worker process the caller's dataframe backend."""
-    dask.config.set({"dataframe.backend": backend_name})
+class _Adopts(distributed.WorkerPlugin):  # type: ignore[misc]
+    """Gives worker processes, later ones too, the caller's dataframe backend."""
+
+    name = "walras-dataframe-backend"
+
+    def __init__(self, backend_name: str) -> None:
+        self.backend_name = backend_name
+
+    def setup(self, worker: Any) -> None:
+        dask.config.set({"dataframe.backend": self.backend_name})
 
 
 def _start(settings: Cluster, stack: ExitStack) -> Any:

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from engine.parts import Here, Parts
 from jobs.cluster import Workers
+from jobs.spread import spread
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -132,6 +134,23 @@ class ShownTasks:
 
         self._display.show(step, ended=False)
         return self._workers.run(function, items, seen)
+
+    def keep(
+        self, label: str, function: Callable[[T], R], items: Sequence[T], rows: Callable[[R], int]
+    ) -> Parts:
+        """As in :meth:`jobs.tasks.Tasks.keep`; workers of this process leave results here."""
+        if not self._workers.are_apart:
+            return Here(self.map(label, function, items, rows))
+        self.settle()
+        step = Step(label, monotonic(), total=len(items))
+
+        def seen(count: int) -> None:
+            step.done += 1
+            step.rows += count
+            self._display.show(step, ended=step.done == step.total)
+
+        self._display.show(step, ended=False)
+        return spread(self._workers.client, function, items, rows, seen)
 
     def tell(self, label: str, **figures: Any) -> None:
         if self._told is None or self._told.label != label:

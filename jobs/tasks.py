@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from engine.parts import Here, Parts
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -26,6 +28,18 @@ class Tasks(Protocol):
             rows: rows that a result stands for, for the progress display.
         """
 
+    def keep(
+        self, label: str, function: Callable[[T], R], items: Sequence[T], rows: Callable[[R], int]
+    ) -> Parts:
+        """Run ``function`` on every item and leave each result where it was made.
+
+        Args:
+            label: as in :meth:`map`.
+            function: as in :meth:`map`, and pure: a lost worker's results are made again.
+            items: as in :meth:`map`.
+            rows: as in :meth:`map`.
+        """
+
     def tell(self, label: str, **figures: Any) -> None:
         """Show a step that is not a map, with its figures: ``tell("solve", gap=1e-3)``."""
 
@@ -41,6 +55,11 @@ class SerialTasks:
         rows: Callable[[R], int] | None = None,
     ) -> list[R]:
         return [function(item) for item in items]
+
+    def keep(
+        self, label: str, function: Callable[[T], R], items: Sequence[T], rows: Callable[[R], int]
+    ) -> Parts:
+        return Here(self.map(label, function, items, rows))
 
     def tell(self, label: str, **figures: Any) -> None:
         pass
