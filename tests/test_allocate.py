@@ -8,10 +8,13 @@ import pytest
 
 from engine.errors import ConfigError
 from engine.settings import load
+from engine.settings.job import LocalCluster
 from jobs import allocate as stage
 from jobs import certify
+from jobs.cluster import cluster
 from jobs.ingest import ingest
 from jobs.profile import profile
+from jobs.progress import ShownTasks, Silent
 from jobs.score import score
 from jobs.tasks import SerialTasks
 from tests.golden.__main__ import EXPECTED, HERE, rendered
@@ -41,6 +44,33 @@ def test_tasks_in_one_thread_give_the_answer_of_the_cluster(stages, tmp_path):
     assert rendered(tmp_path) == {path.name: path.read_text() for path in EXPECTED.iterdir()}
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
     assert summary["certified"] and summary["bound_by"] == "exact model (CP-SAT)"
+
+
+def test_partitions_that_stay_on_worker_processes_give_the_same_answer(
+    stages, tmp_path, monkeypatch
+):
+    here = allocate(stages, made(tmp_path, "here"))
+    with cluster(LocalCluster(workers=2, processes=True)) as workers:
+        tasks = ShownTasks(workers, Silent())
+        job = load(HERE / "job.yaml", [INPUTS])
+        there = stage.allocate(job, stages, made(tmp_path, "there"), tasks)
+        assert rendered(tmp_path / "there") == rendered(tmp_path / "here")
+        assert untimed(there) == untimed(here)
+        monkeypatch.setattr(stage, "ROOM", 10**12)
+        folder = made(tmp_path, "large")
+        rows = stage.allocate(job, stages, folder, tasks)["baselines"]
+    text = "this allocation; simple methods are not computed at this size"
+    assert [(row["name"], row["text"]) for row in rows] == [("walras", text)]
+
+
+def untimed(summary):
+    steps = [{**step, "seconds": 0.0} for step in summary["iterations"]]
+    return {**summary, "iterations": steps}
+
+
+def made(folder, name):
+    (folder / name).mkdir()
+    return folder / name
 
 
 def test_many_rows_are_split_into_files_in_order(stages, tmp_path, monkeypatch):
