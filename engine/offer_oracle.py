@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from math import inf
+from math import inf, nextafter
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from engine.problem import (
     net_value,
     penalty_units,
     use_units,
+    value_units,
     whole_limits,
 )
 from engine.scatter import add_scatter, deviations, invert, product
@@ -121,6 +122,10 @@ class OfferOracle(Oracle):
     def over(self, blocks: Sequence[Block], constant: Any = 0) -> "OfferOracle":
         """Return the oracle of other subscribers of the same problem."""
         return OfferOracle(self.problem, blocks, constant, self.entries)
+
+    def under(self, problem: Problem) -> "OfferOracle":
+        """As in :meth:`engine.oracle.Oracle.under`."""
+        return OfferOracle(problem, self.blocks, self.constant)
 
     def price_tables(self, prices: Any) -> tuple[Any, Any]:
         """Return [G, A] money per contact and per acceptance, summed in constraint order."""
@@ -285,6 +290,31 @@ class OfferOracle(Oracle):
         left = [b - u for b, u in zip(limit_units(self.problem), used, strict=True)]
         return net_value(self.problem, total), left
 
+    def bound(self, survey: Survey) -> float:
+        """As in :meth:`engine.oracle.Oracle.bound`.
+
+        A surplus of N terms of size m in all is computed to ``1.01 (N + 8 + Q) 2**-53 m`` (Higham,
+        "Accuracy and Stability of Numerical Algorithms", 3.1); that may count twice, for the bundle
+        chosen and for the best one.
+        """
+        prices, problem = survey.evaluation.prices, self.problem
+        left = zip(limit_units(problem), use_units(problem, survey.total), strict=True)
+        exact = Fraction(value_units(problem, survey.total), VALUE_UNIT)
+        for price, (limit, used) in zip(prices.tolist(), left, strict=True):
+            exact += Fraction(price) * (limit - used) / USE_UNIT
+        sizes = np.zeros(problem.groups * len(problem.offer))
+        entries = self.entries
+        use = np.abs(entries.fixed) + np.abs(entries.accept)
+        _paid(entries.first, entries.constraint, use, prices, sizes)
+        worth = self._weight() * float(np.abs(self.value).sum(axis=0).max(initial=0.0))
+        size = self.width * (worth + self.subscribers * float(sizes.max(initial=0.0)))
+        terms = int(np.diff(entries.first).max(initial=0)) + 2 * self.width + 16
+        return _not_below(exact + Fraction(2.0 * terms * 2.0**-53 * size))
+
+    def _weight(self) -> float:
+        """Return the sum of all weights, which is exact."""
+        return float(sum(total_weight(b) for b in self.blocks))
+
     @property
     def value_unit(self) -> int:
         """As in :attr:`engine.oracle.Oracle.value_unit`."""
@@ -319,6 +349,11 @@ def best_of(block: Block, tables: Any, width: int) -> tuple[Any, Any, Any]:
     return chosen, margin, to_cpu(tally)
 
 
+def total_weight(block: Block) -> float:
+    """Return the sum of a block's weights, which is exact."""
+    return float(block.weight.sum(dtype=np.float64))
+
+
 def near_rows(block: Block, chosen: Any, margin: Any, reach: Any) -> Any:
     """Return the rows of a block whose margin is within the reach."""
     side = library(margin)
@@ -330,6 +365,12 @@ def curve_of(block: Block, tables: Any, sizes: Any) -> tuple[Any, ...]:
     side = library(block.propensity)
     found = curve(*block.arrays(), *(side.asarray(t) for t in tables), *sizes)
     return tuple(to_cpu(x) for x in found)
+
+
+def _not_below(exact: Fraction) -> float:
+    """Return the next float64 that is not below an exact number."""
+    rounded = float(exact)
+    return rounded if rounded >= exact else nextafter(rounded, inf)
 
 
 def _against_others(move: Any, tally: Any) -> Any:

@@ -6,7 +6,7 @@ numbers when an answer is judged. What adds up the chosen bundles (``total``) is
 the oracle's own: totals of disjoint subscribers may be added and subtracted.
 
 How far surpluses may move (``reach``) is an array of the oracle's own too: it may be multiplied,
-and numbers and other reaches of the same oracle added.
+compared, and numbers and other reaches of the same oracle added.
 """
 
 from abc import ABC, abstractmethod
@@ -69,6 +69,14 @@ class Oracle(ABC):
         return [None] * len(self.scale)
 
     @abstractmethod
+    def under(self, problem: Any) -> "Oracle":
+        """Return the oracle of the same subscribers under a problem's limits.
+
+        Args:
+            problem: differs from this one's problem in its limits and in what they count, alone.
+        """
+
+    @abstractmethod
     def sampled(self, share: float) -> "Oracle":
         """Return the oracle of the subscribers whose key is in the lowest share of its range."""
 
@@ -106,6 +114,17 @@ class Oracle(ABC):
         Returns:
             the evaluation; [K, K] float64, second derivatives in prices of a typical contact
             (``scale``); the number of subscribers whose margin is below the bandwidth.
+        """
+
+    @abstractmethod
+    def bound(self, survey: Survey) -> float:
+        """Return the dual at a survey's prices, money, never too low.
+
+        The search's own sums are rounded; this one adds up exactly and makes up for bundles that
+        rounding has let the kernels prefer.
+
+        Args:
+            survey: of all.
         """
 
     def evaluate(self, prices: Any) -> Evaluation:

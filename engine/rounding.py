@@ -7,7 +7,6 @@ gap, OR-Tools chooses the bundles of a small core exactly against what is left o
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from engine import integers
 from engine.core import MOST_CORE, Core
 from engine.mend import MOST_ROUNDS, mend
 from engine.oracle import Oracle
+from engine.stop import Deadline
 from engine.zoom import Zoomed
 from kernels.backend import to_cpu
 
@@ -33,15 +33,21 @@ class Rounded:
     chosen: list[Any]  # by block: [Q, S] int16 on the host, NO_ACTION beyond the bundle
     value: int | Fraction  # in units of 1 / VALUE_UNIT money, less what overruns cost
     is_feasible: bool  # false: no whole answer was found in the core
+    left: list[int]  # [K] of each limit, in units of 1 / USE_UNIT
+    is_enough: bool  # feasible, and within the tolerance
+    passes: float  # so far, those of the search for prices included
 
 
-def round_bundles(zoomed: Zoomed, *, tolerance: float, deadline: float) -> Rounded:
+def round_bundles(
+    zoomed: Zoomed, *, tolerance: float, deadline: Deadline, is_quick: bool = False
+) -> Rounded:
     """Return bundles that keep every limit to the last unit.
 
     Args:
         zoomed: prices, bundles and near subscribers.
         tolerance: share of the bound that may be missing.
-        deadline: ``perf_counter`` instant.
+        deadline: when to end.
+        is_quick: whether to do no more than to mend the first core.
 
     Returns:
         Bundles of every subscriber; those of the prices, not feasible, if none was found.
@@ -54,13 +60,18 @@ def round_bundles(zoomed: Zoomed, *, tolerance: float, deadline: float) -> Round
     for _ in range(ATTEMPTS):
         answer, core = _moved(zoomed, tolerance * size)
         best = answer.better(best)
-        if not best.value_at_least(enough) and perf_counter() <= deadline:
+        if is_quick:
+            break
+        if not best.value_at_least(enough) and not deadline.is_over():
             best = _solved(answer, core, slack, deadline).better(best)
-        if best.value_at_least(enough) or perf_counter() > deadline or zoomed.covers_all:
+        if best.value_at_least(enough) or deadline.is_over() or zoomed.covers_all:
             break
         zoomed = zoomed.widened(WIDEN)
     assert best is not None
-    return Rounded(best.bundles(), best.value, best.is_feasible)
+    return Rounded(
+        best.bundles(), best.value, best.is_feasible, best.exact[1], best.value_at_least(enough),
+        zoomed.passes,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +177,7 @@ def _mended(answer: _Answer, core: Core, allowed: float, rounds: int) -> _Answer
     return found
 
 
-def _solved(answer: _Answer, core: Core, slack: int, deadline: float) -> _Answer:
+def _solved(answer: _Answer, core: Core, slack: int, deadline: Deadline) -> _Answer:
     """Return the answer with a core of few subscribers chosen exactly, if that succeeds."""
     size = EXACT_CORE if answer.zoomed.oracle.subscribers > SMALL else SMALL_CORE
     open_ = np.sort(core.by_regret()[:size])
@@ -189,7 +200,7 @@ def _solved(answer: _Answer, core: Core, slack: int, deadline: float) -> _Answer
             return answer
     taken = integers.near_best(
         values, [(c, 1) for c in choices.values()], rows, soft, slack=slack, nodes=size,
-        seconds=max(1.0, deadline - perf_counter()),
+        seconds=deadline.seconds(),
     )  # fmt: skip
     if taken is None:
         return answer

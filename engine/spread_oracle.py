@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.core import Core
 from engine.offer_core import Near, core_of, near_of
-from engine.offer_oracle import OfferOracle, best_of, curve_of, near_rows
+from engine.offer_oracle import OfferOracle, best_of, curve_of, near_rows, total_weight
 from engine.oracle import Oracle, Survey
 from engine.parts import Dealt, Parts
 from engine.prices import Evaluation
@@ -79,6 +79,13 @@ class SpreadOracle(OfferOracle):
         super().__init__(problem, [])
         self.parts = parts
         self.subscribers = sum(parts.told(len))
+
+    def under(self, problem: Problem) -> OfferOracle:
+        """As in :meth:`engine.oracle.Oracle.under`."""
+        return SpreadOracle(problem, self.parts)
+
+    def _weight(self) -> float:
+        return float(sum(self.parts.told(total_weight)))
 
     def sampled(self, share: float) -> OfferOracle:
         """As in :meth:`engine.oracle.Oracle.sampled`; the sample is gathered."""

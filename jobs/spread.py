@@ -16,7 +16,7 @@ from typing import Any
 import distributed
 
 from engine.errors import ConfigError
-from engine.parts import Dealt, Parts
+from engine.parts import Dealt, Here, Parts
 from kernels.choose import MOST_THREADS
 
 EACH_BYTES = 1 << 15  # arguments of more are sent once, not with each task
@@ -105,7 +105,7 @@ class Spread(Parts):
 def _kind(arg: Any) -> str:
     if isinstance(arg, Spread):
         return "part"
-    return "own" if isinstance(arg, Dealt) else "all"
+    return "own" if isinstance(arg, Dealt | Here) else "all"
 
 
 def spread(
