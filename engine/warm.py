@@ -186,7 +186,7 @@ def _among_near(full: Oracle, guess: Guess, deadline: Deadline) -> tuple[Zoomed,
     )  # fmt: skip
     near = full.with_near(survey, inner, found.prices, full.nowhere + _core(found, 1.0))
     share = inner.subscribers / full.subscribers
-    bound = survey.evaluation.dual(full.limit)
+    bound = full.bound(survey)
     still = bound - found.dual + found.still
     passes = guess.passes + 1.0 + (2 + found.evaluations) * share
     return Zoomed(full, survey, near, bound, still, passes), found
