@@ -178,23 +178,6 @@ class OfferOracle(Oracle):
         own = inner.survey(survey.evaluation.prices).total
         return inner.over(inner.blocks, survey.total - own)
 
-    def with_near(self, survey: Survey, inner: Oracle, prices: Any, reach: Any) -> Survey:
-        """As in :meth:`engine.oracle.Oracle.with_near`."""
-        theirs = inner.survey(prices, reach)
-        chosen, margin, near = [], [], []
-        begin = 0
-        for bundles, distance, rows in zip(survey.chosen, survey.margin, survey.near, strict=True):
-            end = begin + len(rows)  # the inner oracle has them in one block
-            bundles, distance = bundles.copy(), distance.copy()
-            bundles[:, rows] = theirs.chosen[0][:, begin:end]
-            distance[rows] = theirs.margin[0][begin:end]
-            still = theirs.near[0]
-            near.append(rows[still[(still >= begin) & (still < end)] - begin])
-            chosen.append(bundles)
-            margin.append(distance)
-            begin = end
-        return Survey(theirs.evaluation, theirs.total, chosen, margin, near, reach)
-
     def _joined(self, blocks: list[Block], constant: Any = 0) -> "OfferOracle":
         """Return the oracle of few subscribers: one block of them costs fewer calls."""
         return self.over([joined(blocks)] if blocks else [], constant)
@@ -253,11 +236,12 @@ class OfferOracle(Oracle):
         deviations(spread, mean, *used, centre / max(1.0, contacts.sum()), out)
         return _against_others(out, tally)
 
-    def moved(self, one: Any, other: Any, total: Any) -> Any:
+    def moved(self, one: Any, other: Any, survey: Survey) -> Any:
         """As in :meth:`engine.oracle.Oracle.moved`."""
         (fixed, accept), (fixed_, accept_) = (self.price_tables(p) for p in (one, other))
         move = np.abs(fixed - fixed_) + np.abs(accept - accept_) * self.problem.typical_propensity
-        return _against_others(np.concatenate([np.zeros((len(move), 1)), move], axis=1), total)
+        move = np.concatenate([np.zeros((len(move), 1)), move], axis=1)
+        return _against_others(move, survey.total)
 
     def core(self, survey: Survey, part: int) -> Core:
         """As in :meth:`engine.oracle.Oracle.core`."""
@@ -293,9 +277,9 @@ class OfferOracle(Oracle):
         return VALUE_UNIT
 
     @property
-    def use_unit(self) -> int:
+    def use_unit(self) -> list[int]:
         """As in :attr:`engine.oracle.Oracle.use_unit`."""
-        return USE_UNIT
+        return [USE_UNIT] * len(self.limit)
 
     @cached_property
     def classes(self) -> Any:

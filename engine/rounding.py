@@ -147,7 +147,8 @@ def _mended(answer: _Answer, core: Core, allowed: float, rounds: int) -> _Answer
     rows = np.arange(len(core))
     rest = answer.total - oracle.total_of(core, rows, answer.taken(core))
     total = rest + oracle.total_of(core, rows, core.first[:-1])
-    slack = np.array([units / oracle.use_unit for units in oracle.exact(total)[1]])
+    left = zip(oracle.exact(total)[1], oracle.use_unit, strict=True)
+    slack = np.array([units / unit for units, unit in left])
     found = answer
     for margin in MARGINS:
         room = np.where(np.isinf(oracle.penalty), margin * np.abs(oracle.limit), 0.0)

@@ -11,10 +11,9 @@ import numpy as np
 
 from engine import exact, infeasible
 from engine.errors import AllocationError
+from engine.forms import AnyProblem, least_value, open_pairs, oracle_of
 from engine.infeasible import Conflict
 from engine.limits import resolution
-from engine.offer_oracle import OfferOracle
-from engine.problem import VALUE_UNIT, Problem
 from engine.rounding import round_bundles
 from engine.settings.job import Solver
 from engine.zoom import Step, zoom
@@ -63,7 +62,7 @@ class Allocation:
 
 
 def solve(
-    problem: Problem, settings: Solver, tell: Callable[[Step], None] = lambda step: None
+    problem: AnyProblem, settings: Solver, tell: Callable[[Step], None] = lambda step: None
 ) -> Allocation:
     """Return the best allocation, its bound and the prices.
 
@@ -87,32 +86,33 @@ def solve(
         tell(step)
 
     zoomed = zoom(
-        OfferOracle(problem, problem.blocks), sample=settings.sample,
+        oracle_of(problem), sample=settings.sample,
         tolerance=min(max(settings.gap_tolerance / 4, LEAST_TOLERANCE), DUAL_TOLERANCE),
         tell=log, deadline=deadline,
     )  # fmt: skip
     prices, bound, bound_by = zoomed.prices, zoomed.bound, "prices (Lagrangian dual)"
-    proved_empty = bound < 0 and bound < _least_value(problem)
+    unit = zoomed.oracle.value_unit
+    proved_empty = bound < 0 and bound < least_value(problem)
     chosen: list[Any] | None = None
     value = 0.0
     if not proved_empty:
         rounded = round_bundles(zoomed, tolerance=settings.gap_tolerance, deadline=deadline)
         if rounded.is_feasible:
-            chosen, value = rounded.chosen, float(rounded.value / VALUE_UNIT)
+            chosen, value = rounded.chosen, float(rounded.value / unit)
     is_open = chosen is None or bound - value > settings.gap_tolerance * max(1.0, abs(bound))
-    small = is_open and exact.open_pairs(problem) <= settings.exact_pairs
+    small = is_open and open_pairs(problem) <= settings.exact_pairs
     if small and not proved_empty:
         # As a share of the answer's own bound: the dual's may be far above it.
         half = settings.gap_tolerance / 2
         answer = exact.solve_exactly(
-            problem, slack=int(half * VALUE_UNIT), share=half, effort=EXACT_EFFORT,
+            problem, slack=int(half * unit), share=half, effort=EXACT_EFFORT,
             seconds=max(1.0, deadline - perf_counter()),
         )  # fmt: skip
         if answer.status in ("OPTIMAL", "FEASIBLE"):
-            if chosen is None or answer.value / VALUE_UNIT > value:
-                chosen, value = answer.chosen, float(answer.value / VALUE_UNIT)
-            if answer.bound / VALUE_UNIT < bound:
-                bound, bound_by = float(answer.bound / VALUE_UNIT), "exact model (CP-SAT)"
+            if chosen is None or answer.value / unit > value:
+                chosen, value = answer.chosen, float(answer.value / unit)
+            if answer.bound / unit < bound:
+                bound, bound_by = float(answer.bound / unit), "exact model (CP-SAT)"
     is_late = perf_counter() > deadline
     conflict: list[Conflict] = []
     if chosen is None:
@@ -174,23 +174,3 @@ def _nothing_found(*, small: bool, is_late: bool) -> str:
         f"solver: {end} without an allocation that keeps every limit, and without a proof that "
         f"there is none; {way}relax a minimum"
     )
-
-
-def _least_value(problem: Problem) -> float:
-    """Return money that no allocation is worth less than: every contact at its greatest loss."""
-    worst = min(
-        0, int(problem.value_fixed.min()), int((problem.value_fixed + problem.value_accept).min())
-    )
-    contacts = sum(float((b.most.astype("float64") * b.weight).sum()) for b in problem.blocks)
-    return worst / 1e6 * contacts - _most_penalties(problem) - 1.0
-
-
-def _most_penalties(problem: Problem) -> float:
-    """Return money that soft limits cost at most: every contact uses all it can of each."""
-    if problem.penalty is None:
-        return 0.0
-    contacts = sum(float(b.most.astype("float64").sum()) for b in problem.blocks)
-    use = np.maximum(problem.use_fixed, problem.use_fixed + problem.use_accept).max(axis=1) / 1e6
-    overrun = problem.per_limit(np.maximum(use, 0.0) * contacts) - problem.limit / 1e6
-    soft = np.isfinite(problem.penalty)
-    return float((problem.penalty[soft] * np.maximum(overrun[soft], 0.0)).sum())

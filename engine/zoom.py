@@ -119,7 +119,7 @@ def zoom(
             core = min(last.bandwidth * CORE / max(last.near, 1), WARM * typical)
             reach = full.nowhere + core
             if dual - last.dual > small or last.is_at_edge or is_stuck:
-                reach = reach + full.moved(before, prices, survey.total)
+                reach = reach + full.moved(before, prices, survey)
         survey = full.reached(survey, reach)
         inner = full.narrowed(survey)
         share = inner.subscribers / max(1, full.subscribers)
