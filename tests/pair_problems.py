@@ -57,8 +57,8 @@ def bundles(problem, block, s):
             yield bundle, int(block.value[list(bundle)].sum()), tuple(uses.tolist())
 
 
-def optimum(problem):
-    """Return the most value within the limits in whole units; None: there is no allocation."""
+def totals(problem):
+    """Return use -> the most value of it, in whole units, over all allocations."""
     found = {(0,) * len(problem.rows): 0}
     for block in problem.blocks:
         for s in range(len(block)):
@@ -68,10 +68,15 @@ def optimum(problem):
                     total = tuple(u + v for u, v in zip(use, uses, strict=True))
                     grown[total] = max(grown.get(total, value + more), value + more)
             found = grown
+    return found
+
+
+def optimum(problem):
+    """Return the most value within the limits in whole units; None: there is no allocation."""
     return max(
         (
             value
-            for use, value in found.items()
+            for use, value in totals(problem).items()
             if all(u <= b for u, b in zip(use, problem.limit, strict=True))
         ),
         default=None,

@@ -8,12 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.generators import matching
 from benchmarks.pairs import pair_problem
 from benchmarks.plain import lowered
-from engine.errors import AllocationError
+from engine import rounding
+from engine.errors import AllocationError, DataError
 from engine.forms import oracle_of
+from engine.pair_block import PairBlock
+from engine.pair_problem import PairProblem
+from engine.problem import Row
 from engine.settings.job import Solver
 from engine.solve import Status, solve
+from engine.swaps import swap
+from engine.zoom import zoom
 from kernels import backend
 from tests import pair_problems, problems
 from tests.device_stand_in import install
@@ -143,3 +150,92 @@ def test_on_the_device_the_bits_are_the_same(monkeypatch, width):
         assert mine.regret.tolist() == core.regret.tolist()
         assert there.curve(prices, 0.05)[1].tolist() == bend.tolist()
         assert there.sampled(0.3).subscribers == oracle.sampled(0.3).subscribers
+
+
+@settings(max_examples=30)
+@given(pair_problems.small_pair_problems(with_musts=False), st.data())
+def test_soft_limits_of_pairs_are_passed_where_that_pays(problem, data):
+    """Against enumeration of every total use and its value."""
+    costs = st.sampled_from([np.inf, 0.1, 1.0, 2.5])
+    penalty = np.array([data.draw(costs) for _ in problem.rows])
+    problem = replace(problem, penalty=penalty)
+    least = problem.penalty_units
+    best = None
+    for use, value in pair_problems.totals(problem).items():
+        over = [max(0, u - b) for u, b in zip(use, problem.limit, strict=True)]
+        if any(o and cost is None for o, cost in zip(over, least, strict=True)):
+            continue
+        net = value - sum((o * (cost or 0) for o, cost in zip(over, least, strict=True)), 0)
+        best = net if best is None else max(best, net)
+    found = solve(problem, TIGHT)
+    assert (found.status == Status.INFEASIBLE) == (best is None)
+    if best is not None:
+        assert found.value == pytest.approx(float(Fraction(best) / problem.value_unit), abs=1e-12)
+        assert found.dual_bound >= found.value - 1e-9
+
+
+@pytest.mark.parametrize("constraints", [0, 1])
+@pytest.mark.parametrize("actions", [0, 1, 3])
+@pytest.mark.parametrize("subscribers", [0, 1, 50])
+def test_few_or_no_actions_subscribers_and_constraints_and_all_values_equal(
+    constraints, actions, subscribers
+):
+    problem = equal(subscribers, actions, constraints)
+    found = solve(problem, Solver(gap_tolerance=1e-9))
+    most = min(subscribers, 7) if constraints else subscribers
+    assert found.status == Status.OPTIMAL
+    assert found.value == (most if actions else 0)
+    moved = pair_problems.rearranged(problem, np.random.default_rng(1), 2)
+    assert answer(problem, Solver()) == answer(moved, Solver())
+
+
+def equal(subscribers, actions, constraints):
+    """Every pair is worth 1 and uses 1 of a limit of 7."""
+    pairs, one = subscribers * actions, np.ones((1, subscribers), np.uint8)
+    index, uses = np.arange(actions, dtype=np.int32), pairs * constraints
+    block = PairBlock(
+        np.arange(subscribers) << 40, np.arange(subscribers + 1) * actions,
+        np.tile(index, subscribers), np.ones(pairs), np.arange(pairs + 1) * constraints,
+        np.zeros(uses, np.int32), np.ones(uses), one[0], one[0] * 0, one, one,
+    )  # fmt: skip
+    rows = [Row("few", "cost", is_minimum=False)] * constraints
+    return PairProblem.of([block], (index, index * 0, index * 0), rows, [7.0] * constraints)
+
+
+def test_values_from_1e_9_to_1e9_are_solved_exactly():
+    problem = equal(2, 3, 1)
+    value = np.array([1e-9, 1.0, 1e9, 1e-9, 2.0, 3e-9])
+    problem = PairProblem.of(
+        [replace(problem.blocks[0], value=value, use_amount=np.full(6, 4.0))],
+        (problem.offer, problem.channel, problem.category), problem.rows, [8.0],
+    )  # fmt: skip
+    found = solve(problem, TIGHT)
+    assert found.status == Status.OPTIMAL and found.value == 1e9 + 2.0
+    assert found.chosen[0].tolist() == [[2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"penalty": np.array([0.0])}, "penalty of few: got 0; it must be above 0"),
+        ({"penalty": np.array([np.nan])}, "penalty of few: got nan"),
+        ({"penalty": np.ones(2)}, "penalty: has 2 entries; 1 are needed"),
+    ],
+)
+def test_penalties_that_are_none_are_refused(changes, message):
+    with pytest.raises(DataError, match=message):
+        replace(equal(1, 1, 1), **changes)
+
+
+def test_moves_in_pairs_keep_limits_and_come_closer():
+    """The matching of the literature, small: what single moves leave is halved at least."""
+    problem = pair_problem(matching(30_000, 20, 20))
+    oracle = oracle_of(problem)
+    zoomed = zoom(
+        oracle, sample=5_000, tolerance=1e-7, tell=lambda step: None, deadline=np.inf
+    ).widened(8.0)
+    single, core = rounding._moved(zoomed, 0.0)
+    double = rounding._chosen_by(swap, single, core, 0.0)
+    assert single.is_feasible and double.is_feasible
+    bound = zoomed.bound * oracle.value_unit
+    assert bound - double.value < (bound - single.value) / 2
