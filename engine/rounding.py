@@ -133,7 +133,7 @@ class _Answer:
 
 
 def _moved(zoomed: Zoomed, allowed: float) -> tuple[_Answer, Core]:
-    """Return a survey's bundles, its near subscribers moved, and the last core of them.
+    """Return a survey's bundles, its near subscribers moved, and the first core of them.
 
     Where masses tie there are several cores: each first does what pays, then what must be.
     """
@@ -142,12 +142,14 @@ def _moved(zoomed: Zoomed, allowed: float) -> tuple[_Answer, Core]:
     for rounds in (1, MOST_ROUNDS) if parts > 1 else (MOST_ROUNDS,):
         for part in range(parts):
             core = zoomed.oracle.core(zoomed.start, part)
+            if part == 0:
+                first = core  # a full one; the last has what is over, which may be next to nobody
             if len(core):
                 mender = partial(mend, rounds=rounds)
                 answer = _chosen_by(mender, answer, core, allowed)
         if answer.is_feasible:
             break
-    return answer, core
+    return answer, first
 
 
 def _chosen_by(method: Callable[..., Any], answer: _Answer, core: Core, allowed: float) -> _Answer:

@@ -5,6 +5,9 @@ are moved one or two at a time while that raises the value less a penalty on wha
 by. The penalty begins low, so that limits are passed, and rises until they are kept; then all of
 that again from there. The best answer that keeps the limits is remembered.
 
+The search begins at the core's best bundles. Where there are several cores, the others stay as they
+were moved before, to suit this one as it was: then single moves alone may end closer.
+
 Source:
     Glover, "Heuristics for Integer Programming Using Surrogate Constraints", Decision Sciences
     8(1), 1977: strategic oscillation.

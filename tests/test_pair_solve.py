@@ -12,6 +12,7 @@ from benchmarks.generators import matching
 from benchmarks.pairs import pair_problem
 from benchmarks.plain import lowered
 from engine import rounding
+from engine.core import MOST_CORE
 from engine.errors import AllocationError, DataError
 from engine.forms import oracle_of
 from engine.pair_block import PairBlock
@@ -227,15 +228,24 @@ def test_penalties_that_are_none_are_refused(changes, message):
         replace(equal(1, 1, 1), **changes)
 
 
-def test_moves_in_pairs_keep_limits_and_come_closer():
-    """The matching of the literature, small: what single moves leave is halved at least."""
-    problem = pair_problem(matching(30_000, 20, 20))
-    oracle = oracle_of(problem)
-    zoomed = zoom(
-        oracle, sample=5_000, tolerance=1e-7, tell=lambda step: None, deadline=np.inf
-    ).widened(8.0)
+def near_optimum():
+    """The matching of the literature, small, near the dual's minimum; many are near."""
+    oracle = oracle_of(pair_problem(matching(30_000, 20, 20)))
+    return zoom(oracle, sample=5_000, tolerance=1e-7, tell=lambda step: None, deadline=np.inf)
+
+
+def test_moves_in_pairs_keep_limits_and_come_closer_than_single_ones():
+    """Where one core holds all who are near; where it does not, single moves may do better."""
+    zoomed = near_optimum()
     single, core = rounding._moved(zoomed, 0.0)
+    assert len(core) == zoomed.start.near_count
     double = rounding._chosen_by(swap, single, core, 0.0)
     assert single.is_feasible and double.is_feasible
-    bound = zoomed.bound * oracle.value_unit
-    assert bound - double.value < (bound - single.value) / 2
+    assert single.value < double.value <= zoomed.bound * zoomed.oracle.value_unit
+
+
+def test_of_several_cores_a_full_one_is_worked_on():
+    wide = near_optimum().widened(8.0)
+    assert wide.start.near_count > MOST_CORE
+    _, core = rounding._moved(wide, 0.0)
+    assert len(core) == MOST_CORE
