@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from math import inf
+from math import inf, nextafter
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from engine.problem import (
     net_value,
     penalty_units,
     use_units,
+    value_units,
     whole_limits,
 )
 from engine.scatter import add_scatter, deviations, invert, product
@@ -271,6 +272,28 @@ class OfferOracle(Oracle):
         left = [b - u for b, u in zip(limit_units(self.problem), used, strict=True)]
         return net_value(self.problem, total), left
 
+    def bound(self, survey: Survey) -> float:
+        """As in :meth:`engine.oracle.Oracle.bound`.
+
+        A surplus of N terms of size m in all is computed to ``1.01 (N + 8 + Q) 2**-53 m`` (Higham,
+        "Accuracy and Stability of Numerical Algorithms", 3.1); that may count twice, for the bundle
+        chosen and for the best one.
+        """
+        prices, problem = survey.evaluation.prices, self.problem
+        left = zip(limit_units(problem), use_units(problem, survey.total), strict=True)
+        exact = Fraction(value_units(problem, survey.total), VALUE_UNIT)
+        for price, (limit, used) in zip(prices.tolist(), left, strict=True):
+            exact += Fraction(price) * (limit - used) / USE_UNIT
+        sizes = np.zeros(problem.groups * len(problem.offer))
+        entries = self.entries
+        use = np.abs(entries.fixed) + np.abs(entries.accept)
+        _paid(entries.first, entries.constraint, use, prices, sizes)
+        weight = sum(float(b.weight.sum(dtype=np.float64)) for b in self.blocks)  # exact
+        worth = weight * float(np.abs(self.value).sum(axis=0).max(initial=0.0))
+        size = self.width * (worth + self.subscribers * float(sizes.max(initial=0.0)))
+        terms = int(np.diff(entries.first).max(initial=0)) + 2 * self.width + 16
+        return _not_below(exact + Fraction(2.0 * terms * 2.0**-53 * size))
+
     @property
     def value_unit(self) -> int:
         """As in :attr:`engine.oracle.Oracle.value_unit`."""
@@ -296,6 +319,12 @@ class OfferOracle(Oracle):
             self.classes, float(PROPENSITY_GRID), float(WEIGHT_GRID), worth, use,
         )  # fmt: skip
         return Evaluation(prices, worth, use, self.floor)
+
+
+def _not_below(exact: Fraction) -> float:
+    """Return the next float64 that is not below an exact number."""
+    rounded = float(exact)
+    return rounded if rounded >= exact else nextafter(rounded, inf)
 
 
 def _against_others(move: Any, tally: Any) -> Any:

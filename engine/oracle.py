@@ -121,6 +121,17 @@ class Oracle(ABC):
             (``scale``); the number of subscribers whose margin is below the bandwidth.
         """
 
+    @abstractmethod
+    def bound(self, survey: Survey) -> float:
+        """Return the dual at a survey's prices, money, never too low.
+
+        The search's own sums are rounded; this one adds up exactly and makes up for bundles that
+        rounding has let the kernels prefer.
+
+        Args:
+            survey: of all.
+        """
+
     def evaluate(self, prices: Any) -> Evaluation:
         """Return value and use at the prices."""
         return self.survey(prices).evaluation

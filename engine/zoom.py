@@ -149,7 +149,8 @@ def zoom(
             rounded_from = survey
             if last.evaluations > 1 and survey.near_count:
                 rounded_from = full.with_near(survey, inner, last.prices, reach)
-            return Zoomed(full, survey, _nearest(full, rounded_from), dual, still, reads)
+            start_from = _nearest(full, rounded_from)
+            return Zoomed(full, survey, start_from, full.bound(survey), still, reads)
         is_stuck = last.still > small and not last.is_at_edge
         before, prices, bandwidth = prices, last.prices, last.bandwidth
         radius = max(last.radius, bandwidth)

@@ -147,7 +147,6 @@ def test_penalties_are_never_above_what_they_stand_for():
     assert penalties([None, None]) is None
 
 
-@pytest.mark.xfail(strict=False, reason="open defect: CP-SAT ends FEASIBLE on one drawn model")
 @settings(max_examples=150)
 @given(models(), st.data())
 def test_the_exact_model_counts_overruns_of_any_size(model, data):
