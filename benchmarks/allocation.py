@@ -6,7 +6,9 @@ bundles in plain NumPy and whole numbers, and says how long it took: in seconds 
 reads of the propensities, timed in the same run. The clock runs from the first sample to the last
 full pass, which gives the bound, and to the exact value and uses of the answer. The medians of
 ``--repeats`` runs are told. With ``--peers`` other solvers follow, each in a process of its own
-(``benchmarks/compare.py``); with ``--device cuda`` the propensities are on the GPU. The last line
+(``benchmarks/compare.py``); with ``--device cuda`` the propensities are on the GPU. The cases
+``v1``, ``knapsack-sparse`` and ``knapsack-dense`` are the literature's
+(``benchmarks/generators.py``), solved as listed pairs (``benchmarks/listed.py``). The last line
 is one JSON object.
 """
 
@@ -20,7 +22,9 @@ import numpy as np
 
 from benchmarks import machine
 from benchmarks.compare import compared
+from benchmarks.generators import GENERATORS
 from benchmarks.instance import CASES, instance
+from benchmarks.listed import measured_lists
 from benchmarks.peers import PEERS
 from benchmarks.plain import lowered
 from engine.problem import USE_UNIT, VALUE_UNIT, Block, to_host
@@ -155,10 +159,10 @@ def peak_bytes(device):
 def main(arguments=None):
     """Run one case."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.allocation", description=__doc__)
-    parser.add_argument("--case", choices=CASES, default="bundles")
+    parser.add_argument("--case", choices=(*CASES, *GENERATORS), default="bundles")
     parser.add_argument("--subscribers", type=int, default=100_000)
     parser.add_argument("--actions", type=int, default=50)
-    parser.add_argument("--constraints", type=int, default=30)
+    parser.add_argument("--constraints", type=int, help="30, or of the literature's cases actions")
     parser.add_argument("--gap", type=float, default=1e-4, help="share of the bound")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--repeats", type=int, default=1)
@@ -168,18 +172,24 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not backend.HAS_GPU:
         parser.error("--device cuda needs CuPy and an NVIDIA GPU")
-    sizes = options.subscribers, options.actions, options.constraints
+    is_listed = options.case in GENERATORS
+    constraints = options.constraints or (options.actions if is_listed else 30)
+    sizes = options.subscribers, options.actions, constraints
+    how = sizes, options.gap, options.device, options.repeats
     try:
-        figures, problem = measured(
-            CASES[options.case], sizes, options.gap, options.device, options.repeats
-        )
+        if is_listed:
+            figures, problem = measured_lists(options.case, *how)
+            figures["peak_bytes"] = peak_bytes(options.device)
+        else:
+            figures, problem = measured(CASES[options.case], *how)
     except ValueError as error:
         parser.error(str(error))
     for name, value in figures.items():
         print(f"{name:16} {value}")
     if options.peers:
         figures["peers"] = compared(
-            lowered(problem), options.peers, gap=options.gap, time_limit=options.time_limit,
+            problem if is_listed else lowered(problem), options.peers,
+            gap=options.gap, time_limit=options.time_limit,
             own={name: figures[name] for name in ("seconds", "value", "bound")},
         )  # fmt: skip
         for row in figures["peers"]:

@@ -5,6 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.pair_cases import (
+    LISTS,
+    by_pair_choice,
+    by_pair_curvature,
+    pair_choices,
+    pair_switches,
+)
 from engine.rules import Rules
 from kernels import choose
 from kernels.choose import NO_ACTION, WEIGHT_GRID
@@ -197,11 +204,11 @@ def by_curvature(operands, _, result):
     return [tally, curvature, np.array([near])]
 
 
-def both_widths(label, name, operands, definition):
+def both_widths(label, name, operands, definition, streamed=(0, 1, 2, 3)):
     """Return an operation on one offer per subscriber and on bundles of two."""
     return [
         Operation(f"{label}-{text}", name, lambda size, width=width: operands(size, width),
-                  definition, (0, 1, 2, 3), "pairs", is_threaded=True)
+                  definition, streamed, "pairs", is_threaded=True)
         for width, text in ((1, "one"), (2, "two"))
     ]  # fmt: skip
 
@@ -223,6 +230,8 @@ PAIR_OPERATIONS = (
     *both_widths("choose", "choose", choices, by_choice),
     *both_widths("curve", "curve", switches, by_curvature),
     *both_widths("within", "within", reaches, by_reach),
+    *both_widths("choose_pairs", "choose_pairs", pair_choices, by_pair_choice, LISTS),
+    *both_widths("curve_pairs", "curve_pairs", pair_switches, by_pair_curvature, LISTS),
 )
 OPERATIONS = (*EVENT_OPERATIONS, *PAIR_OPERATIONS)
 CASES = {

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from engine import integers
-from engine import problem as problems
 from engine.exact_rules import BundleRows, Choices, Uses, without_exempt
-from engine.parts import told
-from engine.problem import Problem, limit_units, penalty_units
+from engine.forms import AnyProblem, limits_of, penalties_of
+from engine.pair_exact import pairs_of
+from engine.pair_problem import PairProblem
+from engine.problem import Problem
 from kernels.backend import to_cpu
 from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
 
@@ -32,13 +33,10 @@ class Pairs:
     helpers: int  # further variables of X_s behind the N pairs, of no value
 
 
-def open_pairs(problem: Problem) -> int:
-    """Return the number of open pairs."""
-    return sum(told(problem.blocks, problems.open_pairs))
-
-
-def pairs(problem: Problem) -> Pairs:
+def pairs(problem: AnyProblem) -> Pairs:
     """List a problem's open pairs with exact numbers."""
+    if isinstance(problem, PairProblem):
+        return Pairs(*pairs_of(problem), helpers=0)
     blocks = [
         without_exempt(problem, {n: to_cpu(a) for n, a in b.__dict__.items()})
         for b in problem.blocks
@@ -83,7 +81,7 @@ class Exact:
 
 
 def solve_exactly(
-    problem: Problem, *, slack: int, effort: float, seconds: float, share: float = 0.0
+    problem: AnyProblem, *, slack: int, effort: float, seconds: float, share: float = 0.0
 ) -> Exact:
     """Solve a problem as one model.
 
@@ -96,7 +94,7 @@ def solve_exactly(
     """
     found = pairs(problem)
     everything = list(range(len(found.value)))
-    costs, limits = penalty_units(problem), limit_units(problem)
+    costs, limits = penalties_of(problem), limits_of(problem)
     # The model counts in parts of a value unit in which every penalty is whole.
     part = lcm(*(cost.denominator for cost in costs if cost is not None))
     uses, soft = [], []
@@ -121,7 +119,7 @@ def solve_exactly(
     return Exact(answer.status, chosen, Fraction(worth, part), Fraction(answer.bound, part))
 
 
-def least_use(problem: Problem, k: int, *, effort: float, seconds: float) -> int | None:
+def least_use(problem: AnyProblem, k: int, *, effort: float, seconds: float) -> int | None:
     """Return the least use of limit k (use units) that the other limits allow, or None.
 
     If the effort ends first, the least found. All limits are taken as hard.
@@ -138,11 +136,16 @@ def least_use(problem: Problem, k: int, *, effort: float, seconds: float) -> int
 
 
 def _least(
-    problem: Problem, found: Pairs, what: tuple[int, list[int]], *, effort: float, seconds: float
+    problem: AnyProblem,
+    found: Pairs,
+    what: tuple[int, list[int]],
+    *,
+    effort: float,
+    seconds: float,
 ) -> list[int] | None:
     """Return the pairs of least sum that all limits but one allow; None: there are none."""
     but, amounts = what
-    everything, limits = list(range(len(found.value))), limit_units(problem)
+    everything, limits = list(range(len(found.value))), limits_of(problem)
     uses = [(everything, found.use[i], limits[i]) for i in range(len(limits)) if i != but]
     answer = integers.solve(
         [*(-u for u in amounts), *[0] * found.helpers], found.choices, [*uses, *found.uses],

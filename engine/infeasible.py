@@ -20,11 +20,17 @@ from typing import Any
 import numpy as np
 
 from engine import exact
+from engine.forms import (
+    AnyProblem,
+    oracle_of,
+    stated_amounts_of,
+    stated_limits_of,
+    use_units_of,
+    without_value,
+)
 from engine.limits import MICRO
-from engine.offer_oracle import scale_of
 from engine.prices import Dual, Evaluation, minimise_dual
-from engine.problem import USE_UNIT, Problem, Row
-from engine.spread_oracle import offer_oracle
+from engine.problem import Problem, Row
 from engine.stop import Deadline
 
 EVALUATIONS = 150  # most passes of one search
@@ -46,7 +52,7 @@ class Conflict:
     text: str
 
 
-def explain(problem: Problem, *, small: bool, deadline: Deadline) -> list[Conflict]:
+def explain(problem: AnyProblem, *, small: bool, deadline: Deadline) -> list[Conflict]:
     """Return sets of limits in conflict, or nothing if no conflict is proved.
 
     A set is minimal, unless the deadline came before that was known: then it holds one that is.
@@ -83,14 +89,16 @@ def explain(problem: Problem, *, small: bool, deadline: Deadline) -> list[Confli
     return found
 
 
-def _limit_of(problem: Problem, k: int) -> float:
+def _limit_of(problem: AnyProblem, k: int) -> float:
     quotient = problem.rows[k].quotient
-    return abs(int(problem.limit[k])) / MICRO if quotient is None else float(quotient.limit)
+    if quotient is not None:
+        return float(quotient.limit)
+    return abs(float(stated_amounts_of(problem)[k]))
 
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    problem: Problem
+    problem: AnyProblem
     small: bool
     deadline: Deadline
 
@@ -114,15 +122,15 @@ class _Search:
     def conflict(self, rows: list[int]) -> list[int] | None:
         """Return those of the rows that a proof of conflict needs, or None if none is found."""
         part = self.problem.with_rows(rows)
-        scale = scale_of(part)
+        scale = oracle_of(part).scale
         dual = self.least(part, (np.zeros(len(rows)), 1.0 / scale))
-        size = float((dual.prices * np.abs(part.limit / MICRO)).sum())  # of the proof's own limits
+        own = np.abs(stated_amounts_of(part))  # the limits of the proof
+        size = float((dual.prices * own).sum())
         if dual.bound < -NOISE * max(1.0, size):
             return [rows[i] for i in np.flatnonzero(dual.prices * scale > 1e-6)]
         if self.small:
-            nothing = np.zeros_like(part.value_fixed)
             answer = exact.solve_exactly(
-                part.with_value(nothing, nothing), slack=0, effort=EFFORT, seconds=self.seconds()
+                without_value(part), slack=0, effort=EFFORT, seconds=self.seconds()
             )
             return rows if answer.status == "INFEASIBLE" else None
         return None
@@ -138,23 +146,25 @@ class _Search:
             least = exact.least_use(self.problem, k, effort=EFFORT, seconds=self.seconds())
             if least is None:
                 return UNKNOWN
-            return (least - int(self.problem.limit[k]) * (USE_UNIT // MICRO)) / USE_UNIT
+            return (least - stated_limits_of(self.problem)[k]) / use_units_of(self.problem)[k]
         if self.problem.rows[k].quotient is not None:
             return self._ratio(k)
         beyond = self.beyond(self.problem, k)
         return UNKNOWN if self.is_late() else beyond
 
-    def beyond(self, problem: Problem, k: int) -> float:
+    def beyond(self, problem: AnyProblem, k: int) -> float:
         """Return by how much the least use of limit k that the other limits allow is above it."""
-        scale = scale_of(problem)
+        scale = oracle_of(problem).scale
         lowest, highest = np.zeros(len(scale)), 1e4 / scale
         lowest[k] = highest[k] = 1.0 / scale[k]
         return -self.least(problem, (lowest, highest)).bound * float(scale[k])
 
     def _ratio_exactly(self, k: int) -> float | None:
         """Return by how much ratio k must move, from whole contacts."""
-        row = self.problem.rows[k]
-        reached = exact.best_ratio(self.problem, k, effort=EFFORT, seconds=self.seconds())
+        problem, row = self.problem, self.problem.rows[k]
+        if not isinstance(problem, Problem):
+            return None
+        reached = exact.best_ratio(problem, k, effort=EFFORT, seconds=self.seconds())
         if reached is None or row.quotient is None:
             return None
         return float(_outwards(reached, row) - row.quotient.limit) * (-1 if row.is_minimum else 1)
@@ -164,13 +174,13 @@ class _Search:
 
         The least use is monotone in the ratio: a bracket is doubled, then cut by false position.
         """
-        row = self.problem.rows[k]
-        if row.quotient is None:
+        whole, row = self.problem, self.problem.rows[k]
+        if row.quotient is None or not isinstance(whole, Problem):
             return None
         start, sign = row.quotient.limit, -1 if row.is_minimum else 1
 
         def beyond(limit: Fraction) -> float:
-            problem = self.problem.at_ratio(k, limit)
+            problem = whole.at_ratio(k, limit)
             scale = row.quotient.scale(limit) if row.quotient else 1
             return self.beyond(problem, k) / scale
 
@@ -201,17 +211,15 @@ class _Search:
                 outer, short = middle, value
         return float(outer - start) * sign
 
-    def least(self, problem: Problem, range_: tuple[Any, Any]) -> Dual:
+    def least(self, problem: AnyProblem, range_: tuple[Any, Any]) -> Dual:
         """Minimise D_0 over prices in a range."""
-        nothing = np.zeros_like(problem.value_fixed)
-        bare = problem.with_value(nothing, nothing)
-        oracle = offer_oracle(bare)
+        oracle = oracle_of(without_value(problem))
 
         def is_done(count: int, best: Evaluation, model: float) -> bool:
             return count >= EVALUATIONS or self.is_late()
 
         return minimise_dual(
-            oracle.evaluate, bare.limit / MICRO, range_[0], scale=scale_of(bare), unit=1.0,
+            oracle.evaluate, stated_amounts_of(problem), range_[0], scale=oracle.scale, unit=1.0,
             range_=range_, radius=1.0, tolerance=1e-7, is_done=is_done,
         )  # fmt: skip
 
@@ -230,7 +238,7 @@ def _outwards(limit: Fraction, row: Row) -> Fraction:
 class _Move:
     """How far one limit of a set must move."""
 
-    problem: Problem
+    problem: AnyProblem
     k: int
     limit: float
     relaxation: float | None  # None: moving it alone is not enough; NaN: not known

@@ -83,7 +83,7 @@ def _take_pairs(
 
 
 @dataclass(frozen=True, eq=False)
-class _Table:
+class Table:
     """A core's bundles with the constraints that matter to it."""
 
     first: Any
@@ -122,8 +122,8 @@ def mend(
         core allows it.
     """
     current = core.first[:-1].copy()
-    relevant = np.flatnonzero((prices > 0) | _may_bind(core, slack - margin))
-    room, table = (slack - margin)[relevant], _table(core, prices, soft, relevant)
+    relevant = np.flatnonzero((prices > 0) | may_bind(core, slack - margin))
+    room, table = (slack - margin)[relevant], table_of(core, prices, soft, relevant)
     is_hard = np.isinf(table.soft)
     unit = np.where(table.typical > 0.0, table.typical, 1.0)
     first = np.maximum(PENALTY * table.price, 0.01 * table.worth / unit)
@@ -150,16 +150,17 @@ def mend(
     return current
 
 
-def _table(core: Core, prices: Any, soft: Any, relevant: Any) -> _Table:
+def table_of(core: Core, prices: Any, soft: Any, relevant: Any) -> Table:
+    """Return a core's bundles with some of the constraints."""
     use = np.ascontiguousarray(core.use[:, relevant])
-    return _Table(
+    return Table(
         core.first, core.value, use, core.by_regret(), prices[relevant], soft[relevant],
         np.abs(use).max(axis=0, initial=0.0),
         float(np.abs(core.value).max(initial=0.0)) or 1.0,
     )  # fmt: skip
 
 
-def _may_bind(core: Core, slack: Any) -> Any:
+def may_bind(core: Core, slack: Any) -> Any:
     """Return [K] whether the core could use up a limit, all its subscribers doing their worst."""
     if not len(core):
         return slack < 0

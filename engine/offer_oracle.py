@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from math import inf, nextafter
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from engine.problem import (
     joined,
     limit_units,
     net_value,
+    not_below,
     penalty_units,
     use_units,
     value_units,
@@ -181,23 +182,6 @@ class OfferOracle(Oracle):
         own = inner.survey(survey.evaluation.prices).total
         return inner.over(inner.blocks, survey.total - own)
 
-    def with_near(self, survey: Survey, inner: Oracle, prices: Any, reach: Any) -> Survey:
-        """As in :meth:`engine.oracle.Oracle.with_near`."""
-        theirs = inner.survey(prices, reach)
-        chosen, margin, near = [], [], []
-        begin = 0
-        for bundles, distance, rows in zip(survey.chosen, survey.margin, survey.near, strict=True):
-            end = begin + len(rows)  # the inner oracle has them in one block
-            bundles, distance = bundles.copy(), distance.copy()
-            bundles[:, rows] = theirs.chosen[0][:, begin:end]
-            distance[rows] = theirs.margin[0][begin:end]
-            still = theirs.near[0]
-            near.append(rows[still[(still >= begin) & (still < end)] - begin])
-            chosen.append(bundles)
-            margin.append(distance)
-            begin = end
-        return Survey(theirs.evaluation, theirs.total, chosen, margin, near, reach)
-
     def _joined(self, blocks: list[Block], constant: Any = 0) -> "OfferOracle":
         """Return the oracle of few subscribers: one block of them costs fewer calls."""
         return self.over([joined(blocks)] if blocks else [], constant)
@@ -255,11 +239,12 @@ class OfferOracle(Oracle):
         deviations(spread, mean, *used, centre / max(1.0, contacts.sum()), out)
         return _against_others(out, tally)
 
-    def moved(self, one: Any, other: Any, total: Any) -> Any:
+    def moved(self, one: Any, other: Any, survey: Survey) -> Any:
         """As in :meth:`engine.oracle.Oracle.moved`."""
         (fixed, accept), (fixed_, accept_) = (self.price_tables(p) for p in (one, other))
         move = np.abs(fixed - fixed_) + np.abs(accept - accept_) * self.problem.typical_propensity
-        return _against_others(np.concatenate([np.zeros((len(move), 1)), move], axis=1), total)
+        move = np.concatenate([np.zeros((len(move), 1)), move], axis=1)
+        return _against_others(move, survey.total)
 
     def core(self, survey: Survey, part: int) -> Core:
         """As in :meth:`engine.oracle.Oracle.core`."""
@@ -309,7 +294,7 @@ class OfferOracle(Oracle):
         worth = self._weight() * float(np.abs(self.value).sum(axis=0).max(initial=0.0))
         size = self.width * (worth + self.subscribers * float(sizes.max(initial=0.0)))
         terms = int(np.diff(entries.first).max(initial=0)) + 2 * self.width + 16
-        return _not_below(exact + Fraction(2.0 * terms * 2.0**-53 * size))
+        return not_below(exact + Fraction(2.0 * terms * 2.0**-53 * size))
 
     def _weight(self) -> float:
         """Return the sum of all weights, which is exact."""
@@ -321,9 +306,9 @@ class OfferOracle(Oracle):
         return VALUE_UNIT
 
     @property
-    def use_unit(self) -> int:
+    def use_unit(self) -> list[int]:
         """As in :attr:`engine.oracle.Oracle.use_unit`."""
-        return USE_UNIT
+        return [USE_UNIT] * len(self.limit)
 
     @cached_property
     def classes(self) -> Any:
@@ -365,12 +350,6 @@ def curve_of(block: Block, tables: Any, sizes: Any) -> tuple[Any, ...]:
     side = library(block.propensity)
     found = curve(*block.arrays(), *(side.asarray(t) for t in tables), *sizes)
     return tuple(to_cpu(x) for x in found)
-
-
-def _not_below(exact: Fraction) -> float:
-    """Return the next float64 that is not below an exact number."""
-    rounded = float(exact)
-    return rounded if rounded >= exact else nextafter(rounded, inf)
 
 
 def _against_others(move: Any, tally: Any) -> Any:

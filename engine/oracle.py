@@ -92,16 +92,29 @@ class Oracle(ABC):
     def narrowed(self, survey: Survey) -> "Oracle":
         """Return the oracle of the near subscribers; the others keep their bundles."""
 
-    @abstractmethod
     def with_near(self, survey: Survey, inner: "Oracle", prices: Any, reach: Any) -> Survey:
         """Return a survey whose near subscribers have their best bundles at other prices.
 
         Args:
             survey: of all.
-            inner: ``narrowed(survey)``.
+            inner: ``narrowed(survey)``, which has them in one block.
             prices: [K] float64.
             reach: which of them are near then.
         """
+        theirs = inner.survey(prices, reach)
+        chosen, margin, near = [], [], []
+        begin = 0
+        for bundles, distance, rows in zip(survey.chosen, survey.margin, survey.near, strict=True):
+            end = begin + len(rows)
+            bundles, distance = bundles.copy(), distance.copy()
+            bundles[:, rows] = theirs.chosen[0][:, begin:end]
+            distance[rows] = theirs.margin[0][begin:end]
+            still = theirs.near[0]
+            near.append(rows[still[(still >= begin) & (still < end)] - begin])
+            chosen.append(bundles)
+            margin.append(distance)
+            begin = end
+        return Survey(theirs.evaluation, theirs.total, chosen, margin, near, reach)
 
     @abstractmethod
     def curve(self, prices: Any, bandwidth: float) -> tuple[Evaluation, Any, int]:
@@ -155,13 +168,13 @@ class Oracle(ABC):
         """
 
     @abstractmethod
-    def moved(self, one: Any, other: Any, total: Any) -> Any:
+    def moved(self, one: Any, other: Any, survey: Survey) -> Any:
         """Return how far surpluses move against each other between two prices.
 
         Args:
             one: [K] prices.
             other: [K] prices.
-            total: of all bundles, which tells what others have.
+            survey: of all, which tells what others have.
         """
 
     @abstractmethod
@@ -195,5 +208,5 @@ class Oracle(ABC):
 
     @property
     @abstractmethod
-    def use_unit(self) -> int:
-        """Return how many whole units of use are one unit of a constraint."""
+    def use_unit(self) -> list[int]:
+        """Return [K] how many whole units of use are one unit of each constraint."""

@@ -336,12 +336,19 @@ def penalties(micro_money: Sequence[int | None]) -> Any:
     """Return [K] penalties as a problem holds them, never above the exact ones; None: all hard."""
     if all(p is None for p in micro_money):
         return None
-    return np.array([inf if p is None else _not_above(Fraction(p, MICRO)) for p in micro_money])
+    return np.array([inf if p is None else not_above(Fraction(p, MICRO)) for p in micro_money])
 
 
-def _not_above(exact: Fraction) -> float:
+def not_above(exact: Fraction) -> float:
+    """Return the largest float64 that is not above a fraction."""
     rounded = float(exact)
     return rounded if rounded <= exact else nextafter(rounded, -inf)
+
+
+def not_below(exact: Fraction) -> float:
+    """Return the next float64 that is not below an exact number."""
+    rounded = float(exact)
+    return rounded if rounded >= exact else nextafter(rounded, inf)
 
 
 def penalty_units(problem: Problem) -> list[Fraction | None]:

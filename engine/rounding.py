@@ -1,12 +1,14 @@
 """From prices to whole contacts that keep every limit to the last unit.
 
 The core's subscribers are moved until limits hold (:mod:`engine.mend`). If that leaves too large a
-gap, OR-Tools chooses the bundles of a small core exactly against what is left of the limits.
+gap, they are moved in pairs (:mod:`engine.swaps`); then OR-Tools chooses the bundles of a small
+core exactly against what is left of the limits.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from engine.core import MOST_CORE, Core
 from engine.mend import MOST_ROUNDS, mend
 from engine.oracle import Oracle
 from engine.stop import Deadline
+from engine.swaps import swap
 from engine.zoom import Zoomed
 from kernels.backend import to_cpu
 
@@ -56,15 +59,22 @@ def round_bundles(
     unit = zoomed.oracle.value_unit
     enough = int((zoomed.bound - tolerance * size) * unit)
     slack = int(tolerance / 4 * size * unit)
+    is_small = zoomed.oracle.subscribers <= SMALL
     best: _Answer | None = None
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         answer, core = _moved(zoomed, tolerance * size)
         best = answer.better(best)
         if is_quick:
             break
-        if not best.value_at_least(enough) and not deadline.is_over():
+        is_last = attempt == ATTEMPTS - 1 or zoomed.covers_all
+        is_open = not best.value_at_least(enough) and not deadline.is_over()
+        if is_open and len(core):
+            answer = _chosen_by(swap, answer, core, tolerance * size).better(answer)
+            best = answer.better(best)
+            is_open = not best.value_at_least(enough) and not deadline.is_over()
+        if is_open and (is_small or is_last):  # of a large base it is slow, and gains little
             best = _solved(answer, core, slack, deadline).better(best)
-        if best.value_at_least(enough) or deadline.is_over() or zoomed.covers_all:
+        if best.value_at_least(enough) or deadline.is_over() or is_last:
             break
         zoomed = zoomed.widened(WIDEN)
     assert best is not None
@@ -136,7 +146,7 @@ class _Answer:
 
 
 def _moved(zoomed: Zoomed, allowed: float) -> tuple[_Answer, Core]:
-    """Return a survey's bundles, its near subscribers moved, and the last core of them.
+    """Return a survey's bundles, its near subscribers moved, and the first core of them.
 
     Where masses tie there are several cores: each first does what pays, then what must be.
     """
@@ -145,32 +155,28 @@ def _moved(zoomed: Zoomed, allowed: float) -> tuple[_Answer, Core]:
     for rounds in (1, MOST_ROUNDS) if parts > 1 else (MOST_ROUNDS,):
         for part in range(parts):
             core = zoomed.oracle.core(zoomed.start, part)
+            if part == 0:
+                first = core  # a full one; the last has what is over, which may be next to nobody
             if len(core):
-                answer = _mended(answer, core, allowed, rounds)
+                mender = partial(mend, rounds=rounds)
+                answer = _chosen_by(mender, answer, core, allowed)
         if answer.is_feasible:
             break
-    return answer, core
+    return answer, first
 
 
-def _mended(answer: _Answer, core: Core, allowed: float, rounds: int) -> _Answer:
-    """Return the answer with the core's subscribers moved until limits hold, as far as they can."""
+def _chosen_by(method: Callable[..., Any], answer: _Answer, core: Core, allowed: float) -> _Answer:
+    """Return the answer with the core's bundles chosen anew, so that limits hold if they can."""
     oracle = answer.zoomed.oracle
     rows = np.arange(len(core))
     rest = answer.total - oracle.total_of(core, rows, answer.taken(core))
     total = rest + oracle.total_of(core, rows, core.first[:-1])
-    slack = np.array([units / oracle.use_unit for units in oracle.exact(total)[1]])
-    found = answer
+    left = zip(oracle.exact(total)[1], oracle.use_unit, strict=True)
+    slack = np.array([units / unit for units, unit in left])
+    prices, found = answer.zoomed.start.evaluation.prices, answer
     for margin in MARGINS:
         room = np.where(np.isinf(oracle.penalty), margin * np.abs(oracle.limit), 0.0)
-        taken = mend(
-            core,
-            answer.zoomed.start.evaluation.prices,
-            slack,
-            room,
-            oracle.penalty,
-            allowed=allowed,
-            rounds=rounds,
-        )
+        taken = method(core, prices, slack, room, oracle.penalty, allowed=allowed)
         found = answer.changed(core, taken)
         if found.is_feasible or (slack < 0).all():
             break

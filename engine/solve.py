@@ -11,15 +11,20 @@ import numpy as np
 
 from engine import exact, infeasible
 from engine.errors import AllocationError
+from engine.forms import (
+    AnyProblem,
+    least_value,
+    limits_of,
+    open_pairs,
+    oracle_of,
+    use_units_of,
+    used_units,
+)
 from engine.infeasible import Conflict
 from engine.limits import resolution
-from engine.offer_core import tally_of_bundles
-from engine.offer_oracle import OfferOracle
-from engine.parts import told
-from engine.problem import USE_UNIT, VALUE_UNIT, Block, Problem, limit_units, use_units
+from engine.oracle import Oracle
 from engine.rounding import round_bundles
 from engine.settings.job import Solver
-from engine.spread_oracle import offer_oracle
 from engine.stop import Deadline, Stop, first_ctrl_c
 from engine.warm import Start, given, zoom_from
 from engine.zoom import Step, Tell
@@ -72,7 +77,7 @@ class Allocation:
 
 
 def solve(
-    problem: Problem,
+    problem: AnyProblem,
     settings: Solver,
     tell: Tell = lambda step: None,
     *,
@@ -97,13 +102,13 @@ def solve(
         ConfigError: prices that are not K numbers, zero or more.
         AllocationError: nothing was found, and no conflict proved.
     """
-    full = offer_oracle(problem)
+    full = oracle_of(problem)
     start = None if prices is None else given(full, prices)
     return solve_from(full, settings, tell, start=start, stop=stop)
 
 
 def solve_from(
-    full: OfferOracle,
+    full: Oracle,
     settings: Solver,
     tell: Tell,
     *,
@@ -125,10 +130,11 @@ def solve_from(
 
 
 def _solved(
-    full: OfferOracle, settings: Solver, tell: Tell, start: Callable[[], Start] | None,
+    full: Oracle, settings: Solver, tell: Tell, start: Callable[[], Start] | None,
     deadline: Deadline,
 ) -> Allocation:  # fmt: skip
-    began, problem = perf_counter(), full.problem
+    began = perf_counter()
+    problem: AnyProblem = full.problem
     steps: list[Step] = []
 
     def log(step: Step) -> None:
@@ -140,7 +146,8 @@ def _solved(
         tolerances=(settings.gap_tolerance, _dual_tolerance(settings)), tell=log, deadline=deadline,
     )  # fmt: skip
     prices, bound, bound_by = zoomed.prices, zoomed.bound, "prices (Lagrangian dual)"
-    proved_empty = bound < 0 and bound < _least_value(problem)
+    unit = zoomed.oracle.value_unit
+    proved_empty = bound < 0 and bound < least_value(problem)
     chosen: list[Any] | None = None
     left: list[int] | None = None  # of each limit, if known
     value = 0.0
@@ -148,25 +155,25 @@ def _solved(
         if rounded is None:
             rounded = round_bundles(zoomed, tolerance=settings.gap_tolerance, deadline=deadline)
         if rounded.is_feasible:
-            chosen, value = rounded.chosen, float(rounded.value / VALUE_UNIT)
+            chosen, value = rounded.chosen, float(rounded.value / unit)
             left = rounded.left
     is_open = chosen is None or bound - value > settings.gap_tolerance * max(1.0, abs(bound))
-    small = is_open and exact.open_pairs(problem) <= settings.exact_pairs
+    small = is_open and open_pairs(problem) <= settings.exact_pairs
     if small:
         problem = problem.gathered()
     if small and not proved_empty and not deadline.was_interrupted:
         # As a share of the answer's own bound: the dual's may be far above it.
         half = settings.gap_tolerance / 2
         answer = exact.solve_exactly(
-            problem, slack=int(half * VALUE_UNIT), share=half, effort=EXACT_EFFORT,
+            problem, slack=int(half * unit), share=half, effort=EXACT_EFFORT,
             seconds=deadline.seconds(),
         )  # fmt: skip
         if answer.status in ("OPTIMAL", "FEASIBLE"):
-            if chosen is None or answer.value / VALUE_UNIT > value:
-                chosen, value = answer.chosen, float(answer.value / VALUE_UNIT)
+            if chosen is None or answer.value / unit > value:
+                chosen, value = answer.chosen, float(answer.value / unit)
                 left = None
-            if answer.bound / VALUE_UNIT < bound:
-                bound, bound_by = float(answer.bound / VALUE_UNIT), "exact model (CP-SAT)"
+            if answer.bound / unit < bound:
+                bound, bound_by = float(answer.bound / unit), "exact model (CP-SAT)"
     is_late = deadline.is_over()
     conflict: list[Conflict] = []
     if chosen is None:
@@ -189,19 +196,19 @@ def _solved(
     )  # fmt: skip
 
 
-def used(problem: Problem, chosen: list[Any], left: list[int] | None = None) -> Any:
+def used(problem: AnyProblem, chosen: list[Any], left: list[int] | None = None) -> Any:
     """Return [K] float64 what bundles use of each limit, units, as limits are stored.
 
     Args:
         problem: the problem.
         chosen: the bundles by block.
-        left: [K] of each limit, in units of 1 / USE_UNIT, if that is known.
+        left: [K] of each limit, in whole units of use, if that is known.
     """
     if left is None:
-        units = use_units(problem, tally_of_bundles(problem, chosen))
+        units = used_units(problem, chosen)
     else:
-        units = [b - rest for b, rest in zip(limit_units(problem), left, strict=True)]
-    return np.array([use / USE_UNIT for use in units])
+        units = [b - rest for b, rest in zip(limits_of(problem), left, strict=True)]
+    return np.array([use / unit for use, unit in zip(units, use_units_of(problem), strict=True)])
 
 
 def _dual_tolerance(settings: Solver) -> float:
@@ -260,31 +267,3 @@ def _nothing_found(deadline: Deadline, *, small: bool, is_late: bool) -> str:
         f"solver: {end} without an allocation that keeps every limit, and without a proof that "
         f"there is none; {way}relax a minimum"
     )
-
-
-def _least_value(problem: Problem) -> float:
-    """Return money that no allocation is worth less than: every contact at its greatest loss."""
-    worst = min(
-        0, int(problem.value_fixed.min()), int((problem.value_fixed + problem.value_accept).min())
-    )
-    contacts = float(sum(told(problem.blocks, _most_weighted)))
-    return worst / 1e6 * contacts - _most_penalties(problem) - 1.0
-
-
-def _most_weighted(block: Block) -> float:
-    return float((block.most.astype("float64") * block.weight).sum())
-
-
-def _most_contacts(block: Block) -> float:
-    return float(block.most.astype("float64").sum())
-
-
-def _most_penalties(problem: Problem) -> float:
-    """Return money that soft limits cost at most: every contact uses all it can of each."""
-    if problem.penalty is None:
-        return 0.0
-    contacts = float(sum(told(problem.blocks, _most_contacts)))
-    use = np.maximum(problem.use_fixed, problem.use_fixed + problem.use_accept).max(axis=1) / 1e6
-    overrun = problem.per_limit(np.maximum(use, 0.0) * contacts) - problem.limit / 1e6
-    soft = np.isfinite(problem.penalty)
-    return float((problem.penalty[soft] * np.maximum(overrun[soft], 0.0)).sum())

@@ -48,7 +48,8 @@ class Start:
     @staticmethod
     def known(full: Oracle, prices: Any, total: Any, sample: Oracle | None) -> "Start":
         """Take prices whose best bundles' total is known, whatever limits there are now."""
-        left = np.array([units / full.use_unit for units in full.exact(total)[1]])
+        units = zip(full.exact(total)[1], full.use_unit, strict=True)
+        left = np.array([rest / unit for rest, unit in units])
         return Start(prices, full.limit - left, sample)
 
     @staticmethod

@@ -119,7 +119,7 @@ def zoom(
             core = min(last.bandwidth * CORE / max(last.near, 1), WARM * typical)
             reach = full.nowhere + core
             if dual - last.dual > small or last.is_at_edge or is_stuck:
-                reach = reach + full.moved(before, prices, survey.total)
+                reach = reach + full.moved(before, prices, survey)
         survey = full.reached(survey, reach)
         inner = full.narrowed(survey)
         share = inner.subscribers / max(1, full.subscribers)
@@ -143,14 +143,14 @@ def zoom(
         reads += last.evaluations * share
         still = dual - last.dual + last.still
         if still <= small or attempt == MOST_ROUNDS - 1 or deadline.is_over():
-            seconds = perf_counter() - began
+            seconds, bound = perf_counter() - began, full.bound(survey)
             gap = min(still / max(1.0, abs(dual)), 1.0)  # at a box's edge: by all of it
-            tell(Step("bound", reads, dual, gap, inner.subscribers, seconds))
+            tell(Step("bound", reads, bound, gap, inner.subscribers, seconds))
             rounded_from = survey
             if last.evaluations > 1 and survey.near_count:
                 rounded_from = full.with_near(survey, inner, last.prices, reach)
             start_from = _nearest(full, rounded_from)
-            return Zoomed(full, survey, start_from, full.bound(survey), still, reads)
+            return Zoomed(full, survey, start_from, bound, still, reads)
         is_stuck = last.still > small and not last.is_at_edge
         before, prices, bandwidth = prices, last.prices, last.bandwidth
         radius = max(last.radius, bandwidth)

@@ -25,6 +25,18 @@ def test_a_small_problem_is_solved_within_its_limits(case, capsys):
     assert found["binding"] >= 3
 
 
+@pytest.mark.parametrize("case", ["v1", "knapsack-sparse", "knapsack-dense"])
+def test_a_case_of_the_literature_is_solved_as_listed_pairs(case, capsys):
+    sizes = ["--subscribers", "2000", "--actions", "8", "--gap", "1e-2", "--peers", "greedy"]
+    allocation.main(["--case", case, *sizes, "--json"])
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["status"] == "OPTIMAL"
+    assert 0 <= found["gap"] <= 1e-2 and 0 < found["value"] <= found["bound"]
+    assert found["peak_bytes"] > 0 < found["streaming_reads"] and found["passes"] > 0
+    (peer,) = found["peers"]
+    assert peer["peer"] == "greedy" and peer["value"] <= found["bound"]
+
+
 def test_an_instance_depends_on_its_seed_alone():
     one, two = (instance(CASES["bundles"], 500, 15, 20) for _ in range(2))
     for name, array in one.blocks[0].__dict__.items():

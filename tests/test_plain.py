@@ -11,7 +11,7 @@ from benchmarks import plain as module
 from benchmarks.bundles import best_bundles
 from benchmarks.judge import judged, lagrangian_bound
 from benchmarks.plain import check, load, lowered, save
-from engine.problem import USE_UNIT, VALUE_UNIT
+from engine.problem import USE_UNIT, VALUE_UNIT, limit_units
 from tests import problems
 from tests.plains import bundles, is_allowed, optimum, pairs_of, random_plain, worth
 
@@ -43,7 +43,7 @@ def test_a_lowered_problem_has_the_same_pairs_numbers_and_caps(problem):
             for b in _all_bundles(range(int(first), int(last)))
             if problems.is_allowed(problem, subscriber, [int(plain.action[n]) for n in b])
         }
-    assert [int(b * USE_UNIT / 10**6) for b in plain.limit] == problems.limits_of(problem)
+    assert [int(b * USE_UNIT / 10**6) for b in plain.limit] == limit_units(problem)
 
 
 def _all_bundles(pairs):

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from fractions import Fraction
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from engine.problem import USE_UNIT, VALUE_UNIT, Row, use_units
 from engine.quotient import Quotient
 from engine.settings.job import Solver
 from engine.solve import Status, solve
+from engine.stop import Deadline
 from tests import problems
 from tests.test_solve import ROUNDED, TIGHT, is_bound
 
@@ -210,7 +210,7 @@ def cost_per_acceptance(seed, limit, *, minimum):
 def test_a_ratios_relaxation_is_told_in_terms_of_the_ratio(small):
     """Cost is 0.5 a contact and 1 an acceptance: the best ratio is of the likeliest contacts."""
     problem = cost_per_acceptance(3, 1, minimum=20)
-    told = explain(problem, small=small, deadline=perf_counter() + 60)
+    told = explain(problem, small=small, deadline=Deadline(60.0))
     assert [c.constraint for c in told] == ["cpa", "enough"]
     likeliest = sorted(max(s["p"].values()) for s in problems.in_words(problem) if s["p"])[-20:]
     best = float(1 + Fraction(1, 2) * 20 / sum(likeliest))
@@ -241,7 +241,7 @@ def test_a_ratio_of_nobody_cannot_be_reached_by_changing_it():
         use_accept=np.concatenate([accept, problem.use_accept[1:]]),
     )
     for small in (True, False):
-        told = explain(problem, small=small, deadline=perf_counter() + 60)
+        told = explain(problem, small=small, deadline=Deadline(60.0))
         assert told[0].smallest_relaxation is None and "not enough" in told[0].text
 
 
@@ -259,7 +259,7 @@ def test_an_equation_is_told_as_one_limit():
         in_scope=everyone,
         limit=np.array([2_500_000, -2_500_000, 100 * MICRO]),
     )  # fmt: skip
-    (told,) = explain(problem, small=True, deadline=perf_counter() + 60)
+    (told,) = explain(problem, small=True, deadline=Deadline(60.0))
     assert told.constraint == "half" and told.limit == 2.5
     assert told.text == (
         "half (equal to 2.5 contacts): raise it by at least 0.5, to 3 or lower it by at least 0.5, "
@@ -268,6 +268,6 @@ def test_an_equation_is_told_as_one_limit():
     few = problem.limit.copy()
     few[2] = 1 * MICRO
     few[:2] = [4 * MICRO, -4 * MICRO]
-    told = explain(replace(problem, limit=few), small=True, deadline=perf_counter() + 60)
+    told = explain(replace(problem, limit=few), small=True, deadline=Deadline(60.0))
     assert [c.constraint for c in told] == ["half", "few"]
     assert told[0].text == "half (equal to 4 contacts): lower it by at least 3, to 1"

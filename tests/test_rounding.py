@@ -138,7 +138,7 @@ def test_a_core_lists_what_is_a_step_from_the_best(width):
         assert core.value[j] == pytest.approx(value / VALUE_UNIT)
         least = problems.worth(problem, subscriber, tuple(own))
         surplus, highest = (
-            v / VALUE_UNIT - sum(prices * np.array(u, float) / oracle.use_unit)
+            v / VALUE_UNIT - sum(prices * np.array(u, float) / np.array(oracle.use_unit))
             for v, u in ((value, use), least)
         )
         assert core.regret[j] == pytest.approx(highest - surplus, abs=1e-9)

@@ -15,6 +15,7 @@ from engine.offer_core import tally_of_bundles
 from engine.problem import USE_UNIT, VALUE_UNIT, Row, net_value, penalties, penalty_units
 from engine.settings.job import Solver
 from engine.solve import Status, solve
+from engine.stop import Deadline
 from tests import problems
 from tests.problems import MICRO
 from tests.test_integers import kept, models
@@ -130,7 +131,7 @@ def test_many_subscribers_pass_a_soft_budget_by_prices():
 def test_soft_limits_have_no_part_in_a_conflict():
     problem = line(5, rows=((2, False), (3, True), (9, True)))
     each = [None, MICRO, None]
-    told = explain(replace(problem, penalty=penalties(each)), small=True, deadline=1e12)
+    told = explain(replace(problem, penalty=penalties(each)), small=True, deadline=Deadline(60.0))
     assert [conflict.constraint for conflict in told] == ["limit_2"]
 
 

@@ -50,7 +50,7 @@ def test_small_problems_reach_the_linear_optimum(problem):
     best = problems.best_by_ortools(problem, "GLOP")
     found, _ = zoomed(problem, tolerance=1e-9)
     if best is None:
-        assert found.bound < -1.0
+        assert found.bound < 0.0  # what is allowed is worth nothing or more
     else:
         # GLOP's own tolerance, here and there
         assert found.bound == pytest.approx(best, rel=1e-6, abs=1e-6)

@@ -1,0 +1,130 @@
+"""Whole units for numbers that come as float64: the same for any order of rows and any blocks.
+
+Numbers with few decimals are counted in 1, 1/10, ... 1/10**9, which loses nothing. Others are
+counted in the finest power of two that keeps all sums below 2**62, or 2**-200: values are rounded
+to the nearest unit, uses up and limits down, so that what keeps the whole limits keeps the given
+ones. A number other than zero that is smaller than a unit is refused.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from math import floor, frexp
+from typing import Any
+
+import numpy as np
+
+from engine.pair_block import PairBlock
+
+MOST_DECIMALS, FINEST = 9, 200
+GLANCE = 4_096  # numbers looked at before all are
+
+
+def unit_of(numbers: Sequence[Any], most: int) -> int:
+    """Return the unit's reciprocal for some numbers, at least 1.
+
+    Args:
+        numbers: float64 arrays, finite.
+        most: whole units that a number may have.
+    """
+    largest = max((float(np.abs(x).max(initial=0.0)) for x in numbers), default=0.0)
+    for unit in (10**d for d in range(MOST_DECIMALS + 1)):
+        if largest * unit > most:
+            break
+        if all(_is_exact(x[:GLANCE], unit) for x in numbers) and all(
+            _is_exact(x, unit) for x in numbers
+        ):
+            return int(unit)
+    exponent = most.bit_length() - 1 - frexp(largest)[1]
+    return int(1 << min(max(exponent, 0), FINEST))
+
+
+def _is_exact(numbers: Any, unit: int) -> bool:
+    return bool((np.rint(numbers * unit) / unit == numbers).all())
+
+
+def whole(numbers: Any, unit: int, *, up: bool) -> Any:
+    """Return float64 numbers in whole units, rounded to the nearest or up; int64."""
+    scaled = numbers * float(unit)
+    if up and unit & (unit - 1) == 0:  # a decimal unit was chosen because it is exact
+        return np.ceil(scaled).astype(np.int64)
+    return np.rint(scaled).astype(np.int64)
+
+
+def whole_limit(limit: float, unit: int) -> int:
+    """Return a limit in whole units, rounded down; a decimal is what it is written as."""
+    nearest = floor(Fraction(limit) * unit + Fraction(1, 2))
+    return nearest if nearest / unit == limit else floor(Fraction(limit) * unit)
+
+
+def as_written(amount: float) -> Fraction:
+    """Return a number exactly; one with few decimals is what it is written as."""
+    decimals = 10**MOST_DECIMALS
+    nearest = round(Fraction(amount) * decimals)
+    return Fraction(nearest, decimals) if nearest / decimals == amount else Fraction(amount)
+
+
+def not_finite(blocks: Sequence[PairBlock], names: Sequence[str]) -> list[str]:
+    """Return which values and uses are no numbers, in words: subscriber, action, count of all."""
+    found = []
+    values = [(np.flatnonzero(~np.isfinite(b.value)), b) for b in blocks]
+    found += _told("value", values, lambda b, n: (b.value[n], n))
+    uses = [(np.flatnonzero(~np.isfinite(b.use_amount)), b) for b in blocks]
+    for k, name in enumerate(names):
+        mine = [(places[b.use_row[places] == k], b) for places, b in uses]
+        found += _told(f"use of {name}", mine, _use_at)
+    return found
+
+
+def vanishing(
+    blocks: Sequence[PairBlock], names: Sequence[str], units: Sequence[int], most: int
+) -> list[str]:
+    """Return which values and uses are out of their unit's range, in words.
+
+    Args:
+        blocks: with float64 values and uses.
+        names: [K] of the constraints.
+        units: [1 + K] reciprocal units of value and uses.
+        most: whole units that a number may have.
+    """
+    found = []
+    values = [(_out(b.value, units[0], most), b) for b in blocks]
+    found += _told("value", values, lambda b, n: (b.value[n], n), (units[0], most))
+    for k, name in enumerate(names):
+        mine = []
+        for block in blocks:
+            places = np.flatnonzero(block.use_row == k)
+            mine.append((places[_out(block.use_amount[places], units[1 + k], most)], block))
+        found += _told(f"use of {name}", mine, _use_at, (units[1 + k], most))
+    return found
+
+
+def _out(numbers: Any, unit: int, most: int) -> Any:
+    size = np.abs(numbers)
+    return np.flatnonzero((numbers != 0.0) & ((size * float(unit) < 1.0) | (size > most / unit)))
+
+
+def _use_at(block: PairBlock, e: int) -> tuple[float, int]:
+    return block.use_amount[e], int(np.searchsorted(block.use_first, e, side="right")) - 1
+
+
+def _told(
+    name: str, found: list[tuple[Any, PairBlock]], look: Any, grid: tuple[int, int] | None = None
+) -> list[str]:
+    """Return a line about some places, the first of them named, if there are any."""
+    count, first = sum(len(places) for places, _ in found), 0
+    for places, block in found:
+        if len(places):
+            number, n = look(block, int(places[0]))
+            row = int(np.searchsorted(block.indptr, n, side="right")) - 1
+            allowed = "it must be a finite number"
+            if grid is not None:
+                allowed = (
+                    f"with the others it must be 0 or from {1 / grid[0]:.3g} to "
+                    f"{grid[1] / grid[0]:.3g}, so that sums are exact in 64 bits"
+                )
+            return [
+                f"{name}: got {number:g} for subscriber {first + row}, action {block.action[n]}, "
+                f"and {count} such in all; {allowed}"
+            ]
+        first += len(block.key)
+    return []
