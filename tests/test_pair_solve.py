@@ -20,6 +20,7 @@ from engine.pair_problem import PairProblem
 from engine.problem import Row
 from engine.settings.job import Solver
 from engine.solve import Status, solve
+from engine.stop import Deadline
 from engine.swaps import swap
 from engine.zoom import zoom
 from kernels import backend
@@ -231,7 +232,9 @@ def test_penalties_that_are_none_are_refused(changes, message):
 def near_optimum():
     """The matching of the literature, small, near the dual's minimum; many are near."""
     oracle = oracle_of(pair_problem(matching(30_000, 20, 20)))
-    return zoom(oracle, sample=5_000, tolerance=1e-7, tell=lambda step: None, deadline=np.inf)
+    return zoom(
+        oracle, sample=5_000, tolerance=1e-7, tell=lambda step: None, deadline=Deadline(60.0)
+    )
 
 
 def test_moves_in_pairs_keep_limits_and_come_closer_than_single_ones():
