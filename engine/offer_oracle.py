@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from math import inf, nextafter
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from engine.problem import (
     joined,
     limit_units,
     net_value,
+    not_below,
     penalty_units,
     use_units,
     value_units,
@@ -292,7 +293,7 @@ class OfferOracle(Oracle):
         worth = weight * float(np.abs(self.value).sum(axis=0).max(initial=0.0))
         size = self.width * (worth + self.subscribers * float(sizes.max(initial=0.0)))
         terms = int(np.diff(entries.first).max(initial=0)) + 2 * self.width + 16
-        return _not_below(exact + Fraction(2.0 * terms * 2.0**-53 * size))
+        return not_below(exact + Fraction(2.0 * terms * 2.0**-53 * size))
 
     @property
     def value_unit(self) -> int:
@@ -319,12 +320,6 @@ class OfferOracle(Oracle):
             self.classes, float(PROPENSITY_GRID), float(WEIGHT_GRID), worth, use,
         )  # fmt: skip
         return Evaluation(prices, worth, use, self.floor)
-
-
-def _not_below(exact: Fraction) -> float:
-    """Return the next float64 that is not below an exact number."""
-    rounded = float(exact)
-    return rounded if rounded >= exact else nextafter(rounded, inf)
 
 
 def _against_others(move: Any, tally: Any) -> Any:

@@ -15,7 +15,7 @@ from engine.pair_block import PairBlock, joined_pairs
 from engine.pair_core import core_of, total_of_bundles, units_of
 from engine.pair_problem import PairProblem
 from engine.prices import Evaluation
-from engine.problem import KEY_RANGE, not_above
+from engine.problem import KEY_RANGE, not_above, not_below
 from engine.scatter import invert, product
 from kernels.backend import library, to_cpu
 from kernels.choose import within
@@ -259,6 +259,20 @@ class PairOracle(Oracle):
             if cost is not None and room < 0:
                 value += cost * room
         return value, left
+
+    def bound(self, survey: Survey) -> float:
+        """As in :meth:`engine.oracle.Oracle.bound`; rounding as in the structured form's."""
+        prices, sizes = survey.evaluation.prices, self.problem.measured
+        worth, *used = survey.total.sum(axis=0).tolist()
+        exact = Fraction(worth, self.value_unit)
+        for k, price in enumerate(prices.tolist()):
+            exact += Fraction(price) * (self.problem.limit[k] - used[k]) / self.use_unit[k]
+        paid = float((prices * sizes.largest_use / self.units).sum())
+        size = self.width * self.subscribers * (sizes.largest_value / self.value_unit + paid)
+        lists = (library(b.use_first).diff(b.use_first) for b in self.blocks)
+        most = max((int(x.max()) for x in lists if len(x)), default=0)
+        terms = most + 2 * self.width + 16
+        return not_below(exact + Fraction(2.0 * terms * 2.0**-53 * size))
 
     @property
     def value_unit(self) -> int:

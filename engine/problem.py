@@ -326,6 +326,12 @@ def not_above(exact: Fraction) -> float:
     return rounded if rounded <= exact else nextafter(rounded, -inf)
 
 
+def not_below(exact: Fraction) -> float:
+    """Return the next float64 that is not below an exact number."""
+    rounded = float(exact)
+    return rounded if rounded >= exact else nextafter(rounded, inf)
+
+
 def penalty_units(problem: Problem) -> list[Fraction | None]:
     """Return [K] what a use unit beyond each limit costs, in value units; None: the limit is hard.
 

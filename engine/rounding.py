@@ -57,7 +57,8 @@ def round_bundles(zoomed: Zoomed, *, tolerance: float, deadline: float) -> Round
     best: _Answer | None = None
     for attempt in range(ATTEMPTS):
         answer, core = _moved(zoomed, tolerance * size)
-        if not answer.value_at_least(enough) and len(core) and perf_counter() <= deadline:
+        is_open = not answer.value_at_least(enough) and perf_counter() <= deadline
+        if is_open and len(core) and not is_small:  # the exact core of a small base does better
             answer = _chosen_by(swap, answer, core, tolerance * size).better(answer)
         best = answer.better(best)
         is_last = attempt == ATTEMPTS - 1 or zoomed.covers_all
