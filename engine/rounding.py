@@ -68,7 +68,7 @@ def round_bundles(
             break
         is_last = attempt == ATTEMPTS - 1 or zoomed.covers_all
         is_open = not best.value_at_least(enough) and not deadline.is_over()
-        if is_open and len(core):
+        if is_open and len(core) and not is_small:  # the exact core of a small base does better
             answer = _chosen_by(swap, answer, core, tolerance * size).better(answer)
             best = answer.better(best)
             is_open = not best.value_at_least(enough) and not deadline.is_over()

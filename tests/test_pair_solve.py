@@ -229,6 +229,17 @@ def test_penalties_that_are_none_are_refused(changes, message):
         replace(equal(1, 1, 1), **changes)
 
 
+@settings(max_examples=40)
+@given(pair_problems.small_pair_problems(), st.integers(0, 99))
+def test_the_bound_at_any_prices_is_never_below_the_optimum(problem, seed):
+    best = pair_problems.optimum(problem)
+    oracle = oracle_of(problem)
+    prices = np.random.default_rng(seed).exponential(1.0, len(problem.rows))
+    bound = oracle.bound(oracle.survey(prices))
+    assert bound >= oracle.survey(prices).evaluation.dual(oracle.limit) - 1e-9
+    assert best is None or Fraction(bound) >= Fraction(best, problem.value_unit)
+
+
 def near_optimum():
     """The matching of the literature, small, near the dual's minimum; many are near."""
     oracle = oracle_of(pair_problem(matching(30_000, 20, 20)))
