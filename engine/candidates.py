@@ -67,7 +67,7 @@ def candidates(job: Job, features: Any, propensity: Any, contacts: Any | None) -
     acts, catalogue = actions(job.catalogue), job.catalogue
     side, keys = tables.array_library(features), features["subscriber"]
     held = tables.unit_hash(keys, job.seed) < job.holdout_share
-    allowed = _eligible(job, features, acts, side)
+    allowed = eligible(job, features, acts, side)
     left = policies.left(job, features, contacts, side)
     open_ = allowed & ~held
     blocked = _any(left.forbids, open_, side)
@@ -102,7 +102,7 @@ def _any(forbids: dict[str, Any], open_: Any, side: Any) -> Any:
     return blocked
 
 
-def _eligible(job: Job, features: Any, acts: Sequence[Action], side: Any) -> Any:
+def eligible(job: Job, features: Any, acts: Sequence[Action], side: Any) -> Any:
     """Return [A, S] whether catalogue, consent and device allow the pair."""
     catalogue, rows = job.catalogue, len(features)
     by_offer: dict[str, Any] = {}

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from engine.limits import MICRO
+from engine.offer_core import tally_of_bundles
 from engine.offer_oracle import OfferOracle
 from engine.oracle import Oracle
+from engine.pair_core import used_units
 from engine.pair_oracle import PairOracle
 from engine.pair_problem import PairProblem
-from engine.problem import USE_UNIT, Problem, limit_units, penalty_units
+from engine.problem import USE_UNIT, Problem, limit_units, penalty_units, use_units
 from kernels.choose import PROPENSITY_GRID
 
 AnyProblem = Problem | PairProblem
@@ -49,6 +51,13 @@ def use_units_of(problem: AnyProblem) -> list[int]:
     if isinstance(problem, PairProblem):
         return list(problem.use_unit)
     return [USE_UNIT] * len(problem.rows)
+
+
+def used_units_of(problem: AnyProblem, chosen: list[Any]) -> list[int]:
+    """Return [K] what whole bundles [Q, S] of every block use, in whole units."""
+    if isinstance(problem, PairProblem):
+        return used_units(problem, chosen)
+    return use_units(problem, tally_of_bundles(problem, chosen))
 
 
 def open_pairs(problem: AnyProblem) -> int:

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.asked import netted
 from engine.errors import AllocationError, DataError
 from engine.limits import (
     MICRO,
@@ -42,7 +43,7 @@ from engine.pose import Stock
 from engine.problem import USE_UNIT, VALUE_UNIT, Problem, limit_units, net_value, use_units
 from engine.settings import Job
 from engine.settings.constraints import Goal, Then
-from engine.solve import Allocation, Status
+from engine.solve import Allocation, Status, used
 from engine.zoom import Step
 from kernels.backend import to_cpu
 from kernels.choose import WEIGHT_GRID
@@ -135,7 +136,8 @@ def pursue(
         problem = stock.pose(question)
         left = max(1e-6, deadline - perf_counter())
         search = _Search(solve, job, left if before else job.solver.time_limit_s, tell)
-        found = _netted(problem, search.best(problem, question, before))
+        found = search.best(problem, question, before)
+        found = replace(found, prices=netted(problem.rows, found.prices))
         if found.status != Status.OPTIMAL and not remedy:
             remedy = found.remedy if len(course) == 1 else f"{stage.name}: {found.remedy}"
         if i == len(course) - 1 or found.status == Status.INFEASIBLE:
@@ -145,21 +147,6 @@ def pursue(
     if found.status != Status.INFEASIBLE and remedy:
         found = replace(found, status=Status.TIME_LIMIT, remedy=remedy)
     return Pursued(problem, question, found, before)
-
-
-def _netted(problem: Problem, found: Allocation) -> Allocation:
-    """Return the answer with the prices of an equation's two sides netted: one of them is 0.
-
-    Only their difference counts, for every surplus and for the bound.
-    """
-    sides: dict[str, list[int]] = {}
-    for k, row in enumerate(problem.rows):
-        if row.twin is not None:
-            sides.setdefault(row.twin, []).append(k)
-    prices = found.prices.copy()
-    for pair in sides.values():
-        prices[pair] -= prices[pair].min() if len(pair) > 1 else 0.0
-    return replace(found, prices=prices)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +177,10 @@ class _Search:
         if gap <= settings.gap_tolerance:
             status = Status.OPTIMAL
             remedy = f"the gap of {gap:.2g} is within the tolerance of {settings.gap_tolerance:g}"
-        return replace(found, chosen=last, value=value_found, status=status, remedy=remedy)
+        return replace(
+            found, chosen=last, value=value_found, status=status, remedy=remedy,
+            use=used(problem, last),
+        )  # fmt: skip
 
     def _found(self, problem: Problem, settings: Any, more: tuple[Any, Any]) -> Allocation:
         question, before = more
@@ -234,6 +224,7 @@ def _nothing_better(problem: Problem, last: Allocation, why: str) -> Allocation:
         last, status=Status.TIME_LIMIT, remedy=f"nothing better was found; {why}", best=best,
         prices=prices, value=float(value / VALUE_UNIT), bound=bound, dual_bound=bound,
         bound_by="prices (Lagrangian dual)", iterations=[], conflict=[],
+        total=survey.total, use=used(problem, last.chosen),
     )  # fmt: skip
 
 

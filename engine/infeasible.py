@@ -15,7 +15,6 @@ Soft limits are left out: they can be passed. The two sides of an equation are t
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor, isnan, nan
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ from engine.forms import (
 from engine.limits import MICRO
 from engine.prices import Dual, Evaluation, minimise_dual
 from engine.problem import Problem, Row
+from engine.stop import Deadline
 
 EVALUATIONS = 150  # most passes of one search
 EFFORT = 10.0  # CP-SAT's deterministic time of one question
@@ -52,7 +52,7 @@ class Conflict:
     text: str
 
 
-def explain(problem: AnyProblem, *, small: bool, deadline: float) -> list[Conflict]:
+def explain(problem: AnyProblem, *, small: bool, deadline: Deadline) -> list[Conflict]:
     """Return sets of limits in conflict, or nothing if no conflict is proved.
 
     A set is minimal, unless the deadline came before that was known: then it holds one that is.
@@ -63,7 +63,7 @@ def explain(problem: AnyProblem, *, small: bool, deadline: float) -> list[Confli
     Args:
         problem: the allocation problem; its soft limits do not count.
         small: whether CP-SAT may be asked what the dual does not prove: whole contacts count.
-        deadline: ``perf_counter`` instant; after it no further set is looked for, no limit thinned
+        deadline: after it no further set is looked for, no limit thinned
             out and no relaxation computed.
     """
     if problem.penalty is not None:
@@ -100,13 +100,13 @@ def _limit_of(problem: AnyProblem, k: int) -> float:
 class _Search:
     problem: AnyProblem
     small: bool
-    deadline: float
+    deadline: Deadline
 
     def is_late(self) -> bool:
-        return perf_counter() > self.deadline
+        return self.deadline.is_over()
 
     def seconds(self) -> float:
-        return max(1.0, self.deadline - perf_counter())
+        return self.deadline.seconds()
 
     def core(self, rows: list[int]) -> tuple[list[int], bool]:
         """Return a set of these rows in conflict, empty if none is proved; whether minimal."""

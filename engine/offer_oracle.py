@@ -124,6 +124,10 @@ class OfferOracle(Oracle):
         """Return the oracle of other subscribers of the same problem."""
         return OfferOracle(self.problem, blocks, constant, self.entries)
 
+    def under(self, problem: Problem) -> "OfferOracle":
+        """As in :meth:`engine.oracle.Oracle.under`."""
+        return OfferOracle(problem, self.blocks, self.constant)
+
     def price_tables(self, prices: Any) -> tuple[Any, Any]:
         """Return [G, A] money per contact and per acceptance, summed in constraint order."""
         fixed, accept = np.empty((2, self.problem.groups, len(self.problem.offer)))

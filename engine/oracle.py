@@ -6,7 +6,7 @@ numbers when an answer is judged. What adds up the chosen bundles (``total``) is
 the oracle's own: totals of disjoint subscribers may be added and subtracted.
 
 How far surpluses may move (``reach``) is an array of the oracle's own too: it may be multiplied,
-and numbers and other reaches of the same oracle added.
+compared, and numbers and other reaches of the same oracle added.
 """
 
 from abc import ABC, abstractmethod
@@ -67,6 +67,14 @@ class Oracle(ABC):
     def penalty_units(self) -> list[Fraction | None]:
         """Return [K] the same exactly, in whole units of value and use; None: the limit is hard."""
         return [None] * len(self.scale)
+
+    @abstractmethod
+    def under(self, problem: Any) -> "Oracle":
+        """Return the oracle of the same subscribers under a problem's limits.
+
+        Args:
+            problem: differs from this one's problem in its limits and in what they count, alone.
+        """
 
     @abstractmethod
     def sampled(self, share: float) -> "Oracle":

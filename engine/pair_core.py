@@ -8,6 +8,7 @@ from numba import njit
 from engine.core import MOST_CORE, Core
 from engine.oracle import Survey
 from engine.pair_block import PairBlock, joined_pairs
+from engine.pair_problem import PairProblem
 from kernels.backend import library, to_cpu
 from kernels.choose import NO_ACTION
 from kernels.pair_rows import joins, surplus_of
@@ -162,6 +163,18 @@ def units_of(oracle: "PairOracle", block: PairBlock, owner: Any, bundles: Any) -
     out = np.zeros((len(owner), 1 + len(oracle.problem.rows)), np.int64)
     _units(block.arrays(), owner, np.ascontiguousarray(bundles), out)
     return out
+
+
+def used_units(problem: PairProblem, chosen: list[Any]) -> list[int]:
+    """Return [K] what whole bundles [Q, S] of every block use, in whole units."""
+    total = np.zeros(len(problem.rows), np.int64)
+    for block, bundles in zip(problem.blocks, chosen, strict=True):
+        owner = np.flatnonzero((bundles >= 0).any(axis=0))
+        out = np.zeros((len(owner), 1 + len(total)), np.int64)
+        taken = np.ascontiguousarray(bundles[:, owner].T)
+        _units(block.to_host().arrays(), owner, taken, out)
+        total += out[:, 1:].sum(axis=0)
+    return [int(units) for units in total]
 
 
 def total_of_bundles(oracle: "PairOracle", key: Any, units: Any) -> Any:

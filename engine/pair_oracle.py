@@ -97,6 +97,10 @@ class PairOracle(Oracle):
         """Return the oracle of other subscribers of the same problem, in one block."""
         return PairOracle(self.problem, [joined_pairs(list(blocks))] if blocks else [], constant)
 
+    def under(self, problem: PairProblem) -> "PairOracle":
+        """As in :meth:`engine.oracle.Oracle.under`, its limits alone: pairs hold their uses."""
+        return PairOracle(problem, self.blocks, self.constant)
+
     @property
     def empty(self) -> PairBlock:
         """Return a host block without subscribers."""

@@ -75,7 +75,8 @@ class Stock:
     def _row(self, limit: Limit) -> Row:
         quotient = None if limit.to is None else self._quotient(limit, limit.to)
         return Row(
-            limit.name, limit.measure, limit.is_minimum, limit.twin, quotient, limit.is_weighted
+            limit.name, limit.measure, limit.is_minimum, limit.twin, quotient, limit.is_weighted,
+            limit.scale,
         )  # fmt: skip
 
     def _quotient(self, limit: Limit, to: Part) -> Quotient:

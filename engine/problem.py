@@ -118,6 +118,7 @@ class Row:
     twin: str | None = None  # of one side of an equation: the constraint
     quotient: Quotient | None = None  # of a ratio
     is_weighted: bool = False  # whether subscribers' weights count
+    scale: int = 1  # what the form of a unit of the measure is multiplied by
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, partial
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from engine import integers
 from engine.core import MOST_CORE, Core
 from engine.mend import MOST_ROUNDS, mend
 from engine.oracle import Oracle
+from engine.stop import Deadline
 from engine.swaps import swap
 from engine.zoom import Zoomed
 from kernels.backend import to_cpu
@@ -36,15 +36,21 @@ class Rounded:
     chosen: list[Any]  # by block: [Q, S] int16 on the host, NO_ACTION beyond the bundle
     value: int | Fraction  # in units of 1 / VALUE_UNIT money, less what overruns cost
     is_feasible: bool  # false: no whole answer was found in the core
+    left: list[int]  # [K] of each limit, in units of 1 / USE_UNIT
+    is_enough: bool  # feasible, and within the tolerance
+    passes: float  # so far, those of the search for prices included
 
 
-def round_bundles(zoomed: Zoomed, *, tolerance: float, deadline: float) -> Rounded:
+def round_bundles(
+    zoomed: Zoomed, *, tolerance: float, deadline: Deadline, is_quick: bool = False
+) -> Rounded:
     """Return bundles that keep every limit to the last unit.
 
     Args:
         zoomed: prices, bundles and near subscribers.
         tolerance: share of the bound that may be missing.
-        deadline: ``perf_counter`` instant.
+        deadline: when to end.
+        is_quick: whether to do no more than to mend the first core.
 
     Returns:
         Bundles of every subscriber; those of the prices, not feasible, if none was found.
@@ -57,19 +63,25 @@ def round_bundles(zoomed: Zoomed, *, tolerance: float, deadline: float) -> Round
     best: _Answer | None = None
     for attempt in range(ATTEMPTS):
         answer, core = _moved(zoomed, tolerance * size)
-        is_open = not answer.value_at_least(enough) and perf_counter() <= deadline
-        if is_open and len(core) and not is_small:  # the exact core of a small base does better
+        is_open = not answer.value_at_least(enough) and not deadline.is_over()
+        # Of a small base the exact core alone does better.
+        if is_open and len(core) and not (is_small or is_quick):
             answer = _chosen_by(swap, answer, core, tolerance * size).better(answer)
         best = answer.better(best)
+        if is_quick:
+            break
         is_last = attempt == ATTEMPTS - 1 or zoomed.covers_all
-        is_open = not best.value_at_least(enough) and perf_counter() <= deadline
+        is_open = not best.value_at_least(enough) and not deadline.is_over()
         if is_open and (is_small or is_last):  # of a large base it is slow, and gains little
             best = _solved(answer, core, slack, deadline).better(best)
-        if best.value_at_least(enough) or perf_counter() > deadline or is_last:
+        if best.value_at_least(enough) or deadline.is_over() or is_last:
             break
         zoomed = zoomed.widened(WIDEN)
     assert best is not None
-    return Rounded(best.bundles(), best.value, best.is_feasible)
+    return Rounded(
+        best.bundles(), best.value, best.is_feasible, best.exact[1], best.value_at_least(enough),
+        zoomed.passes,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +183,7 @@ def _chosen_by(method: Callable[..., Any], answer: _Answer, core: Core, allowed:
     return found
 
 
-def _solved(answer: _Answer, core: Core, slack: int, deadline: float) -> _Answer:
+def _solved(answer: _Answer, core: Core, slack: int, deadline: Deadline) -> _Answer:
     """Return the answer with a core of few subscribers chosen exactly, if that succeeds."""
     size = EXACT_CORE if answer.zoomed.oracle.subscribers > SMALL else SMALL_CORE
     open_ = np.sort(core.by_regret()[:size])
@@ -194,7 +206,7 @@ def _solved(answer: _Answer, core: Core, slack: int, deadline: float) -> _Answer
             return answer
     taken = integers.near_best(
         values, [(c, 1) for c in choices.values()], rows, soft, slack=slack, nodes=size,
-        seconds=max(1.0, deadline - perf_counter()),
+        seconds=deadline.seconds(),
     )  # fmt: skip
     if taken is None:
         return answer

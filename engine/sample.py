@@ -1,13 +1,13 @@
 """The first prices: the dual of samples, and how far from the whole base's prices they may be."""
 
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from engine.newton import descend
 from engine.oracle import Oracle
+from engine.stop import Deadline
 
 REACH = 2.5  # standard deviations that a surplus may move after the sample
 GROWTH = 8  # a sample is so many times as large as the one before
@@ -37,13 +37,13 @@ def unsampled(oracle: Oracle) -> Guess:
     return Guess(zero, oracle.everybody, BANDWIDTH * typical, RADIUS * typical, 0.0)
 
 
-def sampled(oracle: Oracle, sample: int, *, deadline: float) -> Guess:
+def sampled(oracle: Oracle, sample: int, *, deadline: Deadline) -> Guess:
     """Return the prices of a sample of the subscribers.
 
     Args:
         oracle: over all subscribers.
         sample: subscribers of the last sample, unless the base is large.
-        deadline: ``perf_counter`` instant.
+        deadline: when to end.
     """
     total, typical = max(1, oracle.subscribers), oracle.typical
     sizes = [max(sample, int(LARGE_SHARE * total))]
@@ -59,7 +59,7 @@ def sampled(oracle: Oracle, sample: int, *, deadline: float) -> Guess:
         found = descend(
             part, part.limit * share, prices, bandwidth=bandwidth, radius=radius,
             tolerance=TOLERANCE if is_last else ROUGH,
-            is_done=lambda n, best, dual: n >= MOST_EVALUATIONS or perf_counter() > deadline,
+            is_done=lambda n, best, dual: n >= MOST_EVALUATIONS or deadline.is_over(),
         )  # fmt: skip
         reads += found.evaluations * share
         prices, radius = found.prices, max(found.radius, RADIUS * typical)

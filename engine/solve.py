@@ -11,12 +11,23 @@ import numpy as np
 
 from engine import exact, infeasible
 from engine.errors import AllocationError
-from engine.forms import AnyProblem, least_value, open_pairs, oracle_of
+from engine.forms import (
+    AnyProblem,
+    least_value,
+    limits_of,
+    open_pairs,
+    oracle_of,
+    use_units_of,
+    used_units_of,
+)
 from engine.infeasible import Conflict
 from engine.limits import resolution
+from engine.oracle import Oracle
 from engine.rounding import round_bundles
 from engine.settings.job import Solver
-from engine.zoom import Step, zoom
+from engine.stop import Deadline, Stop, first_ctrl_c
+from engine.warm import Start, given, zoom_from
+from engine.zoom import Step, Tell
 from kernels.backend import to_cpu
 from kernels.choose import NO_ACTION
 
@@ -30,7 +41,8 @@ class Status(StrEnum):
     """Why the solver stopped.
 
     OPTIMAL: the gap is within the tolerance. TIME_LIMIT: it stopped before the gap was within the
-    tolerance; the remedy says whether the time limit or the search itself came to its end.
+    tolerance; the remedy says whether the time limit, an interruption or the search itself
+    ended it.
     INFEASIBLE: limits in conflict prove that no allocation exists.
     """
 
@@ -54,6 +66,9 @@ class Allocation:
     dual_bound: float  # money, the Lagrangian bound at the prices; at least ``bound``
     iterations: list[Step]
     conflict: list[Conflict]
+    total: Any  # of the best bundles, as the oracle adds them up
+    use: Any  # [K] float64, units: what the chosen ones use; as limits are stored
+    was_interrupted: bool = False  # the best answer so far, as the search was told to end
 
     @property
     def gap(self) -> float:
@@ -62,7 +77,12 @@ class Allocation:
 
 
 def solve(
-    problem: AnyProblem, settings: Solver, tell: Callable[[Step], None] = lambda step: None
+    problem: AnyProblem,
+    settings: Solver,
+    tell: Tell = lambda step: None,
+    *,
+    prices: Any = None,
+    stop: Stop | None = None,
 ) -> Allocation:
     """Return the best allocation, its bound and the prices.
 
@@ -70,70 +90,131 @@ def solve(
         problem: the allocation problem.
         settings: tolerance, time limit, sample size, size below which the model is exact.
         tell: receives each step of the search.
+        prices: [K] of an earlier answer to begin with, where limits have changed since; None: there
+            is none. They change neither the gap that is reached nor what is certified.
+        stop: asked between passes: an event or a callable that ends the search with the best
+            answer so far. The first Ctrl-C does so too (in the main thread).
 
     Returns:
         The allocation; with status INFEASIBLE an empty one and the limits in conflict.
 
     Raises:
+        ConfigError: prices that are not K numbers, zero or more.
         AllocationError: nothing was found, and no conflict proved.
     """
-    began = perf_counter()
-    deadline = began + settings.time_limit_s
+    full = oracle_of(problem)
+    start = None if prices is None else given(full, prices)
+    return solve_from(full, settings, tell, start=start, stop=stop)
+
+
+def solve_from(
+    full: Oracle,
+    settings: Solver,
+    tell: Tell,
+    *,
+    start: Callable[[], Start] | None = None,
+    stop: Stop | None = None,
+) -> Allocation:
+    """As :func:`solve`, on an oracle that is there already.
+
+    Args:
+        full: the oracle over all subscribers.
+        settings: as in ``solve``.
+        tell: as in ``solve``.
+        start: gives an earlier answer to begin with; None: there is none.
+        stop: as in ``solve``.
+    """
+    deadline = Deadline(settings.time_limit_s, stop)
+    with first_ctrl_c(deadline.interrupt):
+        return _solved(full, settings, deadline.listening(tell), start, deadline)
+
+
+def _solved(
+    full: Oracle, settings: Solver, tell: Tell, start: Callable[[], Start] | None,
+    deadline: Deadline,
+) -> Allocation:  # fmt: skip
+    began, problem = perf_counter(), full.problem
     steps: list[Step] = []
 
     def log(step: Step) -> None:
         steps.append(step)
         tell(step)
 
-    zoomed = zoom(
-        oracle_of(problem), sample=settings.sample,
-        tolerance=min(max(settings.gap_tolerance / 4, LEAST_TOLERANCE), DUAL_TOLERANCE),
-        tell=log, deadline=deadline,
+    zoomed, rounded = zoom_from(
+        full, None if start is None else start(), sample=settings.sample,
+        tolerances=(settings.gap_tolerance, _dual_tolerance(settings)), tell=log, deadline=deadline,
     )  # fmt: skip
     prices, bound, bound_by = zoomed.prices, zoomed.bound, "prices (Lagrangian dual)"
     unit = zoomed.oracle.value_unit
     proved_empty = bound < 0 and bound < least_value(problem)
     chosen: list[Any] | None = None
+    left: list[int] | None = None  # of each limit, if known
     value = 0.0
     if not proved_empty:
-        rounded = round_bundles(zoomed, tolerance=settings.gap_tolerance, deadline=deadline)
+        if rounded is None:
+            rounded = round_bundles(zoomed, tolerance=settings.gap_tolerance, deadline=deadline)
         if rounded.is_feasible:
             chosen, value = rounded.chosen, float(rounded.value / unit)
+            left = rounded.left
     is_open = chosen is None or bound - value > settings.gap_tolerance * max(1.0, abs(bound))
     small = is_open and open_pairs(problem) <= settings.exact_pairs
-    if small and not proved_empty:
+    if small and not proved_empty and not deadline.was_interrupted:
         # As a share of the answer's own bound: the dual's may be far above it.
         half = settings.gap_tolerance / 2
         answer = exact.solve_exactly(
             problem, slack=int(half * unit), share=half, effort=EXACT_EFFORT,
-            seconds=max(1.0, deadline - perf_counter()),
+            seconds=deadline.seconds(),
         )  # fmt: skip
         if answer.status in ("OPTIMAL", "FEASIBLE"):
             if chosen is None or answer.value / unit > value:
                 chosen, value = answer.chosen, float(answer.value / unit)
+                left = None
             if answer.bound / unit < bound:
                 bound, bound_by = float(answer.bound / unit), "exact model (CP-SAT)"
-    is_late = perf_counter() > deadline
+    is_late = deadline.is_over()
     conflict: list[Conflict] = []
     if chosen is None:
-        until = max(deadline, perf_counter() + settings.time_limit_s * EXPLAIN_SHARE)
-        conflict = infeasible.explain(problem, small=small, deadline=until)
+        if not deadline.was_interrupted:
+            until = deadline.later(settings.time_limit_s * EXPLAIN_SHARE)
+            conflict = infeasible.explain(problem, small=small, deadline=until)
         if not conflict:
-            raise AllocationError(_nothing_found(small=small, is_late=is_late))
+            raise AllocationError(_nothing_found(deadline, small=small, is_late=is_late))
     best = [to_cpu(bundles) for bundles in zoomed.survey.chosen]
     if chosen is None:
         chosen = [np.full_like(b, NO_ACTION) for b in best]
     gap = (bound - value) / max(1.0, abs(bound))
     seconds, active = perf_counter() - began, zoomed.survey.near_count
-    log(Step("rounded", zoomed.passes, bound, gap, active, seconds))
-    status, remedy = _status(gap, settings, conflict, is_late=is_late)
+    passes = zoomed.passes if rounded is None else rounded.passes
+    log(Step("rounded", passes, bound, gap, active, seconds))
+    status, remedy = _status(gap, settings, conflict, deadline)
     return Allocation(
-        status, remedy, chosen, best, prices, value, bound, bound_by, zoomed.bound, steps, conflict
+        status, remedy, chosen, best, prices, value, bound, bound_by, zoomed.bound, steps, conflict,
+        zoomed.survey.total, used(problem, chosen, left), deadline.was_interrupted,
     )  # fmt: skip
 
 
+def used(problem: AnyProblem, chosen: list[Any], left: list[int] | None = None) -> Any:
+    """Return [K] float64 what bundles use of each limit, units, as limits are stored.
+
+    Args:
+        problem: the problem.
+        chosen: the bundles by block.
+        left: [K] of each limit, in whole units of use, if that is known.
+    """
+    if left is None:
+        units = used_units_of(problem, chosen)
+    else:
+        units = [b - rest for b, rest in zip(limits_of(problem), left, strict=True)]
+    each = zip(units, use_units_of(problem), strict=True)
+    return np.array([use / unit for use, unit in each], np.float64)
+
+
+def _dual_tolerance(settings: Solver) -> float:
+    return min(max(settings.gap_tolerance / 4, LEAST_TOLERANCE), DUAL_TOLERANCE)
+
+
 def _status(
-    gap: float, settings: Solver, conflict: list[Conflict], *, is_late: bool
+    gap: float, settings: Solver, conflict: list[Conflict], deadline: Deadline
 ) -> tuple[Status, str]:
     if conflict:
         return Status.INFEASIBLE, _resolution(conflict)
@@ -141,7 +222,12 @@ def _status(
     if gap <= settings.gap_tolerance:
         return Status.OPTIMAL, f"the gap of {gap:.2g} is within {tolerance}"
     reached = f"at a gap of {gap:.4g}, above {tolerance}"
-    if is_late:
+    if deadline.was_interrupted:
+        return Status.TIME_LIMIT, (
+            f"the search was interrupted {reached}: this is the best answer so far; run again, or "
+            "raise solver.gap_tolerance to accept it"
+        )
+    if deadline.is_over():
         return Status.TIME_LIMIT, (
             f"the time limit of {settings.time_limit_s:g} s ended the search {reached}; raise "
             "solver.time_limit_s, or solver.gap_tolerance to accept it"
@@ -166,7 +252,12 @@ def _resolution(conflict: list[Conflict]) -> str:
     return "; ".join([*told, "each conflict must be resolved"])
 
 
-def _nothing_found(*, small: bool, is_late: bool) -> str:
+def _nothing_found(deadline: Deadline, *, small: bool, is_late: bool) -> str:
+    if deadline.was_interrupted:
+        return (
+            "solver: the search was interrupted without an allocation that keeps every limit, and "
+            "without a proof that there is none; let it run longer"
+        )
     end = "the time limit ended the search" if is_late else "the search ended by itself"
     more = "" if small else "raise solver.exact_pairs or "
     way = "raise solver.time_limit_s or " if is_late else more

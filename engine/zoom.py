@@ -22,11 +22,12 @@ from engine.newton import Descent, descend
 from engine.oracle import Oracle, Survey
 from engine.prices import Evaluation, minimise_dual
 from engine.sample import MOST_EVALUATIONS, Guess, sampled, unsampled
+from engine.stop import Deadline
 
 CORE = 3_000  # near subscribers at the final prices, about
 SMALL = 4_000  # so few subscribers make the dual too angular for Newton's method
 EDGE = 3.0  # prices may move so many times the reach before the next survey
-WARM = 0.02  # reach and bandwidth from an earlier answer, in typical values
+WARM = 0.02  # longest reach around prices that are found, in typical values
 FINE = 1e-3  # the last prices are so much finer than the bound: fewer units to mend
 DUST = (1e-3, 1e-5, 1e-7)  # prices below these shares of a typical value are tried as zero
 MOST_CUTS = 400  # evaluations by cutting planes
@@ -81,8 +82,8 @@ def zoom(
     sample: int,
     tolerance: float,
     tell: Tell,
-    deadline: float,
-    start: Any = None,
+    deadline: Deadline,
+    start: Guess | None = None,
 ) -> Zoomed:
     """Minimise the dual of the whole problem.
 
@@ -91,8 +92,8 @@ def zoom(
         sample: subscribers of the first search.
         tolerance: the search ends when the bound may fall by less, as a share of it.
         tell: receives each step.
-        deadline: ``perf_counter`` instant after which the search ends as it is.
-        start: [K] prices that replace the sample's, from an earlier answer; None: there are none.
+        deadline: when the search ends as it is.
+        start: a guess that replaces the sample's, from an earlier answer; None: there is none.
 
     Returns:
         Prices, bound, bundles and who is near to changing.
@@ -100,8 +101,7 @@ def zoom(
     began = perf_counter()
     limit, typical = full.limit, full.typical
     if start is not None:
-        reach = full.nowhere + WARM * typical
-        guess = Guess(np.asarray(start, float), reach, WARM * typical, 0.1 * typical, 0.0)
+        guess = start
     elif full.subscribers <= sample:
         guess = unsampled(full)
     else:
@@ -134,7 +134,7 @@ def zoom(
             gap = (first - least) / max(1.0, abs(first))
             bound = best.dual(limit)
             tell(Step("zoom", done + count * part, bound, gap, active, seconds))
-            return count >= most or perf_counter() > deadline
+            return count >= most or deadline.is_over()
 
         search = _cut if is_stuck else _descend
         sizes = bandwidth, radius, EDGE * float(reach.max(initial=0.0))
@@ -142,7 +142,7 @@ def zoom(
         last = search(inner, prices, sizes, fine, is_done)
         reads += last.evaluations * share
         still = dual - last.dual + last.still
-        if still <= small or attempt == MOST_ROUNDS - 1 or perf_counter() > deadline:
+        if still <= small or attempt == MOST_ROUNDS - 1 or deadline.is_over():
             seconds = perf_counter() - began
             gap = min(still / max(1.0, abs(dual)), 1.0)  # at a box's edge: by all of it
             tell(Step("bound", reads, dual, gap, inner.subscribers, seconds))
@@ -172,7 +172,7 @@ def _descend(
     bandwidth, radius, room = sizes
     return descend(
         oracle, oracle.limit, start, bandwidth=bandwidth, radius=radius, room=room,
-        tolerance=tolerance,         is_done=is_done,
+        tolerance=tolerance, is_done=is_done,
     )  # fmt: skip
 
 

@@ -1,19 +1,25 @@
 """Stage ``allocate``: features and propensities in, certified allocations out."""
 
 from dataclasses import asdict, replace
+from functools import partial
+from math import inf
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from engine import decisions, goals, tables
+from engine import decisions, goals, sensitivity, tables
 from engine.baselines import Baseline, Instance, arrival_order, greedy
 from engine.candidates import Candidates, Placed, assemble, candidates
+from engine.errors import AllocationError
 from engine.goals import Pursued
+from engine.offer_oracle import OfferOracle
 from engine.problem import joined, to_host
 from engine.settings import Job
 from engine.solve import Allocation, Status, solve
+from engine.stop import first_ctrl_c
 from engine.zoom import Step
 from jobs.certify import Part, certified, frames_of
 from jobs.cluster import frames
@@ -22,6 +28,7 @@ from jobs.tasks import Tasks
 
 ROWS_A_FILE = 1_000_000
 CLEAR_FALL = 0.7
+INTERRUPTED = "interrupted: the best answer so far is certified and kept; Ctrl-C again ends at once"
 
 
 def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> dict[str, Any]:
@@ -37,15 +44,26 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     Returns:
         The summary that the report shows.
     """
-    parts = _parts(job, stages)
+    parts = parts_of(job, stages)
     found_parts = tasks.map("candidates", read_candidates, parts, rows=lambda c: len(c.reason))
     placed = assemble(job, found_parts)
+    stop = Event()
 
     def tell(step: Step) -> None:
-        tasks.tell("solve", gap=step.gap, bound=step.bound, active=step.active)
+        if stop.is_set():
+            tasks.tell(INTERRUPTED)
+        else:
+            tasks.tell("solve", gap=step.gap, bound=step.bound, active=step.active)
 
-    pursued = goals.pursue(job, placed.stock, solve, tell)
+    try:
+        with first_ctrl_c(stop.set):
+            pursued = goals.pursue(job, placed.stock, partial(solve, stop=stop), tell)
+    except AllocationError:
+        if stop.is_set():  # nothing to publish: it ends as any interrupted run
+            raise KeyboardInterrupt from None
+        raise
     found, placed = pursued.found, replace(placed, problem=pursued.problem)
+    found = replace(found, was_interrupted=found.was_interrupted or stop.is_set())
     is_answered = found.status != Status.INFEASIBLE
     figures = {"gap": found.gap, "value": found.value} if is_answered else {}
     tasks.tell("solve", status=str(found.status), **figures)
@@ -54,13 +72,14 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     _write_rows(table.drop(columns="partition"), folder / "allocations")
     _write_rows(left_out, folder / "decisions")
     certificate = certified(job, pursued, (parts, folder, tasks))
-    priced = _priced(pursued, certificate)
+    priced = _priced(pursued, certificate, _held(pursued))
     write_json(folder / "certificate.json", certificate)
     write_json(folder / "prices.json", {"currency": job.catalogue.currency, "prices": priced})
     return _summary(job, placed, found_parts, found, (table, left_out, certificate, priced, parts))
 
 
-def _parts(job: Job, stages: dict[str, Path]) -> list[Part]:
+def parts_of(job: Job, stages: dict[str, Path]) -> list[Part]:
+    """Return the partitions' files of a job whose scores are there."""
     return [
         Part(
             job,
@@ -78,17 +97,32 @@ def read_candidates(part: Part) -> Candidates:
     return candidates(part.job, *frames_of(part, part.backend))
 
 
-def _priced(pursued: Pursued, certificate: dict[str, Any]) -> list[dict[str, Any]]:
+def _held(pursued: Pursued) -> dict[str, tuple[float, float] | None]:
+    """Return the range of each limit over which its price holds, an estimate, as far as told."""
+    problem, found = pursued.problem, pursued.found
+    if found.status == Status.INFEASIBLE:
+        return {}
+    oracle = OfferOracle(problem, problem.blocks)
+    ends = sensitivity.foretold(oracle, found.prices)
+    return sensitivity.ranges(problem, found.prices, *ends)
+
+
+def _priced(
+    pursued: Pursued, certificate: dict[str, Any], held: dict[str, tuple[float, float] | None]
+) -> list[dict[str, Any]]:
     """Return each limit with its use, price and what one unit more is worth; measured ones too."""
     problem, rows = pursued.problem, []
     unit = certificate["objective"]["unit"]
     for k, row in enumerate(certificate["constraints"]):
         side = "at_least" if row["is_minimum"] else "at_most"
+        low, high = held.get(problem.rows[k].twin or row["name"]) or (None, None)
         rows.append(
             {
                 **_shown(row, "soft" if "penalty" in row else "hard", problem.units(k)),
                 side: row["limit"],
                 "price": None if row["price"] is None else row["price"] * row.get("scale", 1),
+                "holds_from": low,
+                "holds_to": None if high == inf else high,
                 "worth": decisions.worth(problem, k, row, unit),
             }
         )
@@ -111,6 +145,8 @@ def _shown(row: dict[str, Any], kind: str, unit: str) -> dict[str, Any]:
         "at_least": None,
         "at_most": None,
         "price": None,
+        "holds_from": None,
+        "holds_to": None,
         "worth": "",
         "overrun": row.get("overrun"),
         **{name: row.get(name) for name in ("penalty", "paid", "numerator", "denominator")},
@@ -130,6 +166,7 @@ def _summary(
     return {
         "status": str(found.status),
         "remedy": found.remedy,
+        "interrupted": found.was_interrupted,
         "currency": catalogue.currency,
         "objective": certificate["objective"],
         "value": certificate["value"],

@@ -16,7 +16,7 @@ from typing import Any
 from engine.errors import ConfigError
 from engine.settings import Job
 from jobs.manifest import effective, versions, write_json
-from jobs.stages import STORE, Say, Stage, committed, fingerprints, run_stages
+from jobs.stages import STORE, Say, Stage, committed, fingerprints, remove, run_stages
 from jobs.tasks import Tasks
 
 WRITTEN = ("summary.json", "manifest.json", "report.html")
@@ -56,10 +56,15 @@ def run_job(
     prints = fingerprints(job, inputs)
     folder = job.output / f"{job.name}-{prints['allocate'][:12]}"
     if folder.exists():
-        say(f"already done: {folder}")
-        return opened(folder)
+        before = opened(folder)
+        if not _was_interrupted(before):
+            say(f"already done: {folder}")
+            return before
+        say(f"interrupted before, solved again: {folder}")
     started = datetime.now(UTC)
     stages = run_stages(job, "allocate", prints, tasks, say=say)
+    if folder.exists() and _was_interrupted(opened(folder)):
+        remove(folder)
     with committed(folder, job.output / STORE) as temporary:
         _assemble(temporary, stages["allocate"])
         manifest = _manifest(job, stages, inputs, started)
@@ -68,6 +73,11 @@ def run_job(
     say(f"run folder: {folder}")
     made = opened(folder)
     return Run(folder, made.summary, made.manifest, reused=False)
+
+
+def _was_interrupted(run: Run) -> bool:
+    summary: Any = run.summary  # a folder that is no run may hold any JSON
+    return isinstance(summary, dict) and summary.get("interrupted") is True
 
 
 def opened(folder: Path) -> Run:

@@ -54,6 +54,8 @@ class _Constraint(_Shape):
     at_least: float | None
     at_most: float | None
     price: float | None
+    holds_from: float | None = None
+    holds_to: float | None = None
     worth: str
     overrun: float | None
     penalty: float | None
@@ -111,6 +113,7 @@ class Summary(_Shape):
 
     status: str
     remedy: str
+    interrupted: bool = False
     currency: str
     objective: _Objective
     value: float

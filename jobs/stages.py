@@ -116,7 +116,7 @@ def run_stages(
             say(f"{name}: reused, its inputs and settings are the same")
         else:
             if folder.exists():
-                say(f"{name}: its stored result {folder} is damaged and is made again")
+                say(f"{name}: its stored result {folder} is damaged or cut short; it is made again")
                 remove(folder)
             say(f"{name}: begins")
             stage = _run(job, name, prints[name], done, tasks)
@@ -126,13 +126,14 @@ def run_stages(
 
 
 def finished(name: str, folder: Path, fingerprint: str) -> Stage | None:
-    """Return the result in ``folder`` if it is whole and has this fingerprint."""
+    """Return the result in ``folder`` if it is whole, has this fingerprint and came to its end."""
     try:
         record = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
         whole = all((folder / f).stat().st_size == size for f, size in record["files"].items())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
-    if record["fingerprint"] != fingerprint or not whole:
+    cut_short = record["summary"].get("interrupted", False)  # another run may come farther
+    if record["fingerprint"] != fingerprint or not whole or cut_short:
         return None
     return Stage(name, folder, fingerprint, record["summary"], record["seconds"], reused=True)
 

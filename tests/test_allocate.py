@@ -101,8 +101,8 @@ def everybody_by_sms(found, problem):
 def test_a_wrong_answer_does_not_pass_its_certificate(stages, tmp_path, monkeypatch, spoil, said):
     solve = stage.solve
 
-    def wrong(problem, *rest):
-        return spoil(solve(problem, *rest), problem)
+    def wrong(problem, *rest, **options):
+        return spoil(solve(problem, *rest, **options), problem)
 
     monkeypatch.setattr(stage, "solve", wrong)
     with pytest.raises(RuntimeError, match="failed its certificate") as error:

@@ -20,6 +20,7 @@ from engine.pair_problem import PairProblem
 from engine.problem import Row
 from engine.settings.job import Solver
 from engine.solve import Status, solve
+from engine.stop import Deadline
 from engine.swaps import swap
 from engine.zoom import zoom
 from kernels import backend
@@ -242,7 +243,9 @@ def test_the_bound_at_any_prices_is_never_below_the_optimum(problem, seed):
 def near_optimum():
     """The matching of the literature, small, near the dual's minimum; many are near."""
     oracle = oracle_of(pair_problem(matching(30_000, 20, 20)))
-    return zoom(oracle, sample=5_000, tolerance=1e-7, tell=lambda step: None, deadline=np.inf)
+    return zoom(
+        oracle, sample=5_000, tolerance=1e-7, tell=lambda step: None, deadline=Deadline(1e9)
+    )
 
 
 def test_moves_in_pairs_keep_limits_and_come_closer_than_single_ones():
@@ -260,3 +263,19 @@ def test_of_several_cores_a_full_one_is_worked_on():
     assert wide.start.near_count > MOST_CORE
     _, core = rounding._moved(wide, 0.0)
     assert len(core) == MOST_CORE
+
+
+def test_a_warm_start_answers_a_changed_limit_of_pairs():
+    problem = pair_problems.knapsack(6_000)
+    solver = Solver.model_construct(
+        gap_tolerance=5e-3, sample=400, exact_pairs=0, time_limit_s=60.0
+    )
+    first = solve(problem, solver)
+    left = [units - units // 20 for units in problem.limit]
+    changed = replace(problem, limit=left)
+    warm, cold = solve(changed, solver, prices=first.prices), solve(changed, solver)
+    assert warm.status == cold.status == Status.OPTIMAL
+    assert warm.bound >= cold.value and cold.bound >= warm.value
+    pair_problems.value_of(changed, warm.chosen)
+    amounts = [units / unit for units, unit in zip(left, changed.use_unit, strict=True)]
+    assert (warm.use <= np.array(amounts)).all() and (warm.use > 0).all()

@@ -63,6 +63,17 @@ def test_the_shell_blocks_run_in_order(tmp_path, monkeypatch):
         assert reused == (["ingest", "profile", "score"] if "budget.at_most" in line else [])
 
 
+def test_the_python_blocks_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "job.yaml").write_text(JOB)
+    assert run("walras score job.yaml").exit_code == 0
+    assert len(blocks("python")) == 1
+    for text in blocks("python"):
+        exec(text, {})
+    said = capsys.readouterr().out
+    assert "OPTIMAL" in said and "surplus" in said and "budget" in said
+
+
 def test_every_other_line_of_the_shell_blocks_is_a_target_of_make():
     rest = [line for line in commands() if not line.startswith("walras ")]
     assert rest == ["make run", "make test"]

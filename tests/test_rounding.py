@@ -1,7 +1,6 @@
 """Rounding: whole bundles that keep every limit, near the bound, also when masses tie."""
 
 from dataclasses import replace
-from math import inf
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from engine.offer_core import tally_of_bundles
 from engine.offer_oracle import OfferOracle
 from engine.problem import VALUE_UNIT, Row, joined, use_units, value_units
 from engine.rounding import round_bundles
+from engine.stop import Deadline
 from engine.zoom import zoom
 from tests import problems
 from tests.problems import MICRO
@@ -20,12 +20,14 @@ from tests.problems import MICRO
 
 def zoomed(problem, sample=200):
     oracle = OfferOracle(problem, problem.blocks)
-    return zoom(oracle, sample=sample, tolerance=1e-7, tell=lambda step: None, deadline=inf)
+    return zoom(
+        oracle, sample=sample, tolerance=1e-7, tell=lambda step: None, deadline=Deadline(1e9)
+    )
 
 
 def rounded(problem, *, tolerance=1e-4, sample=200):
     found = zoomed(problem, sample)
-    return found, round_bundles(found, tolerance=tolerance, deadline=inf)
+    return found, round_bundles(found, tolerance=tolerance, deadline=Deadline(1e9))
 
 
 @pytest.mark.parametrize(("width", "blocks"), [(1, 1), (2, 3), (3, 2)])

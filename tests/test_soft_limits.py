@@ -168,9 +168,13 @@ def test_the_exact_model_counts_overruns_of_any_size(model, data):
     ]
     best = max(map(worth, allowed), default=None)
     answer = integers.solve(values, choices, uses, soft, slack=0, effort=10.0, seconds=10.0)
-    assert answer.status == ("INFEASIBLE" if best is None else "OPTIMAL")
     if best is None:
+        assert answer.status == "INFEASIBLE"
         return
+    if answer.status == "FEASIBLE":  # numbers of 60 bits may take more than the effort
+        assert worth(answer.taken) <= best <= answer.bound
+        return
+    assert answer.status == "OPTIMAL"
     _, divisor = integers.shrink(values, soft)
     slack = divisor * (len(values) + len(soft) + 1)
     assert best - slack < worth(answer.taken) <= best <= answer.bound < best + slack

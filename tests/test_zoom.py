@@ -1,8 +1,6 @@
 """The zoom: whoever is settled or left out, the bound is that of all and near the least."""
 
 from dataclasses import replace
-from math import inf
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -12,8 +10,9 @@ from hypothesis import strategies as st
 from engine import zoom as module
 from engine.offer_oracle import OfferOracle
 from engine.problem import KEY_RANGE
-from engine.sample import sampled
-from engine.zoom import zoom
+from engine.sample import Guess, sampled
+from engine.stop import Deadline
+from engine.zoom import WARM, zoom
 from tests import problems
 from tests.problems import MICRO
 
@@ -22,14 +21,20 @@ def oracle_of(problem):
     return OfferOracle(problem, problem.blocks)
 
 
-def zoomed(problem, *, sample=200, tolerance=1e-7, seconds=inf, start=None):
+def zoomed(problem, *, sample=200, tolerance=1e-7, seconds=1e9, start=None):
     steps = []
-    deadline = perf_counter() + seconds
     found = zoom(
         oracle_of(problem), sample=sample, tolerance=tolerance, tell=steps.append,
-        deadline=deadline, start=start,
+        deadline=Deadline(seconds), start=start,
     )  # fmt: skip
     return found, steps
+
+
+def guess(problem, prices):
+    """Return prices that may be off by little."""
+    oracle = oracle_of(problem)
+    reach = WARM * oracle.typical
+    return Guess(prices, oracle.nowhere + reach, reach, 0.1 * oracle.typical, 0.0)
 
 
 @pytest.fixture
@@ -103,14 +108,14 @@ def test_infinite_reach_settles_nobody():
 def test_a_start_that_misses_the_minimum_moves(newton_always):
     problem = problems.realistic(6_000, seed=5)
     right, _ = zoomed(problem)
-    found, _ = zoomed(problem, start=np.zeros(len(problem.rows)))
+    found, _ = zoomed(problem, start=guess(problem, np.zeros(len(problem.rows))))
     assert found.bound == pytest.approx(right.bound, rel=4e-7)
 
 
 def test_a_start_at_the_answer_costs_few_reads(newton_always):
     problem = problems.realistic(6_000, seed=6)
     first, _ = zoomed(problem)
-    again, steps = zoomed(problem, start=first.prices)
+    again, steps = zoomed(problem, start=guess(problem, first.prices))
     assert again.passes < 4 and steps[-1].active < 0.5 * problem.subscribers
     assert again.bound == pytest.approx(first.bound, rel=4e-7)
 
@@ -157,10 +162,10 @@ def test_a_sample_tells_how_far_its_surpluses_may_be_off():
     are near by the sample's own estimate."""  # fmt: skip
     problem = problems.realistic(20_000, seed=9, blocks=2)
     full = oracle_of(problem)
-    guess = sampled(full, 2_000, deadline=inf)
+    there = sampled(full, 2_000, deadline=Deadline(1e9))
     exact, _ = zoomed(problem, sample=20_000)
-    assert exact.bound * (1 - 1e-6) <= full.evaluate(guess.prices).dual(problem.limit / MICRO)
-    survey = full.survey(guess.prices, guess.reach)
+    assert exact.bound * (1 - 1e-6) <= full.evaluate(there.prices).dual(problem.limit / MICRO)
+    survey = full.survey(there.prices, there.reach)
     now = full.survey(exact.prices)
     changed = near = 0
     for before, after, rows in zip(survey.chosen, now.chosen, survey.near, strict=True):

@@ -1,0 +1,214 @@
+"""What may be asked of the limits of a problem: other amounts, and to be without some.
+
+A limit is asked for by the name that people know, in the units of its measure:
+
+- of a sum its amount, of a minimum the least use; a soft one keeps its penalty;
+- of an equation both sides at once, by the constraint's name;
+- of a ratio the ratio; a soft one keeps the penalty of a unit of what is divided;
+- of a level that a goal has reached (``kept:`` and its name) the level.
+
+A constraint that is only measured is no limit: there is nothing to change.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from engine.errors import ConfigError
+from engine.limits import MICRO, MOST_AMOUNT, MOST_USE, micro
+from engine.offer_core import tally_of_bundles
+from engine.problem import USE_UNIT, Problem, Row, penalties, use_units
+from engine.quotient import Quotient
+
+MOST = 1e12  # units of a limit
+
+
+def named(rows: Sequence[Row]) -> dict[str, tuple[int, ...]]:
+    """Return the rows of each limit by the name that people know; of an equation both sides.
+
+    Raises:
+        ConfigError: two limits of one name.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    twice = []
+    for k, row in enumerate(rows):
+        name = row.twin or row.name
+        if name in found and row.twin is None:
+            twice.append(name)
+        found[name] = (*found.get(name, ()), k)
+    if twice:
+        raise ConfigError(f"limits: named twice, got {', '.join(twice)}; name each once")
+    return found
+
+
+def refuse_unknown(
+    names: Iterable[str], rows: Sequence[Row], where: str, measured: Sequence[str] = ()
+) -> None:
+    """Raise ConfigError if a name is no limit's, and say why."""
+    have = named(rows)
+    unknown = [name for name in names if name not in have]
+    for name in unknown:
+        if name in measured:
+            raise ConfigError(
+                f"{where}.{name}: is only measured (enforce: false), it limits nothing; enforce it "
+                "in the job to ask for other amounts"
+            )
+        side = next((row.twin for row in rows if row.name == name), None)
+        if side is not None:
+            raise ConfigError(
+                f"{where}.{name}: is one side of an equation; ask for {side}, that is both"
+            )
+    if unknown:
+        raise ConfigError(
+            f"{where}: unknown, got {', '.join(unknown)}; the limits are {', '.join(have)}"
+        )
+
+
+def changed(
+    problem: Problem, limits: Mapping[str, float], drop: Sequence[str], measured: Sequence[str] = ()
+) -> tuple[Problem, tuple[int, ...]]:
+    """Return a problem under other limits, and which of its rows it still has.
+
+    Args:
+        problem: the base.
+        limits: new amounts by name.
+        drop: names of limits that do not hold.
+        measured: names of constraints that are only measured.
+
+    Raises:
+        ConfigError: a name that is no limit's, or an amount that it cannot have.
+    """
+    refuse_unknown([*limits, *drop], problem.rows, "limits", measured)
+    both = sorted(set(limits) & set(drop))
+    if both:
+        raise ConfigError(f"limits: both changed and dropped, got {', '.join(both)}")
+    have, out = named(problem.rows), problem
+    for name, value in limits.items():
+        if not (np.isfinite(value) and 0 <= value <= MOST):
+            raise ConfigError(f"limits.{name}: must be a number from 0 to 1e12, got {value}")
+        for k in have[name]:
+            quotient = problem.rows[k].quotient
+            out = _amount(out, k, value) if quotient is None else _ratio(out, k, quotient, value)
+    gone = {k for name in drop for k in have[name]}
+    rows = tuple(k for k in range(len(problem.rows)) if k not in gone)
+    return out.with_rows(rows), rows
+
+
+def _amount(problem: Problem, k: int, value: float) -> Problem:
+    row, limit = problem.rows[k], problem.limit.copy()
+    stored = micro(value) * row.scale
+    if stored > MOST_AMOUNT:
+        raise ConfigError(
+            f"limits.{row.name}: must be at most {MOST_AMOUNT / row.scale / MICRO:g} to be exact, "
+            f"got {value}"
+        )
+    limit[k] = -stored if row.is_minimum else stored
+    return replace(problem, limit=limit)
+
+
+def _ratio(problem: Problem, k: int, quotient: Quotient, value: float) -> Problem:
+    row, limit = problem.rows[k], Fraction(micro(value), MICRO)
+    scale = quotient.scale(limit)
+    try:
+        out = problem.at_ratio(k, limit)
+        own = out.terms == k
+        size = np.abs(out.use_fixed[own]).sum(axis=0) + np.abs(out.use_accept[own]).sum(axis=0)
+        is_exact = float(size.max(initial=0)) <= MOST_USE
+    except OverflowError:
+        is_exact = False
+    if not is_exact:
+        raise ConfigError(
+            f"limits.{row.name}: {value} is out of the exact range of a ratio; give it fewer "
+            "decimals"
+        )
+    rows = list(out.rows)
+    rows[k] = replace(row, quotient=replace(quotient, limit=limit), scale=scale)
+    penalty = out.penalty
+    if penalty is not None and np.isfinite(penalty[k]):
+        of = round(float(penalty[k]) * MICRO) * row.scale  # of a unit of what is divided
+        penalty = penalty.copy()
+        penalty[k] = penalties([max(1, round(Fraction(of, scale)))])[0]
+    return replace(out, rows=rows, penalty=penalty)
+
+
+def amount(problem: Problem, name: str) -> float:
+    """Return the amount of a limit, in units of its measure."""
+    k = named(problem.rows)[name][0]
+    row = problem.rows[k]
+    if row.quotient is not None:
+        return float(row.quotient.limit)
+    stored = int(problem.limit[k]) / MICRO / row.scale
+    return -stored if row.is_minimum else stored
+
+
+def loosens(problem: Problem, name: str) -> int:
+    """Return 1 if a higher amount allows all that a lower one does, -1 if a lower one, else 0.
+
+    An equation allows something else at each amount. What passing a soft ratio costs is rounded
+    for each ratio by itself.
+    """
+    rows = named(problem.rows)[name]
+    row = problem.rows[rows[0]]
+    if len(rows) > 1 or (row.quotient is not None and problem.is_soft[rows[0]]):
+        return 0
+    return -1 if row.is_minimum else 1
+
+
+def price(problem: Problem, name: str, prices: Any) -> float:
+    """Return what one unit of a limit's measure is worth; of an equation that of its upper side."""
+    rows = named(problem.rows)[name]
+    net = float(prices[rows[0]]) - sum(float(prices[k]) for k in rows[1:])
+    return net * problem.rows[rows[0]].scale
+
+
+def uses(problem: Problem, use: Any, chosen: Sequence[Any]) -> dict[str, float | None]:
+    """Return what bundles use of each limit, by name; of a ratio that, None: it is by nothing.
+
+    Args:
+        problem: the problem.
+        use: [K] float64, units, as limits are stored.
+        chosen: the bundles by block.
+    """
+    found: dict[str, float | None] = {}
+    tally = None
+    for name, (k, *_) in named(problem.rows).items():
+        row = problem.rows[k]
+        if row.quotient is None:
+            found[name] = (-1 if row.is_minimum else 1) * float(use[k]) / row.scale + 0.0
+            continue
+        tally = tally_of_bundles(problem, list(chosen)) if tally is None else tally
+        found[name] = _reached(problem, row.quotient, tally)
+    return found
+
+
+def _reached(problem: Problem, quotient: Quotient, tally: Any) -> float | None:
+    """Return the ratio that the bundles of a tally reach."""
+    both = Problem(
+        **{
+            **problem.__dict__,
+            "rows": [Row("of", "", is_minimum=False), Row("to", "", is_minimum=False)],
+            "use_fixed": np.stack([quotient.of[0], quotient.to[0]]),
+            "use_accept": np.stack([quotient.of[1], quotient.to[1]]),
+            "in_scope": np.stack([quotient.of_scope, quotient.to_scope]),
+            "limit": np.zeros(2, np.int64),
+            "penalty": None,
+            "term_of": None,
+        }
+    )
+    of, to = use_units(both, tally)
+    return None if to == 0 else float(Fraction(of, USE_UNIT) / Fraction(to, USE_UNIT))
+
+
+def netted(rows: Sequence[Row], prices: Any) -> Any:
+    """Return prices of which an equation's two sides are netted: one of them is 0.
+
+    Only their difference counts, for every surplus and for the bound.
+    """
+    net = prices.copy()
+    for pair in named(rows).values():
+        if len(pair) > 1:
+            net[list(pair)] -= net[list(pair)].min()
+    return net

@@ -1,0 +1,86 @@
+"""Why an action of a subscriber is not open, or not in its bundle, in words."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from engine import policies, tables
+from engine.actions import actions
+from engine.candidates import eligible
+from engine.settings import Job
+from engine.settings.catalogue import ContactPolicy
+from kernels.backend import to_cpu
+
+
+def closed(job: Job, features: Any, contacts: Any | None) -> list[list[str]]:
+    """Return, for each row and action, why the pair is not open; empty where it is open.
+
+    Args:
+        job: the job.
+        features: rows of the profile, one a subscriber.
+        contacts: their contact history (subscriber, time, offer, channel), or None.
+    """
+    acts = actions(job.catalogue)
+    side = tables.array_library(features)
+    held = tables.unit_hash(features["subscriber"], job.seed) < job.holdout_share
+    allowed = eligible(job, features, acts, side)
+    left = policies.left(job, features, contacts, side)
+    blocked = side.zeros_like(allowed)
+    for forbidden in left.forbids.values():
+        blocked |= forbidden
+    policies.forbid_the_stuck(job, left, allowed & ~held & ~blocked, side)
+    held, allowed = to_cpu(held), to_cpu(allowed)
+    forbids = {name: to_cpu(forbidden) for name, forbidden in left.forbids.items()}
+    out = []
+    for row in range(len(features)):
+        told = []
+        for a in range(len(acts)):
+            names = [name for name, forbidden in forbids.items() if forbidden[a, row]]
+            parts = ["held out"] if held[row] else []
+            if not allowed[a, row]:
+                parts.append("not valid, not eligible, or no consent or device for the channel")
+            if names:
+                parts.append(f"policy {', '.join(names)}")
+            told.append("; ".join(parts))
+        out.append(told)
+    return out
+
+
+def beside(job: Job, features: Any, contacts: Any | None, bundle: Sequence[int]) -> list[str]:
+    """Return, for each action, which policies do not allow it beside a bundle; empty: it fits.
+
+    Each policy is asked by itself, packages with each, for they say what is one contact.
+
+    Args:
+        job: the job.
+        features: one row of the profile.
+        contacts: the contact history, or None.
+        bundle: the actions that the subscriber has.
+    """
+    acts, names = actions(job.catalogue), list(job.catalogue.offers)
+    offer = np.array([names.index(action.offer) for action in acts], np.int32)
+    alone = [(policy.name, _rules_of(job, policy, features, contacts)) for policy in job.policies]
+    told = []
+    for a, action in enumerate(acts):
+        others = [b for b in bundle if b != a]
+        if any(acts[b].offer == action.offer for b in others):
+            told.append("its offer goes out on another channel")
+            continue
+        against = [
+            name for name, (rules, *sizes) in alone if not rules.allows([*others, a], offer, *sizes)
+        ]
+        told.append(f"beside that bundle not by policy {', '.join(against)}" if against else "")
+    return told
+
+
+def _rules_of(
+    job: Job, policy: ContactPolicy, features: Any, contacts: Any | None
+) -> tuple[Any, int, int, Any]:
+    """Return the rules of one policy, and the sizes that it leaves: most, fewest and caps."""
+    packages = [other for other in job.policies if other.package and other is not policy]
+    only = job.model_copy(update={"policies": [policy, *packages]})
+    left = policies.left(only, features, contacts, tables.array_library(features))
+    sizes = (to_cpu(x)[..., 0] for x in (left.most, left.fewest, left.cap))
+    most, fewest, cap = sizes
+    return policies.rules(only), int(most), int(fewest), cap

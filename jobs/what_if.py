@@ -1,0 +1,103 @@
+"""What-if questions about a job whose scores are there, its problem in memory, from Python."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine import goals
+from engine.actions import actions
+from engine.candidates import Candidates, Placed, assemble
+from engine.errors import ConfigError
+from engine.explain import Explanation
+from engine.limits import measured
+from engine.reasons import beside, closed
+from engine.session import Session
+from engine.settings import Job
+from engine.solve import Status, solve
+from jobs.allocate import parts_of, read_candidates
+from jobs.certify import Part, frames_of
+from jobs.manifest import input_hashes
+from jobs.session import Chosen
+from jobs.stages import fingerprints, finished, place
+from kernels.backend import to_cpu
+
+
+@dataclass(frozen=True, eq=False)
+class WhatIf:
+    """A job's session, and where its subscribers came from."""
+
+    session: Session
+    job: Job
+    placed: Placed
+    parts: Sequence[Part]
+    candidates: Sequence[Candidates]
+
+    def explain(self, subscriber: Any) -> Explanation:
+        """Explain what a subscriber gets in the session's last answer, and what policies forbid.
+
+        Args:
+            subscriber: its key in the subscriber table.
+
+        Raises:
+            ConfigError: there is no such subscriber, or nothing has been solved yet.
+        """
+        before = 0
+        for b, found in enumerate(self.candidates):
+            rows = np.flatnonzero(_host(found.subscriber) == subscriber)
+            if len(rows):
+                row = int(np.flatnonzero(to_cpu(self.placed.order[b]) == rows[0])[0])
+                return self.session.explain(row=before + row, reasons=self._reasons)
+            before += len(found.reason)
+        raise ConfigError(
+            f"explain: no such subscriber, got {subscriber!r}; there are {before:,} in the job"
+        )
+
+    def _reasons(self, b: int, row: int, bundle: Sequence[int]) -> list[str]:
+        features, _, contacts = frames_of(self.parts[b], self.parts[b].backend)
+        at = int(to_cpu(self.placed.order[b])[row])
+        one = features.iloc[[at]].reset_index(drop=True)
+        shut, apart = closed(self.job, one, contacts)[0], beside(self.job, one, contacts, bundle)
+        return [reason or other for reason, other in zip(shut, apart, strict=True)]
+
+
+def opened(file: str | Path, changes: Sequence[str] = ()) -> WhatIf:
+    """Open a job for what-if questions; its stages up to ``score`` are finished.
+
+    Args:
+        file: the job file.
+        changes: settings over the file's, as ``--set`` of the command takes them.
+
+    Of a job with goals, or with ``objective.then``, the questions are to its last stage: what the
+    stages before it reach is sought first, and stays as it is.
+
+    Raises:
+        ConfigError: the job is wrong, or a stage is missing.
+    """
+    job = Chosen(Path(file), None, tuple(changes)).load()
+    prints = fingerprints(job, input_hashes(job))
+    folders = {}
+    for name in ("ingest", "profile", "score"):
+        stage = finished(name, place(job, name, prints[name]), prints[name])
+        if stage is None:
+            raise ConfigError(f"{file}: stage {name} is not finished; run `walras score {file}`")
+        folders[name] = stage.folder
+    parts = parts_of(job, folders)
+    found = [read_candidates(part) for part in parts]
+    placed = assemble(job, found)
+    names = [action.name for action in actions(job.catalogue)]
+    only = [other.name for other in measured(job)]
+    problem = placed.problem
+    if len(goals.stages(job)) > 1:  # what goals reach are limits of the last stage
+        pursued = goals.pursue(job, placed.stock, solve)
+        problem = pursued.problem
+        if pursued.found.status == Status.INFEASIBLE:
+            raise ConfigError(f"{file}: {pursued.found.remedy}")
+    session = Session(problem, job.solver, names=names, measured=only)
+    return WhatIf(session, job, replace(placed, problem=problem), parts, found)
+
+
+def _host(series: Any) -> Any:
+    return np.asarray(series.to_pandas() if hasattr(series, "to_pandas") else series)
