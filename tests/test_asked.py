@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from engine import asked
 from engine.errors import ConfigError
-from engine.problem import VALUE_UNIT, Row
+from engine.problem import VALUE_UNIT, Row, penalties
+from engine.quotient import Quotient
 from engine.session import Session
 from engine.settings.job import Solver
 from engine.solve import Status, solve
@@ -110,3 +111,17 @@ def test_questions_that_no_limit_can_answer_are_told_why():
         with pytest.raises(ConfigError) as error:
             session.solve(limits, drop=drop)
         assert said in str(error.value)
+
+
+def test_a_soft_ratio_keeps_the_penalty_of_a_unit_of_what_is_divided():
+    half, quarter = Fraction(1, 2), Fraction(1, 4)
+    plain = problems.realistic(5, seed=3, offers=2, channels=1).with_rows([])
+    of, to = (np.array([[c] * len(plain.offer), [0] * len(plain.offer)]) for c in (MICRO, 3))
+    every = np.ones(plain.groups, bool)
+    wide = Quotient(of, to, every, every, half)
+    problem = with_ratios(plain, [(wide, False)])
+    row = replace(problem.rows[0], scale=wide.scale(half))
+    problem = replace(problem, rows=[row], penalty=penalties([6 * MICRO // row.scale]))
+    then, _ = asked.changed(problem, {"ratio_0": 0.25}, [])
+    assert (row.scale, then.rows[0].scale) == (2, wide.scale(quarter)) == (2, 4)
+    assert problem.penalty[0] * row.scale == then.penalty[0] * then.rows[0].scale == 6.0
