@@ -119,6 +119,17 @@ def measured(case, sizes, gap, device, repeats=1):
     settings = Solver(gap_tolerance=gap)
     quick = Solver(gap_tolerance=1, exact_pairs=0)
     solve(moved(instance(case, WARM_UP, *sizes[1:]), device), quick)
+    found = judged(problem, settings, device, repeats)
+    names = dict(zip(("subscribers", "actions", "constraints"), sizes, strict=True))
+    return {"case": case.name, "solver": "walras", "device": device, **names, **found}, problem
+
+
+def judged(problem, settings, device="cpu", repeats=1):
+    """Solve a problem, check the answer against plain sums, and return the figures.
+
+    Raises:
+        AssertionError: the answer is not what it says it is.
+    """
     on_device = moved(problem, device)
     took = []
     for _ in range(repeats):
@@ -136,9 +147,7 @@ def measured(case, sizes, gap, device, repeats=1):
     one_read = machine.read_seconds(propensities, machine.cores())
     if device == "cuda":
         one_read = sum(p.nbytes for p in propensities) / machine.copy_bytes_per_s()
-    figures = {
-        "case": case.name, "solver": "walras", "device": device,
-        "subscribers": sizes[0], "actions": sizes[1], "constraints": sizes[2],
+    return {
         "pairs": int(sum((p == p).sum() for p in propensities)),
         "status": str(found.status), "value": found.value, "bound": found.bound, "gap": found.gap,
         "seconds": seconds, "streaming_reads": seconds / one_read, "one_read_s": one_read,
@@ -146,7 +155,6 @@ def measured(case, sizes, gap, device, repeats=1):
         "contacts": int(sum((c >= 0).sum() for c in found.chosen)),
         "binding": int((found.prices > 0).sum()), "repeats": repeats,
     }  # fmt: skip
-    return figures, problem
 
 
 def peak_bytes(device):
