@@ -9,13 +9,18 @@ is its regret, and for any choice of bundles
 so whole contacts are found by moving the fewest and least regretful subscribers.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from kernels.choose import NO_ACTION
+
 MOST_CORE = 12_000  # subscribers of a core
+MOST_BUNDLES = 60_000
+FEWEST_BUNDLES = 4  # of a subscriber on average, about: sets the largest regret
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,3 +49,28 @@ class Core:
         regret[self.first[:-1]] = np.inf
         least = np.minimum.reduceat(regret, self.first[:-1]) if len(self) else np.empty(0)
         return np.argsort(least, kind="stable")
+
+
+def least_regretful(
+    list_them: Callable[..., int], subscribers: int, width: int
+) -> tuple[Any, Any, Any]:
+    """Return owner [N], bundle [N, Q] and regret [N] of those of least regret, not too many.
+
+    Args:
+        list_them: writes the bundles of less regret than a number to owner, bundles and regret,
+            as many as there is space for, and returns how many there are.
+        subscribers: whose bundles they are.
+        width: Q.
+    """
+    enough = min(MOST_BUNDLES, FEWEST_BUNDLES * subscribers + 1_000)
+    space, room = MOST_BUNDLES, np.inf
+    while True:
+        owner, regret = np.empty(space, np.int64), np.empty(space)
+        bundles = np.full((space, width), NO_ACTION, np.int16)
+        count = list_them(room, owner, bundles, regret)
+        if count > space:
+            space = count
+        elif count > enough and room == np.inf:
+            room = float(np.partition(regret[:count], enough)[enough])
+        else:
+            return owner[:count], bundles[:count], regret[:count]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from engine.core import MOST_CORE, Core
+from engine.core import MOST_CORE, Core, least_regretful
 from engine.parts import Dealt, parts_of
 from engine.problem import Block, Problem, joined, to_host
 from kernels.backend import to_cpu
@@ -15,9 +15,6 @@ from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
 
 if TYPE_CHECKING:
     from engine.offer_oracle import OfferOracle
-
-MOST_BUNDLES = 60_000
-FEWEST_BUNDLES = 4  # of a subscriber on average, about: sets the largest regret
 
 
 @njit(cache=True)
@@ -155,20 +152,12 @@ def core_of(oracle: "OfferOracle", near: list[Near], prices: Any, part: int) -> 
 
 def _listed(rules: Any, block: Block, surplus: Any, best: Any) -> tuple[Any, Any, Any]:
     """Return owner, bundle and regret of the bundles: those of least regret, not too many."""
-    enough = min(MOST_BUNDLES, FEWEST_BUNDLES * len(block) + 1_000)
-    space, room = MOST_BUNDLES, np.inf
-    while True:
-        owner, regret = np.empty(space, np.int64), np.empty(space)
-        bundles = np.full((space, best.shape[0]), NO_ACTION, np.int16)
-        count = _neighbours(
-            surplus, block.most, block.fewest, block.cap, rules, best, room, owner, bundles, regret
-        )
-        if count > space:
-            space = count
-        elif count > enough and room == np.inf:
-            room = float(np.partition(regret[:count], enough)[enough])
-        else:
-            return owner[:count], bundles[:count], regret[:count]
+
+    def list_them(room: float, *out: Any) -> int:
+        sizes = block.most, block.fewest, block.cap
+        return int(_neighbours(surplus, *sizes, rules, best, room, *out))
+
+    return least_regretful(list_them, len(block), best.shape[0])
 
 
 def exact_numbers(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from engine.core import MOST_CORE, Core
+from engine.core import MOST_CORE, Core, least_regretful
 from engine.oracle import Survey
 from engine.pair_block import PairBlock, joined_pairs
 from kernels.backend import library, to_cpu
@@ -14,9 +14,6 @@ from kernels.pair_rows import joins, surplus_of
 
 if TYPE_CHECKING:
     from engine.pair_oracle import PairOracle
-
-MOST_BUNDLES = 60_000
-FEWEST_BUNDLES = 4  # of a subscriber on average, about: sets the largest regret
 
 
 @njit(cache=True)
@@ -134,20 +131,11 @@ def _listed(
     oracle: "PairOracle", block: PairBlock, surplus: Any, best: Any
 ) -> tuple[Any, Any, Any]:
     """Return owner, bundle and regret of the bundles: those of least regret, not too many."""
-    enough = min(MOST_BUNDLES, FEWEST_BUNDLES * len(block) + 1_000)
-    space, room = MOST_BUNDLES, np.inf
-    while True:
-        owner, regret = np.empty(space, np.int64), np.empty(space)
-        bundles = np.full((space, best.shape[0]), NO_ACTION, np.int16)
-        count = _neighbours(
-            block.arrays(), oracle.kinds, surplus, best, room, owner, bundles, regret
-        )
-        if count > space:
-            space = count
-        elif count > enough and room == np.inf:
-            room = float(np.partition(regret[:count], enough)[enough])
-        else:
-            return owner[:count], bundles[:count], regret[:count]
+
+    def list_them(room: float, *out: Any) -> int:
+        return int(_neighbours(block.arrays(), oracle.kinds, surplus, best, room, *out))
+
+    return least_regretful(list_them, len(block), best.shape[0])
 
 
 def units_of(oracle: "PairOracle", block: PairBlock, owner: Any, bundles: Any) -> Any:
