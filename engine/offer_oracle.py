@@ -21,7 +21,6 @@ from engine.problem import (
     VALUE_UNIT,
     Block,
     Problem,
-    joined,
     limit_units,
     net_value,
     not_below,
@@ -33,6 +32,7 @@ from engine.problem import (
 from engine.scatter import add_scatter, deviations, invert, product
 from kernels.backend import library, to_cpu
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID, choose, curve, within
+from kernels.gather import marked
 
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
 
@@ -148,7 +148,7 @@ class OfferOracle(Oracle):
     def sampled(self, share: float) -> "OfferOracle":
         """Return the oracle of the subscribers whose key is in the lowest share of its range."""
         last = int(share * KEY_RANGE) - 1  # CuPy takes no 2**63
-        return self._joined([b.take(b.up_to(last)) for b in self.blocks])
+        return self._taken([b.up_to(last) for b in self.blocks])
 
     def survey(self, prices: Any, reach: Any = None) -> Survey:
         """Return the best bundles at the prices, and who is near to changing.
@@ -165,8 +165,9 @@ class OfferOracle(Oracle):
             total += tally
             bundles.append(chosen)
             margins.append(margin)
-        survey = Survey(self.evaluation(prices, total), total, bundles, margins, [], reach)
-        return self.reached(survey, self.nowhere if reach is None else reach)
+        nobody = [library(m).empty(0, np.int64) for m in margins]
+        survey = Survey(self.evaluation(prices, total), total, bundles, margins, nobody, reach)
+        return survey if reach is None else self.reached(survey, reach)
 
     def reached(self, survey: Survey, reach: Any) -> Survey:
         """As in :meth:`engine.oracle.Oracle.reached`."""
@@ -177,14 +178,13 @@ class OfferOracle(Oracle):
 
     def narrowed(self, survey: Survey) -> "OfferOracle":
         """Return the oracle of the near subscribers; the others keep their bundles."""
-        blocks = [b.take(rows) for b, rows in zip(self.blocks, survey.near, strict=True)]
-        inner = self._joined(blocks)
+        inner = self._taken(survey.near)
         own = inner.survey(survey.evaluation.prices).total
         return inner.over(inner.blocks, survey.total - own)
 
-    def _joined(self, blocks: list[Block], constant: Any = 0) -> "OfferOracle":
-        """Return the oracle of few subscribers: one block of them costs fewer calls."""
-        return self.over([joined(blocks)] if blocks else [], constant)
+    def _taken(self, rows: Sequence[Any]) -> "OfferOracle":
+        """Return the oracle of some rows of each block: one block of them costs fewer calls."""
+        return self.over([Block.taken(self.blocks, rows)] if self.blocks else [])
 
     def curve(self, prices: Any, bandwidth: float) -> tuple[Evaluation, Any, int]:
         """As in :meth:`engine.oracle.Oracle.curve`."""
@@ -291,14 +291,14 @@ class OfferOracle(Oracle):
         entries = self.entries
         use = np.abs(entries.fixed) + np.abs(entries.accept)
         _paid(entries.first, entries.constraint, use, prices, sizes)
-        worth = self._weight() * float(np.abs(self.value).sum(axis=0).max(initial=0.0))
-        size = self.width * (worth + self.subscribers * float(sizes.max(initial=0.0)))
+        worth = self._heaviest() * float(np.abs(self.value).sum(axis=0).max(initial=0.0))
+        size = self.width * self.subscribers * (worth + float(sizes.max(initial=0.0)))
         terms = int(np.diff(entries.first).max(initial=0)) + 2 * self.width + 16
         return not_below(exact + Fraction(2.0 * terms * 2.0**-53 * size))
 
-    def _weight(self) -> float:
-        """Return the sum of all weights, which is exact."""
-        return float(sum(total_weight(b) for b in self.blocks))
+    def _heaviest(self) -> float:
+        """Return the largest weight."""
+        return max((heaviest(b) for b in self.blocks), default=0.0)
 
     @property
     def value_unit(self) -> int:
@@ -334,15 +334,14 @@ def best_of(block: Block, tables: Any, width: int) -> tuple[Any, Any, Any]:
     return chosen, margin, to_cpu(tally)
 
 
-def total_weight(block: Block) -> float:
-    """Return the sum of a block's weights, which is exact."""
-    return float(block.weight.sum(dtype=np.float64))
+def heaviest(block: Block) -> float:
+    """Return the largest weight of a block."""
+    return float(block.weight.max()) if len(block) else 0.0
 
 
 def near_rows(block: Block, chosen: Any, margin: Any, reach: Any) -> Any:
     """Return the rows of a block whose margin is within the reach."""
-    side = library(margin)
-    return side.flatnonzero(within(chosen, margin, block.group, side.asarray(reach)))
+    return marked(within(chosen, margin, block.group, library(margin).asarray(reach)))
 
 
 def curve_of(block: Block, tables: Any, sizes: Any) -> tuple[Any, ...]:

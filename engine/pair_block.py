@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from kernels.backend import library, to_cpu
-from kernels.gather import gather, gather_lists
+from kernels.gather import gather, gather_lists, up_to
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class PairBlock:
 
     def up_to(self, key: int) -> Any:
         """Return the rows (positions) whose key is at most ``key``."""
-        return library(self.key).flatnonzero(self.key <= key)
+        return up_to(self.key, key)
 
     def arrays(self) -> tuple[Any, ...]:
         """Return the subscriber side of the kernels' arguments."""

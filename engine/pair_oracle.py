@@ -20,6 +20,7 @@ from engine.scatter import invert, product
 from kernels.backend import library, to_cpu
 from kernels.choose import within
 from kernels.choose_pairs import choose_pairs, curve_pairs
+from kernels.gather import marked
 
 CLASSES = 16  # the bundles of so many classes of subscribers are added up apart, for the cuts
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
@@ -144,8 +145,9 @@ class PairOracle(Oracle):
             total += to_cpu(more)
             bundles.append(chosen)
             margins.append(margin)
-        survey = Survey(self.evaluation(prices, total), total, bundles, margins, [], reach)
-        return self.reached(survey, self.nowhere if reach is None else reach)
+        nobody = [library(m).empty(0, np.int64) for m in margins]
+        survey = Survey(self.evaluation(prices, total), total, bundles, margins, nobody, reach)
+        return survey if reach is None else self.reached(survey, reach)
 
     def reached(self, survey: Survey, reach: Any) -> Survey:
         """As in :meth:`engine.oracle.Oracle.reached`."""
@@ -153,8 +155,7 @@ class PairOracle(Oracle):
         for chosen, margin in zip(survey.chosen, survey.margin, strict=True):
             side = library(margin)
             group = side.zeros(len(margin), np.int32)  # one reach for all
-            near = within(chosen, margin, group, side.asarray(reach[None]))
-            rows.append(side.flatnonzero(near))
+            rows.append(marked(within(chosen, margin, group, side.asarray(reach[None]))))
         return replace(survey, near=rows, reach=reach)
 
     def narrowed(self, survey: Survey) -> "PairOracle":

@@ -45,7 +45,7 @@ from kernels.choose import (
     PROPENSITY_GRID,
     WEIGHT_GRID,
 )
-from kernels.gather import gather
+from kernels.gather import gather_all, up_to
 
 VALUE_UNIT = MICRO * PROPENSITY_GRID * WEIGHT_GRID
 USE_UNIT = MICRO * PROPENSITY_GRID
@@ -81,21 +81,18 @@ class Block:
             np.empty((caps, 0), np.uint8),
         )  # fmt: skip
 
+    @staticmethod
+    def taken(blocks: Sequence["Block"], rows: Sequence[Any]) -> "Block":
+        """Return one block of some rows (positions) of each of several blocks."""
+        return Block(*gather_all([list(b.__dict__.values()) for b in blocks], rows))
+
     def take(self, rows: Any) -> "Block":
         """Return the block of some of its rows (positions)."""
-        return Block(
-            self.key[rows],
-            gather(self.propensity, rows),
-            self.weight[rows],
-            self.group[rows],
-            self.most[rows],
-            self.fewest[rows],
-            gather(self.cap, rows),
-        )
+        return Block.taken([self], [rows])
 
     def up_to(self, key: int) -> Any:
         """Return the rows (positions) whose key is at most ``key``."""
-        return library(self.key).flatnonzero(self.key <= key)
+        return up_to(self.key, key)
 
     def arrays(self) -> tuple[Any, ...]:
         """Return the subscriber side of the kernels' arguments."""

@@ -15,11 +15,11 @@ import numpy as np
 
 from engine.core import Core
 from engine.offer_core import Near, core_of, near_of
-from engine.offer_oracle import OfferOracle, best_of, curve_of, near_rows, total_weight
+from engine.offer_oracle import OfferOracle, best_of, curve_of, heaviest, near_rows
 from engine.oracle import Oracle, Survey
 from engine.parts import Dealt, Parts
 from engine.prices import Evaluation
-from engine.problem import KEY_RANGE, Block, Problem
+from engine.problem import KEY_RANGE, Block, Problem, joined
 from kernels.backend import library, to_cpu
 
 
@@ -84,8 +84,11 @@ class SpreadOracle(OfferOracle):
         """As in :meth:`engine.oracle.Oracle.under`."""
         return SpreadOracle(problem, self.parts)
 
-    def _weight(self) -> float:
-        return float(sum(self.parts.told(total_weight)))
+    def _heaviest(self) -> float:
+        return max(self.parts.told(heaviest), default=0.0)
+
+    def _joined(self, blocks: list[Block]) -> OfferOracle:
+        return self.over([joined(blocks)] if blocks else [])
 
     def sampled(self, share: float) -> OfferOracle:
         """As in :meth:`engine.oracle.Oracle.sampled`; the sample is gathered."""

@@ -13,7 +13,7 @@ move before another is chosen.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import cache
@@ -37,6 +37,7 @@ from kernels.choose_rows import (
 MOST_ACTIONS, MOST_BUNDLE, MOST_CAPS = 512, 4, 256  # as in choose.cu
 MOST_CODES = int(np.iinfo(np.int16).max)  # actions at most, as ``chosen`` is int16
 CHUNK = 32_768  # subscribers a thread takes at a time
+LIGHT_CHUNK = 1 << 17  # where a subscriber costs next to nothing
 MOST_THREADS = ContextVar("MOST_THREADS", default=0)  # 0: one per processor of this process
 
 
@@ -45,13 +46,17 @@ def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count)
 
 
+def each_task(work: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
+    """Return ``work(task)`` of every task, done by several threads."""
+    if len(tasks) <= 1:
+        return [work(task) for task in tasks]
+    processors = len(os.sched_getaffinity(0))  # those of the machine may be more
+    return list(_threads(min(MOST_THREADS.get() or processors, processors)).map(work, tasks))
+
+
 def each_chunk(rows: int, work: Callable[[int, int], Any], chunk: int = CHUNK) -> list[Any]:
     """Return ``work(begin, end)`` of every run of rows, done by several threads."""
-    if rows <= chunk:
-        return [work(0, rows)] if rows else []
-    processors = len(os.sched_getaffinity(0))  # those of the machine may be more
-    threads = _threads(min(MOST_THREADS.get() or processors, processors))
-    return list(threads.map(lambda low: work(low, min(low + chunk, rows)), range(0, rows, chunk)))
+    return each_task(lambda low: work(low, min(low + chunk, rows)), range(0, rows, chunk))
 
 
 def _chunk(rows: int, *, width: int) -> int:
@@ -174,7 +179,7 @@ def within_cpu(chosen: Any, margin: Any, group: Any, reach: Any) -> Any:
     """
     near = np.empty(len(margin), np.uint8)
     arrays = backend.read_only(chosen, margin, group, reach)
-    each_chunk(len(margin), lambda begin, end: within_rows(*arrays, begin, end, near))
+    each_chunk(len(margin), lambda begin, end: within_rows(*arrays, begin, end, near), LIGHT_CHUNK)
     return near
 
 

@@ -217,13 +217,27 @@ def choose_bundle_rows(
 def within_rows(
     chosen: Any, margin: Any, group: Any, reach: Any, begin: int, end: int, near: Any
 ) -> None:
-    for s in range(begin, end):
-        g = group[s]
-        within = reach[g, 0] if chosen[0, s] < 0 else 0.0
-        for i in range(chosen.shape[0]):
-            if chosen[i, s] >= 0:
-                within += reach[g, chosen[i, s] + 1]
-        near[s] = np.float64(margin[s]) < within
+    """Look closer only at margins that are less than the longest reach of any bundle."""
+    longest = 0.0
+    for g in range(reach.shape[0]):
+        for a in range(reach.shape[1]):
+            longest = max(longest, reach[g, a])
+    longest *= chosen.shape[0] + 1e-9
+    for low in range(begin, end, TILE):
+        high = min(low + TILE, end)
+        mine, out = margin[low:high], near[low:high]
+        for t in range(out.size):
+            out[t] = np.float64(mine[t]) < longest
+        for t in range(out.size):
+            if out[t] == 0:
+                continue
+            s = low + t
+            g = group[s]
+            within = reach[g, 0] if chosen[0, s] < 0 else 0.0
+            for i in range(chosen.shape[0]):
+                if chosen[i, s] >= 0:
+                    within += reach[g, chosen[i, s] + 1]
+            near[s] = np.float64(margin[s]) < within
 
 
 @njit(cache=True, nogil=True)

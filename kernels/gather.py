@@ -1,37 +1,109 @@
-"""Take some subscribers of an action-major array."""
+"""Take some subscribers of action-major arrays."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numba import njit
 
 from kernels.backend import library, read_only
-from kernels.choose import each_chunk
+from kernels.choose import LIGHT_CHUNK, each_chunk, each_task
+
+EACH = 2_048  # columns that a thread takes at a time: each costs as many cache lines as rows
 
 
 @njit(cache=True, nogil=True)
-def _gather_rows(array: Any, rows: Any, begin: int, end: int, out: Any) -> None:
+def _gather_columns(array: Any, rows: Any, begin: int, end: int, out: Any, place: int) -> None:
+    taken = rows[begin:end]
     for a in range(array.shape[0]):
-        for i in range(begin, end):
-            out[a, i] = array[a, rows[i]]
+        source, target = array[a], out[a, place + begin : place + end]
+        for i in range(target.size):
+            target[i] = source[taken[i]]
 
 
 def gather(array: Any, rows: Any) -> Any:
-    """Return ``array[:, rows]``, contiguous, done by several threads on the CPU.
+    """Return ``array[:, rows]``, contiguous: :func:`gather_all` of one part and one array."""
+    return gather_all([[array]], [rows])[0]
+
+
+def gather_all(parts: Sequence[Sequence[Any]], rows: Sequence[Any]) -> list[Any]:
+    """Return some columns of every array, those of all parts one after another.
+
+    Done by several threads on the CPU.
 
     Args:
-        array: [A, S], any dtype.
-        rows: [N] int64, positions in [0, S).
+        parts: by part, its arrays: [A, S] or [S], of any dtypes; at least one part.
+        rows: by part, [N] int64, positions in [0, S).
 
     Returns:
-        [A, N] of the same dtype, on the array's side.
+        for each array [A, sum of N] or [sum of N], contiguous, on the arrays' side.
     """
-    if library(array) is not np:
-        return library(array).ascontiguousarray(array[:, rows])
-    out = np.empty((array.shape[0], len(rows)), array.dtype)
-    whole, picked = read_only(array, rows)
-    each_chunk(len(rows), lambda begin, end: _gather_rows(whole, picked, begin, end, out))
+    side = library(parts[0][0])
+    if side is not np:
+        taken = [
+            [array[..., own] for array in arrays] for arrays, own in zip(parts, rows, strict=True)
+        ]
+        joined = [side.concatenate(same, axis=-1) for same in zip(*taken, strict=True)]
+        return [side.ascontiguousarray(array) for array in joined]
+    sizes = [len(own) for own in rows]
+    places = np.cumsum([0, *sizes]).tolist()
+    out = [np.empty((*array.shape[:-1], places[-1]), array.dtype) for array in parts[0]]
+    targets = [np.atleast_2d(array) for array in out]
+    sources = [[np.atleast_2d(array) for array in read_only(*arrays)] for arrays in parts]
+    chosen = read_only(*rows)
+
+    def work(task: tuple[int, int]) -> None:
+        part, begin = task
+        end = min(begin + EACH, sizes[part])
+        for array, target in zip(sources[part], targets, strict=True):
+            _gather_columns(array, chosen[part], begin, end, target, places[part])
+
+    each_task(work, [(i, low) for i, size in enumerate(sizes) for low in range(0, size, EACH)])
     return out
+
+
+@njit(cache=True, nogil=True)
+def _marked_rows(mark: Any, begin: int, end: int, out: Any) -> int:
+    count, mine = 0, mark[begin:end]
+    for t in range(mine.size):
+        out[count] = begin + t
+        count += mine[t] != 0
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _rows_up_to(key: Any, most: int, begin: int, end: int, out: Any) -> int:
+    count, mine = 0, key[begin:end]
+    for t in range(mine.size):
+        out[count] = begin + t
+        count += mine[t] <= most
+    return count
+
+
+def _found(rows: int, find: Any) -> Any:
+    """Return what ``find(begin, end, out)`` finds among rows; ``out`` has room for one more."""
+
+    def work(begin: int, end: int) -> Any:
+        out = np.empty(end - begin + 1, np.int64)
+        return out[: find(begin, end, out)]
+
+    return np.concatenate([np.empty(0, np.int64), *each_chunk(rows, work, LIGHT_CHUNK)])
+
+
+def marked(mark: Any) -> Any:
+    """Return the positions [N] int64, ascending, where ``mark`` [S] uint8 is not 0."""
+    if library(mark) is not np:
+        return library(mark).flatnonzero(mark)
+    (seen,) = read_only(mark)
+    return _found(len(mark), lambda begin, end, out: _marked_rows(seen, begin, end, out))
+
+
+def up_to(key: Any, most: int) -> Any:
+    """Return the positions [N] int64, ascending, where ``key`` [S] int64 is at most ``most``."""
+    if library(key) is not np:
+        return library(key).flatnonzero(key <= most)
+    (seen,) = read_only(key)
+    return _found(len(key), lambda begin, end, out: _rows_up_to(seen, most, begin, end, out))
 
 
 @njit(cache=True, nogil=True)
