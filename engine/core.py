@@ -34,6 +34,7 @@ class Core:
     regret: Any  # [B] float64, money
     value: Any  # [B] float64, money
     use: Any  # [B, K] float64, units of the constraints
+    prices: Any  # [K] float64, money per unit, at which regrets count
 
     def __len__(self) -> int:
         return len(self.place)

@@ -82,6 +82,17 @@ def _take_pairs(
     return taken
 
 
+@njit(cache=True)
+def _add_worst(first: Any, use: Any, worst: Any) -> None:
+    """Add up by how much the use may rise, every subscriber taking the bundle that uses most."""
+    for s in range(first.size - 1):
+        for k in range(worst.size):
+            most = use[first[s], k]
+            for j in range(first[s] + 1, first[s + 1]):
+                most = max(most, use[j, k])
+            worst[k] += most - use[first[s], k]
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """A core's bundles with the constraints that matter to it."""
@@ -103,14 +114,12 @@ class Table:
 
 
 def mend(
-    core: Core, prices: Any, slack: Any, margin: Any, soft: Any, *,
-    allowed: float, rounds: int = MOST_ROUNDS,
-) -> Any:  # fmt: skip
+    core: Core, slack: Any, margin: Any, soft: Any, *, allowed: float, rounds: int = MOST_ROUNDS
+) -> Any:
     """Choose a bundle for each subscriber of the core such that limits hold.
 
     Args:
         core: the core; everybody else keeps the best bundle.
-        prices: [K] float64, money per unit.
         slack: [K] float64, limit less use when the core too has its best bundles.
         margin: [K] float64, >= 0, room that is left unused, against rounding.
         soft: [K] float64, money that a unit beyond a limit costs, inf: it is hard.
@@ -122,8 +131,8 @@ def mend(
         core allows it.
     """
     current = core.first[:-1].copy()
-    relevant = np.flatnonzero((prices > 0) | may_bind(core, slack - margin))
-    room, table = (slack - margin)[relevant], table_of(core, prices, soft, relevant)
+    relevant = may_bind(core, slack - margin)
+    room, table = (slack - margin)[relevant], table_of(core, soft, relevant)
     is_hard = np.isinf(table.soft)
     unit = np.where(table.typical > 0.0, table.typical, 1.0)
     first = np.maximum(PENALTY * table.price, 0.01 * table.worth / unit)
@@ -150,22 +159,21 @@ def mend(
     return current
 
 
-def table_of(core: Core, prices: Any, soft: Any, relevant: Any) -> Table:
+def table_of(core: Core, soft: Any, relevant: Any) -> Table:
     """Return a core's bundles with some of the constraints."""
     use = np.ascontiguousarray(core.use[:, relevant])
     return Table(
-        core.first, core.value, use, core.by_regret(), prices[relevant], soft[relevant],
+        core.first, core.value, use, core.by_regret(), core.prices[relevant], soft[relevant],
         np.abs(use).max(axis=0, initial=0.0),
         float(np.abs(core.value).max(initial=0.0)) or 1.0,
     )  # fmt: skip
 
 
 def may_bind(core: Core, slack: Any) -> Any:
-    """Return [K] whether the core could use up a limit, all its subscribers doing their worst."""
-    if not len(core):
-        return slack < 0
-    most = np.maximum.reduceat(core.use, core.first[:-1], axis=0)
-    return (most - core.use[core.first[:-1]]).sum(axis=0) > slack
+    """Return the constraints [K'] that have a price, or that the core could pass at its worst."""
+    worst = np.zeros(len(slack))
+    _add_worst(core.first, core.use, worst)
+    return np.flatnonzero((core.prices > 0) | (worst > slack))
 
 
 def _moves(core: Core, current: Any, left: float) -> tuple[Any, Any]:

@@ -147,7 +147,7 @@ def core_of(oracle: "OfferOracle", near: list[Near], prices: Any, part: int) -> 
         worth, use,
     )  # fmt: skip
     first = np.searchsorted(owner, np.arange(len(block) + 1))
-    return Core(block, place, first, bundles, regret, worth, use)
+    return Core(block, place, first, bundles, regret, worth, use, prices)
 
 
 def _listed(rules: Any, block: Block, surplus: Any, best: Any) -> tuple[Any, Any, Any]:

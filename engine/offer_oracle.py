@@ -176,6 +176,27 @@ class OfferOracle(Oracle):
             rows.append(near_rows(block, chosen, margin, reach))
         return replace(survey, near=rows, reach=reach)
 
+    def near_holders(self, survey: Survey) -> tuple[Any, Any]:
+        """As in :meth:`engine.oracle.Oracle.near_holders`."""
+        near = np.zeros((self.problem.groups, 1 + len(self.problem.offer)), np.int64)
+        for counts in self._near_cells(survey, near.shape):
+            near += counts
+        return near, self._users
+
+    def _near_cells(self, survey: Survey, shape: Any) -> list[Any]:
+        blocks = zip(self.blocks, survey.chosen, survey.near, strict=True)
+        return [near_cells(block, chosen, rows, shape) for block, chosen, rows in blocks]
+
+    @cached_property
+    def _users(self) -> Any:
+        """Return [K, G, 1 + A] bool, whether an action uses any of a constraint in a group."""
+        entries, actions = self.entries, len(self.problem.offer)
+        users = np.zeros((len(self.scale), self.problem.groups, 1 + actions), bool)
+        cell = np.repeat(np.arange(len(entries.first) - 1), np.diff(entries.first))
+        uses = entries.fixed + entries.accept > 0
+        users[entries.constraint, cell // actions, cell % actions + 1] = uses
+        return users
+
     def narrowed(self, survey: Survey) -> "OfferOracle":
         """Return the oracle of the near subscribers; the others keep their bundles."""
         inner = self._taken(survey.near)
@@ -342,6 +363,16 @@ def heaviest(block: Block) -> float:
 def near_rows(block: Block, chosen: Any, margin: Any, reach: Any) -> Any:
     """Return the rows of a block whose margin is within the reach."""
     return marked(within(chosen, margin, block.group, library(margin).asarray(reach)))
+
+
+def near_cells(block: Block, chosen: Any, rows: Any, shape: tuple[int, int]) -> Any:
+    """Return [G, 1 + A] how many of some rows have no action, or each action, on the host."""
+    side = library(chosen)
+    mine = chosen[:, rows].astype(np.int64) + 1
+    mine[1:][mine[1:] == 0] = shape[1]  # places beyond a bundle
+    cell = block.group[rows] * (shape[1] + 1) + mine
+    counts = side.bincount(cell.reshape(-1), minlength=shape[0] * (shape[1] + 1))
+    return to_cpu(counts).reshape(shape[0], -1)[:, :-1]
 
 
 def curve_of(block: Block, tables: Any, sizes: Any) -> tuple[Any, ...]:

@@ -17,10 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from engine.core import Core
+from engine.core import MOST_CORE, Core
 from engine.prices import Evaluation
 
 LARGEST_PRICE = 1e4  # in typical values a contact
+FEWEST_NEAR = 48  # near subscribers that use a tight limit, if there are so many
+DEEPENINGS, DEEPER = 4, 16.0  # how often a reach is lengthened, and by what at most
+LEAST_REACH = 1e-6  # of a reach before it is lengthened, in typical values
+MOST_NEAR = MOST_CORE // 2  # subscribers: a mass that ties is not taken in
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +91,43 @@ class Oracle(ABC):
     @abstractmethod
     def reached(self, survey: Survey, reach: Any) -> Survey:
         """Return the same survey with those near whose margin is within another reach."""
+
+    @abstractmethod
+    def near_holders(self, survey: Survey) -> tuple[Any, Any]:
+        """Return how many near subscribers have what.
+
+        Returns:
+            a number for each entry of the survey's reach; [K, ...] bool, whether those use any of
+            each constraint.
+        """
+
+    def deepened(self, survey: Survey) -> Survey:
+        """Return the survey with a longer reach where a tight limit has few near subscribers.
+
+        Where few subscribers use a limit, few are near to changing that; but some must, for its use
+        to come out right. So the reach of all that uses such a limit is lengthened until about
+        ``FEWEST_NEAR`` are near, if there are so many.
+        """
+        if np.isinf(survey.reach).all():
+            return survey
+        left = self.exact(survey.total)[1]
+        is_tight = (survey.evaluation.prices > 0) | np.array([rest < 0 for rest in left], bool)
+        for _ in range(DEEPENINGS):
+            near, users = self.near_holders(survey)
+            axes = tuple(range(1, users.ndim))
+            held = np.where(users, near, 0).sum(axis=axes)
+            is_short = is_tight & (held < FEWEST_NEAR) & users.any(axis=axes)
+            if not is_short.any():
+                break
+            longer = np.where(is_short, np.minimum(FEWEST_NEAR / np.maximum(held, 1), DEEPER), 1.0)
+            times = np.where(users, longer.reshape(-1, *(1 for _ in axes)), 1.0).max(axis=0)
+            reach = np.where(times > 1.0, (survey.reach + LEAST_REACH * self.typical) * times,
+                             survey.reach)  # fmt: skip
+            deeper = self.reached(survey, reach)
+            if deeper.near_count > MOST_NEAR:
+                break
+            survey = deeper
+        return survey
 
     @abstractmethod
     def narrowed(self, survey: Survey) -> "Oracle":

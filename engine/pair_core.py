@@ -117,14 +117,15 @@ def core_of(oracle: "PairOracle", survey: Survey, part: int) -> Core:
         mine = place[:, 0] == b
         best[:, mine] = to_cpu(chosen[:, library(chosen).asarray(place[mine, 1])])
     surplus = np.empty(len(block.action))
-    price, worth = oracle.kernel_prices(survey.evaluation.prices)
+    prices = survey.evaluation.prices
+    price, worth = oracle.kernel_prices(prices)
     _surpluses(block.arrays(), worth, price, surplus)
     owner, bundles, regret = _listed(oracle, block, surplus, best)
     units = units_of(oracle, block, owner, bundles)
     value = units[:, 0] / oracle.value_unit
     use = units[:, 1:] / oracle.units
     first = np.searchsorted(owner, np.arange(len(block) + 1))
-    return Core(block, place, first, bundles, regret, value, use)
+    return Core(block, place, first, bundles, regret, value, use, prices)
 
 
 def _listed(

@@ -158,6 +158,19 @@ class PairOracle(Oracle):
             rows.append(marked(within(chosen, margin, group, side.asarray(reach[None]))))
         return replace(survey, near=rows, reach=reach)
 
+    def near_holders(self, survey: Survey) -> tuple[Any, Any]:
+        """As in :meth:`engine.oracle.Oracle.near_holders`."""
+        near = np.zeros(1 + len(self.problem.offer), np.int64)
+        for chosen, rows in zip(survey.chosen, survey.near, strict=True):
+            codes = chosen[:, rows].astype(np.int64) + 1
+            codes[1:][codes[1:] == 0] = len(near)  # places beyond a bundle
+            near += to_cpu(library(chosen).bincount(codes.reshape(-1), minlength=1 + len(near)))[
+                :-1
+            ]
+        users = np.zeros((len(self.scale), len(near)), bool)
+        users[:, 1:] = self.problem.measured.usual.T > 0
+        return near, users
+
     def narrowed(self, survey: Survey) -> "PairOracle":
         """Return the oracle of the near subscribers; the others keep their bundles."""
         inner = self.over([b.take(r) for b, r in zip(self.blocks, survey.near, strict=True)])

@@ -6,7 +6,7 @@ core exactly against what is left of the limits.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, partial
 from typing import Any
@@ -17,6 +17,7 @@ from engine import integers
 from engine.core import MOST_CORE, Core
 from engine.mend import MOST_ROUNDS, mend
 from engine.oracle import Oracle
+from engine.repricing import Repriced, repriced
 from engine.stop import Deadline
 from engine.swaps import swap
 from engine.zoom import Zoomed
@@ -62,21 +63,28 @@ def round_bundles(
     is_small = zoomed.oracle.subscribers <= SMALL
     best: _Answer | None = None
     for attempt in range(ATTEMPTS):
-        answer, core = _moved(zoomed, tolerance * size)
+        before = best
+        answer, core = _moved(zoomed, tolerance * size, deadline)
         best = answer.better(best)
         if is_quick:
             break
-        is_last = attempt == ATTEMPTS - 1 or zoomed.covers_all
         is_open = not best.value_at_least(enough) and not deadline.is_over()
         if is_open and len(core) and not is_small:  # the exact core of a small base does better
-            answer = _chosen_by(swap, answer, core, tolerance * size).better(answer)
+            allowed = tolerance * size
+            methods = (mend,) if attempt == 0 else (mend, partial(swap, deadline=deadline))
+            answer, core = _improved(answer, core, enough, allowed, methods)
             best = answer.better(best)
             is_open = not best.value_at_least(enough) and not deadline.is_over()
+        if best is not before:
+            home = answer, core
+        is_vain = best is before and best.is_feasible and not is_small
+        is_last = attempt == ATTEMPTS - 1 or zoomed.covers_all or is_vain
         if is_open and (is_small or is_last):  # of a large base it is slow, and gains little
-            best = _solved(answer, core, slack, deadline).better(best)
+            best = _solved(*home, slack, deadline).better(best)
         if best.value_at_least(enough) or deadline.is_over() or is_last:
             break
-        zoomed = zoomed.widened(WIDEN)
+        near = zoomed.start.near_count
+        zoomed = zoomed.widened(min(max(0.9 * MOST_CORE / max(near, 1), 2.0), WIDEN))
     assert best is not None
     return Rounded(
         best.bundles(), best.value, best.is_feasible, best.exact[1], best.value_at_least(enough),
@@ -127,6 +135,11 @@ class _Answer:
                 return taken
         return core.first[:-1]
 
+    def renumbered(self, core: Core, other: Repriced) -> "_Answer":
+        """Return the same answer, a core's bundles by their numbers in the repriced core."""
+        now = (other.core, other.place[self.taken(core)])
+        return replace(self, changes=(*self.changes, now))
+
     def changed(self, core: Core, taken: Any) -> "_Answer":
         """Return the answer with other bundles for a core's subscribers."""
         rows = np.flatnonzero(taken != self.taken(core))
@@ -145,7 +158,7 @@ class _Answer:
         return out
 
 
-def _moved(zoomed: Zoomed, allowed: float) -> tuple[_Answer, Core]:
+def _moved(zoomed: Zoomed, allowed: float, deadline: Deadline) -> tuple[_Answer, Core]:
     """Return a survey's bundles, its near subscribers moved, and the first core of them.
 
     Where masses tie there are several cores: each first does what pays, then what must be.
@@ -154,6 +167,8 @@ def _moved(zoomed: Zoomed, allowed: float) -> tuple[_Answer, Core]:
     parts = max(1, -(-zoomed.start.near_count // MOST_CORE))
     for rounds in (1, MOST_ROUNDS) if parts > 1 else (MOST_ROUNDS,):
         for part in range(parts):
+            if part and deadline.is_over():
+                break
             core = zoomed.oracle.core(zoomed.start, part)
             if part == 0:
                 first = core  # a full one; the last has what is over, which may be next to nobody
@@ -165,18 +180,35 @@ def _moved(zoomed: Zoomed, allowed: float) -> tuple[_Answer, Core]:
     return answer, first
 
 
-def _chosen_by(method: Callable[..., Any], answer: _Answer, core: Core, allowed: float) -> _Answer:
-    """Return the answer with the core's bundles chosen anew, so that limits hold if they can."""
+def _improved(
+    answer: _Answer, core: Core, enough: int, allowed: float, methods: Any
+) -> tuple[_Answer, Core]:
+    """Return a better answer, if one is found by moves at the core's own prices, and the core."""
     oracle = answer.zoomed.oracle
-    rows = np.arange(len(core))
+    other = repriced(core, _slack(answer, core), oracle.scale, oracle.penalty)
+    if other is not None:
+        answer, core = answer.renumbered(core, other), other.core
+    for method in methods:
+        if not answer.value_at_least(enough):
+            answer = _chosen_by(method, answer, core, allowed).better(answer)
+    return answer, core
+
+
+def _slack(answer: _Answer, core: Core) -> Any:
+    """Return [K] float64 what is left of each limit where the core has its best bundles, units."""
+    oracle, rows = answer.zoomed.oracle, np.arange(len(core))
     rest = answer.total - oracle.total_of(core, rows, answer.taken(core))
     total = rest + oracle.total_of(core, rows, core.first[:-1])
     left = zip(oracle.exact(total)[1], oracle.use_unit, strict=True)
-    slack = np.array([units / unit for units, unit in left])
-    prices, found = answer.zoomed.start.evaluation.prices, answer
+    return np.array([units / unit for units, unit in left])
+
+
+def _chosen_by(method: Callable[..., Any], answer: _Answer, core: Core, allowed: float) -> _Answer:
+    """Return the answer with the core's bundles chosen anew, so that limits hold if they can."""
+    oracle, slack, found = answer.zoomed.oracle, _slack(answer, core), answer
     for margin in MARGINS:
         room = np.where(np.isinf(oracle.penalty), margin * np.abs(oracle.limit), 0.0)
-        taken = method(core, prices, slack, room, oracle.penalty, allowed=allowed)
+        taken = method(core, slack, room, oracle.penalty, allowed=allowed)
         found = answer.changed(core, taken)
         if found.is_feasible or (slack < 0).all():
             break

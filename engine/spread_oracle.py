@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.core import Core
 from engine.offer_core import Near, core_of, near_of
-from engine.offer_oracle import OfferOracle, best_of, curve_of, heaviest, near_rows
+from engine.offer_oracle import OfferOracle, best_of, curve_of, heaviest, near_cells, near_rows
 from engine.oracle import Oracle, Survey
 from engine.parts import Dealt, Parts
 from engine.prices import Evaluation
@@ -118,6 +118,10 @@ class SpreadOracle(OfferOracle):
         near: Any = self.parts.keep(_near_rows, own.best, reach)
         return replace(own, near=near, reach=reach, sizes=tuple(near.map(len)))
 
+    def _near_cells(self, survey: Survey, shape: Any) -> list[Any]:
+        own = _spread(survey)
+        return self.parts.map(_near_cells_of, own.best, own.near, shape)
+
     def narrowed(self, survey: Survey) -> OfferOracle:
         """As in :meth:`engine.oracle.Oracle.narrowed`; the near subscribers are gathered."""
         inner = self._joined(self.parts.map(Block.take, survey.near))
@@ -177,6 +181,10 @@ def _tally_at(block: Block, tables: Any, width: int) -> Any:
 
 def _near_rows(block: Block, best: tuple[Any, ...], reach: Any) -> Any:
     return near_rows(block, best[0], best[1], reach)
+
+
+def _near_cells_of(block: Block, best: tuple[Any, ...], rows: Any, shape: Any) -> Any:
+    return near_cells(block, best[0], rows, shape)
 
 
 def _near_of(block: Block, best: tuple[Any, ...], rows: Any) -> Near:

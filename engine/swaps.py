@@ -20,6 +20,7 @@ from numba import njit
 
 from engine.core import Core
 from engine.mend import may_bind, table_of
+from engine.stop import Deadline
 
 MOST_MOVES = 2_000
 MOST_CHECKS = 3e7  # of one pass over all pairs of moves
@@ -110,23 +111,23 @@ def _pass(
 
 
 def swap(
-    core: Core, prices: Any, slack: Any, margin: Any, soft: Any, *, allowed: float
-) -> Any:  # fmt: skip
+    core: Core, slack: Any, margin: Any, soft: Any, *, allowed: float, deadline: Deadline
+) -> Any:
     """Choose a bundle for each subscriber of the core such that limits hold.
 
     Args:
         core: as in :func:`engine.mend.mend`.
-        prices: likewise.
         slack: likewise.
         margin: likewise.
         soft: likewise.
         allowed: likewise.
+        deadline: when to end.
 
     Returns:
         [N] int64, each subscriber's bundle; the best ones if no answer kept the limits.
     """
-    relevant = np.flatnonzero((prices > 0) | may_bind(core, slack - margin))
-    room, table = (slack - margin)[relevant], table_of(core, prices, soft, relevant)
+    relevant = may_bind(core, slack - margin)
+    room, table = (slack - margin)[relevant], table_of(core, soft, relevant)
     is_hard = np.isinf(table.soft)
     unit = np.where(table.typical > 0.0, table.typical, 1.0)
     price = np.maximum(table.price, 0.01 * table.worth / unit)
@@ -156,7 +157,7 @@ def swap(
         lost += float((passed * np.maximum(-room, 0.0)).sum())
         if lost < least:
             best, least = current.copy(), lost
-        if least <= allowed:
+        if least <= allowed or deadline.is_over():
             break
     return best
 

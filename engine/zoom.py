@@ -149,7 +149,7 @@ def zoom(
             rounded_from = survey
             if last.evaluations > 1 and survey.near_count:
                 rounded_from = full.with_near(survey, inner, last.prices, reach)
-            start_from = _nearest(full, rounded_from)
+            start_from = full.deepened(_nearest(full, rounded_from))
             return Zoomed(full, survey, start_from, bound, still, reads)
         is_stuck = last.still > small and not last.is_at_edge
         before, prices, bandwidth = prices, last.prices, last.bandwidth
