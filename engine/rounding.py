@@ -5,7 +5,7 @@ gap, they are moved in pairs (:mod:`engine.swaps`); then OR-Tools chooses the bu
 core exactly against what is left of the limits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, partial
@@ -28,6 +28,7 @@ SMALL, SMALL_CORE = 20_000, 1_000  # of a small base it is larger: each contact 
 MARGINS = (0.0, 1e-12, 1e-9)  # room left unused against rounding, as a share of a limit
 ATTEMPTS = 4  # surveys, each reaching eight times as far
 WIDEN = 8.0
+FEW_USES = 8  # limits that a bundle uses, on average
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +72,9 @@ def round_bundles(
         is_open = not best.value_at_least(enough) and not deadline.is_over()
         if is_open and len(core) and not is_small:  # the exact core of a small base does better
             allowed = tolerance * size
-            methods = (mend,) if attempt == 0 else (mend, partial(swap, deadline=deadline))
+            methods = [mend]
+            if attempt or np.count_nonzero(core.use) <= FEW_USES * len(core.use):
+                methods.append(partial(swap, deadline=deadline))  # many limits: takes seconds
             answer, core = _improved(answer, core, enough, allowed, methods)
             best = answer.better(best)
             is_open = not best.value_at_least(enough) and not deadline.is_over()
@@ -181,7 +184,7 @@ def _moved(zoomed: Zoomed, allowed: float, deadline: Deadline) -> tuple[_Answer,
 
 
 def _improved(
-    answer: _Answer, core: Core, enough: int, allowed: float, methods: Any
+    answer: _Answer, core: Core, enough: int, allowed: float, methods: Sequence[Any]
 ) -> tuple[_Answer, Core]:
     """Return a better answer, if one is found by moves at the core's own prices, and the core."""
     oracle = answer.zoomed.oracle
