@@ -166,14 +166,17 @@ class OfferOracle(Oracle):
             bundles.append(chosen)
             margins.append(margin)
         nobody = [library(m).empty(0, np.int64) for m in margins]
-        survey = Survey(self.evaluation(prices, total), total, bundles, margins, nobody, reach)
+        survey = Survey(self.evaluation(prices, total), total, bundles, margins, nobody, None)
         return survey if reach is None else self.reached(survey, reach)
 
     def reached(self, survey: Survey, reach: Any) -> Survey:
         """As in :meth:`engine.oracle.Oracle.reached`."""
-        rows = []
-        for block, chosen, margin in zip(self.blocks, survey.chosen, survey.margin, strict=True):
-            rows.append(near_rows(block, chosen, margin, reach))
+        parts = zip(self.blocks, survey.chosen, survey.margin, survey.near, strict=True)
+        is_less = survey.reach is not None and bool((reach <= survey.reach).all())
+        rows = [
+            near_rows(block, chosen, margin, reach, near if is_less else None)
+            for block, chosen, margin, near in parts
+        ]
         return replace(survey, near=rows, reach=reach)
 
     def near_holders(self, survey: Survey) -> tuple[Any, Any]:
@@ -360,8 +363,13 @@ def heaviest(block: Block) -> float:
     return float(block.weight.max()) if len(block) else 0.0
 
 
-def near_rows(block: Block, chosen: Any, margin: Any, reach: Any) -> Any:
-    """Return the rows of a block whose margin is within the reach."""
+def near_rows(block: Block, chosen: Any, margin: Any, reach: Any, among: Any = None) -> Any:
+    """Return the rows of a block, or those among some, whose margin is within the reach."""
+    if among is not None:
+        chosen, margin, group = (x[..., among] for x in (chosen, margin, block.group))
+        side = library(margin)
+        near = within(side.ascontiguousarray(chosen), margin, group, side.asarray(reach))
+        return among[marked(near)]
     return marked(within(chosen, margin, block.group, library(margin).asarray(reach)))
 
 
