@@ -27,9 +27,10 @@ from benchmarks.instance import CASES, instance
 from benchmarks.listed import measured_lists
 from benchmarks.peers import PEERS
 from benchmarks.plain import lowered
+from engine.errors import AllocationError
 from engine.problem import USE_UNIT, VALUE_UNIT, Block, to_host
 from engine.settings.job import Solver
-from engine.solve import solve
+from engine.solve import Status, solve
 from kernels import backend
 
 SHOWN = ("peer", "status", "seconds", "value", "bound", "overruns", "fractional", "ratio")
@@ -128,6 +129,7 @@ def judged(problem, settings, device="cpu", repeats=1):
     """Solve a problem, check the answer against plain sums, and return the figures.
 
     Raises:
+        AllocationError: no allocation keeps every limit.
         AssertionError: the answer is not what it says it is.
     """
     on_device = moved(problem, device)
@@ -136,6 +138,8 @@ def judged(problem, settings, device="cpu", repeats=1):
         start = perf_counter()
         found = solve(on_device, settings)
         took.append(perf_counter() - start)
+    if found.status is Status.INFEASIBLE:
+        raise AllocationError(f"{found.status}: {found.remedy}")
     seconds = median(took)
     value, uses = recomputed(problem, found.chosen)
     limit = [int(b) * 2**24 for b in problem.limit]  # as they are, not rounded to whole contacts
@@ -192,6 +196,8 @@ def main(arguments=None):
             figures, problem = measured(CASES[options.case], *how)
     except ValueError as error:
         parser.error(str(error))
+    except AllocationError as error:
+        parser.exit(1, f"{error}\n")
     for name, value in figures.items():
         print(f"{name:16} {value}")
     if options.peers:

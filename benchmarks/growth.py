@@ -3,7 +3,8 @@
 ``python -m benchmarks.growth --plot growth.html --json``: around a base point, varies subscribers,
 actions, constraints, offers of a bundle and scope groups. Each answer is checked before its time
 counts (``benchmarks/allocation.py``); the time is the median of the repeats. A point that ends
-above its gap says TIME_LIMIT; one that the budget has no time left for says NOT_RUN. The budget
+above its gap says TIME_LIMIT; one without an answer, which may be infeasible, says NO_ANSWER and
+why; one that the budget has no time left for says NOT_RUN. The budget
 is looked at before each point, so drawing the last one may pass it. The last line is JSON.
 """
 
@@ -33,6 +34,7 @@ AXES = {
     "groups": (4, 16, 64, 256, 1024, 4096),
 }
 UNITS = {"width": "offers of a bundle", "groups": "scope groups"}
+FEW = 1_000  # subscribers of a point that is drawn to see whether it can be
 SHOWN = ("axis", *AXES, "status", "gap", "seconds", "streaming_reads", "passes")
 
 
@@ -119,14 +121,16 @@ def main(arguments=None):
         parser.error(f"--plot: got {options.plot}; a name that ends in .html")
     base = {axis: getattr(options, axis) for axis in AXES}
     todo = points(base, {axis: getattr(options, f"{axis}_list") for axis in AXES})
+    for point in todo:  # all arguments before any time is spent
+        try:
+            drawn({**point, "subscribers": min(FEW, point["subscribers"])})
+        except ValueError as error:
+            parser.error(str(error))
     began, rows = perf_counter(), []
     for i, point in enumerate(todo):
         left = options.seconds - (perf_counter() - began)
         share = min(left, 4 * left / (len(todo) - i))
-        try:
-            rows.append(measured(point, options.gap, options.repeats, perf_counter() + share))
-        except ValueError as error:
-            parser.error(str(error))
+        rows.append(measured(point, options.gap, options.repeats, perf_counter() + share))
     table = Table(*SHOWN)
     for row in rows:
         cells = (row[name] for name in SHOWN)

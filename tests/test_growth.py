@@ -1,6 +1,8 @@
 """The growth benchmark varies one size at a time; here tiny sizes run."""
 
 import json
+from dataclasses import replace
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -37,6 +39,27 @@ def test_each_axis_varies_one_size():
 def test_a_point_without_time_is_told_as_not_run():
     row = growth.measured({"axis": "width", **BASE}, 0.1, 1, float("-inf"))
     assert (row["status"], row["seconds"]) == ("NOT_RUN", None)
+
+
+def test_a_point_without_an_answer_says_why(monkeypatch):
+    def impossible(point):
+        problem = growth.instance(CASES["one-offer"], point["subscribers"], 10, 30)
+        least = [row.is_minimum for row in problem.rows].index(True)
+        limit = problem.limit.copy()
+        limit[least] *= 1_000
+        return replace(problem, limit=limit)
+
+    monkeypatch.setattr(growth, "drawn", impossible)
+    row = growth.measured({"axis": "width", **BASE}, 0.1, 1, perf_counter() + 60)
+    assert (row["status"], row["seconds"]) == ("NO_ANSWER", None)
+    assert row["reason"].startswith("INFEASIBLE: ")
+
+
+def test_wrong_sizes_are_told_before_anything_is_measured(capsys):
+    with pytest.raises(SystemExit) as ended:
+        growth.main(["--constraints-list", "5", "400"])
+    assert ended.value.code == 2
+    assert "207 at most with 20 actions" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("groups", [4, 16, 64])
