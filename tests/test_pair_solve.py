@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -251,9 +252,9 @@ def near_optimum():
 def test_moves_in_pairs_keep_limits_and_come_closer_than_single_ones():
     """Where one core holds all who are near; where it does not, single moves may do better."""
     zoomed = near_optimum()
-    single, core = rounding._moved(zoomed, 0.0)
+    single, core = rounding._moved(zoomed, 0.0, Deadline(60.0))
     assert len(core) == zoomed.start.near_count
-    double = rounding._chosen_by(swap, single, core, 0.0)
+    double = rounding._chosen_by(partial(swap, deadline=Deadline(60.0)), single, core, 0.0)
     assert single.is_feasible and double.is_feasible
     assert single.value < double.value <= zoomed.bound * zoomed.oracle.value_unit
 
@@ -261,5 +262,5 @@ def test_moves_in_pairs_keep_limits_and_come_closer_than_single_ones():
 def test_of_several_cores_a_full_one_is_worked_on():
     wide = near_optimum().widened(8.0)
     assert wide.start.near_count > MOST_CORE
-    _, core = rounding._moved(wide, 0.0)
+    _, core = rounding._moved(wide, 0.0, Deadline(60.0))
     assert len(core) == MOST_CORE

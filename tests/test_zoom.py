@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import oracle as oracle_module
 from engine import zoom as module
 from engine.offer_oracle import OfferOracle
 from engine.problem import KEY_RANGE
+from engine.repricing import repriced
 from engine.sample import Guess, sampled
 from engine.stop import Deadline
 from engine.zoom import WARM, zoom
@@ -93,6 +95,83 @@ def test_the_settled_keep_their_bundles_while_surpluses_move_within_reach(reach,
         rest = inner.survey(moved).evaluation
         np.testing.assert_allclose(rest.use, everyone.use, rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(rest.value, everyone.value, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_a_shorter_reach_finds_whom_it_would_find_in_all(blocks):
+    full = oracle_of(problems.realistic(2_000, seed=4, blocks=blocks))
+    prices = np.full(len(full.limit), 0.05)
+    rng = np.random.default_rng(0)
+    longer = full.nowhere + rng.uniform(0.0, 0.2, full.nowhere.shape)
+    shorter = longer * rng.uniform(0.0, 1.0, longer.shape)
+    step = full.reached(full.survey(prices, longer), shorter)
+    at_once = full.survey(prices, shorter)
+    assert 0 < at_once.near_count < full.survey(prices, longer).near_count
+    for found, expected in zip(step.near, at_once.near, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def holders(problem, survey, k):
+    """Return, by block and row, whether a subscriber's bundle uses any of a constraint."""
+    coefficients = problem.use_fixed + problem.use_accept > 0
+    terms = np.flatnonzero(problem.terms == k)
+    found = []
+    for block, chosen in zip(problem.blocks, survey.chosen, strict=True):
+        mine = np.zeros(len(block), bool)
+        for actions in chosen:
+            for t in terms:
+                mine |= problem.in_scope[t][block.group] & coefficients[t][actions] & (actions >= 0)
+        found.append(mine)
+    return np.concatenate(found)
+
+
+@pytest.mark.parametrize(("width", "blocks"), [(1, 1), (2, 3)])
+def test_tight_limits_have_enough_near_or_all_of_theirs(width, blocks):
+    problem = problems.realistic(6_000, seed=width, width=width, blocks=blocks)
+    full = oracle_of(problem)
+    survey = full.survey(np.full(len(full.limit), 0.02), full.nowhere + 1e-4)
+    deeper = full.deepened(survey)
+    left = full.exact(survey.total)[1]
+    near = np.zeros(problem.subscribers, bool)
+    offset = 0
+    for block, before, rows in zip(problem.blocks, survey.near, deeper.near, strict=True):
+        assert set(before) <= set(rows)
+        near[offset + rows] = True
+        offset += len(block)
+    short = 0
+    for k in np.flatnonzero((survey.evaluation.prices > 0) | (np.array(left) < 0)):
+        mine = holders(problem, survey, k)
+        short += mine.any() and (mine & near).sum() < oracle_module.FEWEST_NEAR
+    assert survey.near_count < deeper.near_count <= oracle_module.MOST_NEAR
+    assert short <= 0.2 * len(full.limit)  # a reach is lengthened a few times, by guess
+
+
+def test_a_core_is_repriced_to_its_linear_programs_minimum():
+    problem = problems.realistic(6_000, seed=1, width=2)
+    full = oracle_of(problem)
+    found, _ = zoomed(problem, sample=1_000)
+    core = full.core(found.start, 0)
+    rng = np.random.default_rng(0)
+    best = core.first[:-1]
+    slack = np.array(full.exact(found.start.total)[1], float) / np.array(full.use_unit)
+    soft = full.penalty
+    again = repriced(core, slack, full.scale, soft)
+    assert again is not None
+    np.testing.assert_array_equal(again.core.bundles[again.place], core.bundles)
+    np.testing.assert_array_equal(again.core.value[again.place], core.value)
+    np.testing.assert_array_equal(again.core.use[again.place], core.use)
+    assert (again.core.regret[best] == 0.0).all() and (again.core.regret >= 0.0).all()
+    room = slack + core.use[best].sum(axis=0)
+
+    def dual(prices):
+        surplus = core.value - (core.use * prices).sum(axis=1)
+        return float((prices * room).sum() + np.maximum.reduceat(surplus, best).sum())
+
+    least = dual(again.core.prices)
+    assert least <= dual(core.prices) + 1e-9
+    for _ in range(50):
+        near_by = np.maximum(again.core.prices + rng.normal(size=len(slack)) * 1e-3, 0.0)
+        assert least <= dual(near_by) + 1e-9
 
 
 def test_infinite_reach_settles_nobody():
