@@ -269,18 +269,20 @@ class _Move:
         lowered = self.row.is_minimum
         target = self.limit - self.amount if lowered else self.limit + self.amount
         verb = "lower it" if lowered else "raise it"
-        return f"{verb} by at least {self.amount:,g}, to {target:,g}"
+        return f"{verb} by at least {self.amount:,.10g}, to {target:,.10g}"
 
     def head(self) -> str:
         """Return the limit's name and what it asks for."""
         units, quotient = self.problem.units(self.k), self.row.quotient
         if quotient is not None:
             side = "at least" if self.row.is_minimum else "at most"
-            kind = f"a ratio of {side} {self.limit:,g}"
+            kind = f"a ratio of {side} {self.limit:,.10g}"
         elif self.row.twin is not None:
-            kind = f"equal to {self.limit:,g} {units}"
+            kind = f"equal to {self.limit:,.10g} {units}"
         else:
-            kind = f"{'a minimum' if self.row.is_minimum else 'a limit'} of {self.limit:,g} {units}"
+            kind = (
+                f"{'a minimum' if self.row.is_minimum else 'a limit'} of {self.limit:,.10g} {units}"
+            )
         return f"{self.row.twin or self.row.name} ({kind})"
 
 
