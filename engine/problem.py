@@ -142,9 +142,7 @@ class Problem:
     currency: str = "money"  # its name, for people
     penalty: Any = None  # [K] float64, money per unit beyond a limit, inf: hard; None: all are hard
     term_of: Any = None  # [T] int64 the limit of each term, ascending; None: T = K, one each
-    checked: Any = (
-        None  # blocks whose numbers are known to be right; None: none, they are looked at
-    )
+    checked: Any = field(default=None, repr=False)  # the blocks, once found right
 
     def __post_init__(self) -> None:
         found = problems_of(self, self.checked)
