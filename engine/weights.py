@@ -1,4 +1,7 @@
-"""Subscribers' weights: a formula, on a grid, each a number from 0 to 1000."""
+"""Subscribers' weights: a formula, on a grid, each a number from 0 to 1000.
+
+One that the grid would turn into 0, and is not, is refused: its subscriber would count for nothing.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ from kernels.choose import WEIGHT_GRID
 
 @dataclass(frozen=True)
 class BadWeights:
-    """Rows of a partition whose weight is not a number from 0 to 1000."""
+    """Rows of a partition whose weight is not a number from 0 to 1000, or rounds to 0."""
 
     count: int
     subscriber: Any  # the first in key order
@@ -33,13 +36,14 @@ def weights(sql: str | None, features: Any, side: Any) -> tuple[Any, tuple[BadWe
         return side.ones(len(features), "float32"), ()
     weight = tables.array(expressions.parse(sql, "catalogue.weight").evaluate(features))
     weight = weight.astype("float64")
-    wrong = ~((weight >= 0) & (weight <= LARGEST_WEIGHT))
+    on_grid = side.rint(weight * WEIGHT_GRID) / WEIGHT_GRID
+    wrong = ~((weight >= 0) & (weight <= LARGEST_WEIGHT)) | ((on_grid == 0) & (weight > 0))
     if wrong.any():
         first = int(side.flatnonzero(wrong)[0])
         key = features["subscriber"].iloc[first]
         key = key.item() if hasattr(key, "item") else key
         return weight, (BadWeights(int(wrong.sum()), key, float(weight[first])),)
-    return (side.rint(weight * WEIGHT_GRID) / WEIGHT_GRID).astype("float32"), ()
+    return on_grid.astype("float32"), ()
 
 
 def refuse_weights(sql: str | None, found: Sequence[BadWeights]) -> None:
@@ -55,5 +59,6 @@ def refuse_weights(sql: str | None, found: Sequence[BadWeights]) -> None:
         raise DataError(
             f"catalogue.weight: {sql}: the weight is wrong for {count} "
             f"subscriber{'s' if count > 1 else ''}, got {value} for subscriber "
-            f"{first.subscriber}; every weight must be a number from 0 to {LARGEST_WEIGHT:g}"
+            f"{first.subscriber}; every weight must be a number from 0 to {LARGEST_WEIGHT:g}, "
+            f"and 0 or more than half of 1/{WEIGHT_GRID}, the grid it is rounded to"
         )

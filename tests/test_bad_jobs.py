@@ -137,7 +137,7 @@ def test_all_wrong_settings_are_told_at_once(job):
 def test_wrong_numbers_in_a_column_are_counted_over_all_partitions(job):
     path = job.parent / "inputs" / "subscribers.csv"
     people = pd.read_csv(path).sort_values("subscriber", ignore_index=True)
-    for row, text in ((3, "inf"), (7, "-3"), (9, None)):
+    for row, text in ((3, "1000.5"), (7, "-3"), (9, None)):
         people["score"] = people.get("score", pd.Series(["0.1"] * len(people)))
         people.loc[row, "score"] = text
     people.sample(frac=1, random_state=1).to_csv(path, index=False)
@@ -146,11 +146,33 @@ def test_wrong_numbers_in_a_column_are_counted_over_all_partitions(job):
     said = wrong(job, f"scores={json.dumps({'kind': 'columns', 'columns': columns})}")
     lines = said.splitlines()
     assert len(lines) == 9  # an action each
-    assert all("is wrong for 3 subscribers, got inf for subscriber" in line for line in lines)
+    assert all("is wrong for 3 subscribers, got 1000.5 for subscriber" in line for line in lines)
     assert all(str(people["subscriber"][3]) in line for line in lines)
     said = wrong(job, "catalogue.weight=score")
-    assert "catalogue.weight: score: the weight is wrong for 3 subscribers, got inf for" in said
+    assert "catalogue.weight: score: the weight is wrong for 3 subscribers, got 1000.5 for" in said
     assert str(people["subscriber"][3]) in said and "a number from 0 to 1000" in said
+
+
+@pytest.mark.parametrize("table", ["csv", "parquet"])
+def test_infinite_numbers_of_subscribers_are_named_by_file_column_and_row(job, table):
+    path = job.parent / "inputs" / "subscribers.csv"
+    people = pd.read_csv(path, parse_dates=["activated_at"])
+    people.loc[[3, 5], "arpu"] = [float("inf"), float("-inf")]
+    people.loc[7, "balance"] = float("inf")
+    other = path.with_suffix(f".{table}")
+    people.to_csv(path, index=False) if table == "csv" else people.to_parquet(other)
+    said = wrong(job, f"inputs.subscribers.path={other.name}").splitlines()
+    assert [line.partition("subscribers.")[2] for line in said] == [
+        f"{table}: column {column}: {count} values are infinite, the first in row {row}; allowed "
+        "are finite numbers, or null where there is none"
+        for column, count, row in (("balance", 1, 7), ("arpu", 2, 3))
+    ]
+
+
+def test_a_weight_that_vanishes_is_refused(job):
+    said = wrong(job, "catalogue.weight=arpu * 1e-9")
+    assert "the weight is wrong for 40 subscribers, got " in said
+    assert "and 0 or more than half of 1/1024, the grid it is rounded to" in said
 
 
 def test_a_scope_of_nobody_is_refused_where_it_is_enforced_and_measured_where_not(job):
