@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from engine import exact
+from engine.errors import DataError
 from engine.forms import (
     AnyProblem,
     oracle_of,
@@ -172,30 +173,34 @@ class _Search:
     def _ratio(self, k: int) -> float | None:
         """Return by how much ratio k must move, by the dual: where its form's least use is 0.
 
-        The least use is monotone in the ratio: a bracket is doubled, then cut by false position.
+        The least use is monotone in the ratio: a bracket is doubled, then cut by false position,
+        among ratios whose forms are in the exact range.
         """
         whole, row = self.problem, self.problem.rows[k]
         if row.quotient is None or not isinstance(whole, Problem):
             return None
         start, sign = row.quotient.limit, -1 if row.is_minimum else 1
 
-        def beyond(limit: Fraction) -> float:
-            problem = whole.at_ratio(k, limit)
+        def beyond(limit: Fraction) -> float | None:
+            try:
+                problem = whole.at_ratio(k, limit)
+            except (OverflowError, DataError):
+                return None
             scale = row.quotient.scale(limit) if row.quotient else 1
             return self.beyond(problem, k) / scale
 
         inner, step = start, max(abs(start), Fraction(1, MICRO))
-        over = first = beyond(inner)
+        over = first = beyond(inner) or 0.0
         outer = max(Fraction(0), start + sign * step)
         for _ in range(MOST_DOUBLINGS):
             if self.is_late():
                 return UNKNOWN
             short = beyond(outer)
-            if short <= NOISE * first or outer == 0:
+            if short is None or short <= NOISE * first or outer == 0:
                 break
             inner, over, step = outer, short, 2 * step
             outer = max(Fraction(0), start + sign * step)
-        if short > NOISE * first:
+        if short is None or short > NOISE * first:
             return None
         for _ in range(MOST_CUTS):
             if self.is_late():
@@ -205,6 +210,8 @@ class _Search:
             if middle in (inner, outer):
                 break
             value = beyond(middle)
+            if value is None:
+                break
             if value > NOISE * first:
                 inner, over = middle, value
             else:

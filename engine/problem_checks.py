@@ -25,6 +25,7 @@ LARGEST_WEIGHT = 1000.0
 POSITIVE = ("contacts", "acceptances", "cost")  # measures that no contact makes smaller
 CHUNK = 65_536  # subscribers looked at together
 
+_RANGE = f"allowed is {MOST_USE} on either side of 0, {MOST_USE / MICRO:,.0f}"
 _GRID = f"a multiple of 2**-24 from 0 to 1, such as rint(p * {PROPENSITY_GRID}) / {PROPENSITY_GRID}"
 _ALLOWED = {
     "propensity": f"allowed is {_GRID}, or NaN where the action is not open",
@@ -82,26 +83,20 @@ def _coefficients(problem: "Problem") -> list[str]:
         if len(at):
             found.append(
                 f"{name}: got {int(array[at[0]])} micro-units for action {at[0]}, and {len(at)} "
-                f"such in all; allowed is {MOST_USE} on either side of 0, {MOST_USE / MICRO:,.0f} "
-                "of the currency"
+                f"such in all; {_RANGE} of the currency"
             )
-    for t, k in enumerate(problem.terms.tolist()):
-        row = problem.rows[k]
-        for name in ("use_fixed", "use_accept"):
-            array = getattr(problem, name)[t]
-            at = np.flatnonzero((array > MOST_USE) | (array < -MOST_USE))
-            if len(at):
+    signs = np.array([sign_of(row) for row in problem.rows], np.int64)[problem.terms]
+    for name in ("use_fixed", "use_accept"):
+        array = getattr(problem, name)
+        large = (array > MOST_USE) | (array < -MOST_USE)
+        turned = ~large & (np.sign(array) * signs[:, None] < 0)
+        for wrong in (large, turned):
+            for t in np.flatnonzero(wrong.any(axis=1)).tolist():
+                row, at = problem.rows[int(problem.terms[t])], np.flatnonzero(wrong[t])
+                allowed = allowed_sign(row) if wrong is turned else f"{_RANGE} units"
                 found.append(
-                    f"{name} of {row.name}: got {int(array[at[0]])} micro-units for action "
-                    f"{at[0]}, and {len(at)} such in all; allowed is {MOST_USE} on either side of "
-                    f"0, {MOST_USE / MICRO:,.0f} units"
-                )
-                continue
-            at = np.flatnonzero(sign_of(row) * array < 0)
-            if len(at):
-                found.append(
-                    f"{name} of {row.name}: got {int(array[at[0]])} micro-units for action "
-                    f"{at[0]}, and {len(at)} such in all; {allowed_sign(row)}"
+                    f"{name} of {row.name}: got {int(array[t, at[0]])} micro-units for action "
+                    f"{at[0]}, and {len(at)} such in all; {allowed}"
                 )
     limit = problem.limit
     return found + [
