@@ -34,7 +34,7 @@ from engine.scatter import add_scatter, deviations, invert, product
 from kernels.backend import library, to_cpu
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID, choose, curve, within
 
-AS_HARD = 1e3  # times the value of a contact: such penalties do not set the scale of prices
+AS_HARD = 1e6  # times the value of a contact: such penalties do not set the scale of prices
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
 
 

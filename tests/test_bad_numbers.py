@@ -16,6 +16,8 @@ from engine.problem_checks import MOST_AMOUNT, MOST_USE, MOST_WEIGHT
 from engine.rules import Rules, plain
 from engine.settings.job import Solver
 from engine.solve import Status, solve
+from kernels import backend
+from tests import device_stand_in
 
 MICRO, GRID, WEIGHT_GRID = 10**6, 2**24, 2**10
 ROWS = [Row("budget", "cost", is_minimum=False), Row("promise", "contacts", is_minimum=True)]
@@ -81,15 +83,18 @@ SUBSCRIBERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("spread", [False, True], ids=["here", "in parts"])
+@pytest.mark.parametrize("where", ["here", "in parts", "on a device"])
 @pytest.mark.parametrize("case", SUBSCRIBERS)
-def test_bad_numbers_of_subscribers_are_named(case, spread):
+def test_bad_numbers_of_subscribers_are_named(case, where, monkeypatch):
     change, said = SUBSCRIBERS[case]
     rules = CAPPED if "cap" in change else plain(3)
     caps = {"cap": np.ones((len(rules.members), 3), np.uint8)}
     blocks = [block(3, **caps), block(2, **{"cap": caps["cap"][:, :2], **change})]
+    if where == "on a device":
+        device_stand_in.install(monkeypatch)
+        blocks = [Block(**{n: backend.to_gpu(a) for n, a in b.__dict__.items()}) for b in blocks]
     with pytest.raises(DataError) as error:
-        posed(Here(blocks) if spread else blocks, rules=rules)
+        posed(Here(blocks) if where == "in parts" else blocks, rules=rules)
     assert said in str(error.value) and "np." not in str(error.value)
 
 
