@@ -13,7 +13,7 @@ from numba import njit
 from engine.core import Core
 from engine.limits import MICRO
 from engine.offer_core import core_of, exact_numbers, near_of, tally_of
-from engine.oracle import Oracle, Survey
+from engine.oracle import Oracle, Survey, unit_of_prices
 from engine.prices import Evaluation
 from engine.problem import (
     KEY_RANGE,
@@ -34,7 +34,6 @@ from engine.scatter import add_scatter, deviations, invert, product
 from kernels.backend import library, to_cpu
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID, choose, curve, within
 
-AS_HARD = 1e6  # times the value of a contact: such penalties do not set the scale of prices
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
 
 
@@ -375,13 +374,11 @@ def scale_of(problem: Problem) -> Any:
 def typical_value(problem: Problem) -> float:
     """Return the most that a typical contact gains or loses, money: the unit of prices.
 
-    By its value, or by what it saves or costs in penalties: where there is value, at most
-    ``AS_HARD`` times that, as a larger penalty only says that the limit is to be kept.
+    By its value, or by what it saves or costs in penalties.
     """
     value = np.abs(problem.value_fixed) + np.abs(problem.value_accept) * problem.typical_propensity
     gained = float(max(value.max(initial=0), 1) / MICRO)
-    if problem.penalty is not None:
-        saved = np.where(np.isfinite(problem.penalty), problem.penalty, 0.0) * scale_of(problem)
-        most = AS_HARD * gained if value.any() else inf
-        gained = max(gained, min(float(saved.max(initial=0.0)), most))
-    return gained
+    if problem.penalty is None:
+        return gained
+    saved = np.where(np.isfinite(problem.penalty), problem.penalty, 0.0) * scale_of(problem)
+    return unit_of_prices(gained, saved, is_worth=bool(value.any()))
