@@ -29,6 +29,6 @@ def pair_problem(plain: Any) -> PairProblem:
         plain.use_amount * plain.use_unit, plain.most, np.zeros_like(plain.most),
         plain.channel_most, plain.category_most,
     )  # fmt: skip
-    rows = [Row(f"limit_{k}", "cost", is_minimum=False) for k in range(len(plain.limit))]
+    rows = [Row(f"limit_{k}", "value", is_minimum=False) for k in range(len(plain.limit))]
     kinds = plain.offer, plain.channel, plain.category
     return PairProblem.of([block], kinds, rows, (plain.limit * plain.use_unit).tolist())

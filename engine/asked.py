@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, DataError
 from engine.limits import MICRO, MOST_AMOUNT, MOST_USE, micro
 from engine.offer_core import tally_of_bundles
 from engine.problem import USE_UNIT, Problem, Row, penalties, use_units
@@ -117,7 +117,7 @@ def _ratio(problem: Problem, k: int, quotient: Quotient, value: float) -> Proble
         own = out.terms == k
         size = np.abs(out.use_fixed[own]).sum(axis=0) + np.abs(out.use_accept[own]).sum(axis=0)
         is_exact = float(size.max(initial=0)) <= MOST_USE
-    except OverflowError:
+    except (OverflowError, DataError):
         is_exact = False
     if not is_exact:
         raise ConfigError(

@@ -20,6 +20,7 @@ from engine.parts import Parts, at_hand, parts_of
 from engine.pose import Groups, Stock
 from engine.problem import KEY_RANGE, MOST_WEIGHT, Block, Problem
 from engine.settings import Job
+from engine.weights import BadWeights, refuse_weights, weights
 from kernels.backend import to_cpu
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID
 
@@ -43,6 +44,7 @@ class Candidates:
     most: Any  # [S]
     fewest: Any  # [S]
     cap: Any  # [D, S]
+    bad_weights: tuple[BadWeights, ...] = ()  # at most one
 
 
 def scopes(job: Job) -> list[str]:
@@ -62,9 +64,6 @@ def candidates(job: Job, features: Any, propensity: Any, contacts: Any | None) -
 
     Returns:
         The candidates, on the side of the frames.
-
-    Raises:
-        DataError: a weight that is not a number in [0, 1000].
     """
     acts, catalogue = actions(job.catalogue), job.catalogue
     side, keys = tables.array_library(features), features["subscriber"]
@@ -82,6 +81,7 @@ def candidates(job: Job, features: Any, propensity: Any, contacts: Any | None) -
         exact = tables.array(propensity[action.name]).astype("float64") * PROPENSITY_GRID
         p[a] = side.rint(exact) / PROPENSITY_GRID
     p[~open_ | blocked] = np.nan
+    weight, bad_weights = weights(catalogue.weight, features, side)
     return Candidates(
         keys.reset_index(drop=True),
         tables.bucket(keys, KEY_RANGE),
@@ -89,10 +89,11 @@ def candidates(job: Job, features: Any, propensity: Any, contacts: Any | None) -
         reason,
         _blockers(reason, allowed, left.forbids),
         p,
-        _weight(catalogue.weight, features, side),
+        weight,
         left.most,
         left.fewest,
         left.cap,
+        bad_weights,
     )
 
 
@@ -142,23 +143,6 @@ def _scope(job: Job, features: Any, side: Any) -> Any:
     return words
 
 
-def _weight(sql: str | None, features: Any, side: Any) -> Any:
-    """Return [S] float32 weights on their grid."""
-    if sql is None:
-        return side.ones(len(features), "float32")
-    weight = tables.array(expressions.parse(sql, "catalogue.weight").evaluate(features))
-    weight = weight.astype("float64")
-    wrong = ~((weight >= 0) & (weight <= 1000))
-    if wrong.any():
-        first = int(side.flatnonzero(wrong)[0])
-        raise DataError(
-            f"catalogue.weight: {int(wrong.sum())} subscribers have no weight in [0, 1000], the "
-            f"first is {features['subscriber'].iloc[first]} with {float(weight[first])}; "
-            f"change the expression {sql}"
-        )
-    return (side.rint(weight * WEIGHT_GRID) / WEIGHT_GRID).astype("float32")
-
-
 def _blockers(reason: Any, allowed: Any, forbids: dict[str, Any]) -> list[str]:
     """Return the policies that forbid an eligible action, for those whom policies leave none."""
     stuck = reason == 3
@@ -192,6 +176,7 @@ class _Told:
 
     subscribers: int
     weight: float  # of all
+    bad_weights: tuple[BadWeights, ...]
     matched: tuple[int, ...]  # [W] conditions that hold for some: bits as in Candidates.scope
 
 
@@ -208,10 +193,13 @@ def assemble(job: Job, parts: Sequence[Candidates] | Parts) -> Placed:
 
     Raises:
         ConfigError: conditions of constraints that no subscriber meets.
-        DataError: weights too large in sum, or too many distinct scopes.
+        DataError: weights that are no numbers from 0 to 1000 or too large in sum, or too many
+            distinct scopes.
     """
     parts = parts_of(parts)
     summaries = parts.map(_told)
+    bad_weights = [bad for summary in summaries for bad in summary.bad_weights]
+    refuse_weights(job.catalogue.weight, bad_weights)
     _refuse_empty_scopes(job, summaries)
     total = sum(summary.weight for summary in summaries)
     if total > MOST_WEIGHT:
@@ -243,7 +231,7 @@ def assemble(job: Job, parts: Sequence[Candidates] | Parts) -> Placed:
 def _told(part: Candidates) -> _Told:
     weight = float(part.weight.sum(dtype="float64"))
     matched = tuple(int(np.bitwise_or.reduce(to_cpu(word), initial=0)) for word in part.scope)
-    return _Told(len(part.reason), weight, matched)
+    return _Told(len(part.reason), weight, part.bad_weights, matched)
 
 
 def _found(local: _Patterns) -> list[tuple[int, ...]]:

@@ -48,7 +48,7 @@ def allocated(
     frames = parts_of(parts).map(_allocated, blocks, order, taken, asked)
     table = pd.concat(frames, ignore_index=True)
     table = table.sort_values(["subscriber", "action"], kind="stable", ignore_index=True)
-    return table.drop(columns="action")
+    return _texts(table.drop(columns="action"), "offer", "channel", "reason", "dearest_limit")
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,9 +133,14 @@ def undecided(placed: Placed, parts: Sequence[Candidates] | Parts, found: Alloca
     ]
     order = parts_of(placed.order)
     frames = parts_of(parts).map(_undecided, order, Dealt(has), found.status)
-    return pd.concat(frames, ignore_index=True).sort_values(
-        "subscriber", kind="stable", ignore_index=True
-    )
+    table = pd.concat(frames, ignore_index=True)
+    table = table.sort_values("subscriber", kind="stable", ignore_index=True)
+    return _texts(table, "reason", "detail")
+
+
+def _texts(table: Any, *names: str) -> Any:
+    """Return the table with text columns of one type, also where a partition has no rows."""
+    return table.astype(dict.fromkeys(names, "str"))
 
 
 def _undecided(part: Candidates, order: Any, has: tuple[Any, Any], status: Status) -> Any:

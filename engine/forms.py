@@ -77,7 +77,9 @@ def least_value(problem: AnyProblem) -> float:
     if isinstance(problem, PairProblem):
         return problem.least_value
     worst = min(
-        0, int(problem.value_fixed.min()), int((problem.value_fixed + problem.value_accept).min())
+        0,
+        int(problem.value_fixed.min(initial=0)),
+        int((problem.value_fixed + problem.value_accept).min(initial=0)),
     )
     contacts = float(sum(told(problem.blocks, _most_weighted)))
     return worst / MICRO * contacts - _most_penalties(problem) - 1.0
@@ -96,7 +98,8 @@ def _most_penalties(problem: Problem) -> float:
     if problem.penalty is None:
         return 0.0
     contacts = float(sum(told(problem.blocks, _most_contacts)))
-    use = np.maximum(problem.use_fixed, problem.use_fixed + problem.use_accept).max(axis=1) / MICRO
+    use = np.maximum(problem.use_fixed, problem.use_fixed + problem.use_accept)
+    use = use.max(axis=1, initial=0) / MICRO
     overrun = problem.per_limit(np.maximum(use, 0.0) * contacts) - problem.limit / MICRO
     soft = np.isfinite(problem.penalty)
     return float((problem.penalty[soft] * np.maximum(overrun[soft], 0.0)).sum())

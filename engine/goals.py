@@ -129,6 +129,7 @@ def pursue(
     deadline = perf_counter() + job.solver.time_limit_s
     course = stages(job)
     levels = _Levels(job, stock, limits(job))
+    levels.refuse_inexact(course)
     before: list[Reached] = []
     remedy = ""
     for i, stage in enumerate(course):
@@ -284,18 +285,42 @@ class _Levels:
             f"kept:{stage.name}", stage.aim.measure, stage.aim.sign > 0, amount, every, None,
             scale=scale, is_weighted=is_weighted,
         )  # fmt: skip
-        largest = int(self.stock.groups.weight.max()) * scale // WEIGHT_GRID if is_weighted else 1
-        use = max(abs(c) for pair in coefficients(self.job, limit.measure) for c in pair)
-        if use * largest > MOST_USE or abs(amount * scale) > MOST_AMOUNT:
+        if abs(amount * scale) > MOST_AMOUNT:
             raise DataError(
-                f"{stage.name}: what it reached cannot be kept exactly: a weight times a value is "
-                f"above {MOST_USE / scale / MICRO:,.0f}; take smaller or rounder weights"
+                f"{_setting(stage)}: what it reached, {amount / MICRO:,.10g}, is above "
+                f"{MOST_AMOUNT / scale / MICRO:,.10g} and cannot be kept exactly; take smaller or "
+                "rounder weights, or money in another unit"
             )
         return limit
+
+    def refuse_inexact(self, course: list[Stage]) -> None:
+        """Raise if what a stage will reach cannot be kept in whole numbers, whatever it is."""
+        if self.stock.groups.weight is None or not len(self.stock.groups.weight):
+            return
+        scale = self._scale()
+        weight = int(self.stock.groups.weight.max())
+        problems = []
+        for stage in course[:-1]:
+            if not stage.aim.sign or stage.aim.measure != "value":
+                continue
+            value = max(sum(map(abs, pair)) for pair in coefficients(self.job, "value"))
+            if value * (weight * scale // WEIGHT_GRID) > MOST_USE:
+                problems.append(
+                    f"{_setting(stage)}: the value reached cannot be kept exactly: the largest "
+                    f"weight {weight / WEIGHT_GRID:.10g} times the largest value "
+                    f"{value / MICRO:,.10g} is above {MOST_USE / scale / MICRO:,.0f}; take smaller "
+                    "or rounder weights (catalogue.weight), or money in another unit"
+                )
+        if problems:
+            raise DataError.of(problems)
 
     def _scale(self) -> int:
         """Return the least whole number that makes all weights whole."""
         return WEIGHT_GRID // gcd(WEIGHT_GRID, *self.stock.groups.weight.tolist())
+
+
+def _setting(stage: Stage) -> str:
+    return stage.name if stage.name == OBJECTIVE else f"goals.{stage.name}"
 
 
 def _as_reached(limit: Limit, use: int) -> Limit:

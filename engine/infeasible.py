@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from engine import exact
+from engine.errors import DataError
 from engine.forms import (
     AnyProblem,
     oracle_of,
@@ -172,30 +173,34 @@ class _Search:
     def _ratio(self, k: int) -> float | None:
         """Return by how much ratio k must move, by the dual: where its form's least use is 0.
 
-        The least use is monotone in the ratio: a bracket is doubled, then cut by false position.
+        The least use is monotone in the ratio: a bracket is doubled, then cut by false position,
+        among ratios whose forms are in the exact range.
         """
         whole, row = self.problem, self.problem.rows[k]
         if row.quotient is None or not isinstance(whole, Problem):
             return None
         start, sign = row.quotient.limit, -1 if row.is_minimum else 1
 
-        def beyond(limit: Fraction) -> float:
-            problem = whole.at_ratio(k, limit)
+        def beyond(limit: Fraction) -> float | None:
+            try:
+                problem = whole.at_ratio(k, limit)
+            except (OverflowError, DataError):
+                return None
             scale = row.quotient.scale(limit) if row.quotient else 1
             return self.beyond(problem, k) / scale
 
         inner, step = start, max(abs(start), Fraction(1, MICRO))
-        over = first = beyond(inner)
+        over = first = beyond(inner) or 0.0
         outer = max(Fraction(0), start + sign * step)
         for _ in range(MOST_DOUBLINGS):
             if self.is_late():
                 return UNKNOWN
             short = beyond(outer)
-            if short <= NOISE * first or outer == 0:
+            if short is None or short <= NOISE * first or outer == 0:
                 break
             inner, over, step = outer, short, 2 * step
             outer = max(Fraction(0), start + sign * step)
-        if short > NOISE * first:
+        if short is None or short > NOISE * first:
             return None
         for _ in range(MOST_CUTS):
             if self.is_late():
@@ -205,6 +210,8 @@ class _Search:
             if middle in (inner, outer):
                 break
             value = beyond(middle)
+            if value is None:
+                break
             if value > NOISE * first:
                 inner, over = middle, value
             else:
@@ -269,18 +276,20 @@ class _Move:
         lowered = self.row.is_minimum
         target = self.limit - self.amount if lowered else self.limit + self.amount
         verb = "lower it" if lowered else "raise it"
-        return f"{verb} by at least {self.amount:,g}, to {target:,g}"
+        return f"{verb} by at least {self.amount:,.10g}, to {target:,.10g}"
 
     def head(self) -> str:
         """Return the limit's name and what it asks for."""
         units, quotient = self.problem.units(self.k), self.row.quotient
         if quotient is not None:
             side = "at least" if self.row.is_minimum else "at most"
-            kind = f"a ratio of {side} {self.limit:,g}"
+            kind = f"a ratio of {side} {self.limit:,.10g}"
         elif self.row.twin is not None:
-            kind = f"equal to {self.limit:,g} {units}"
+            kind = f"equal to {self.limit:,.10g} {units}"
         else:
-            kind = f"{'a minimum' if self.row.is_minimum else 'a limit'} of {self.limit:,g} {units}"
+            kind = (
+                f"{'a minimum' if self.row.is_minimum else 'a limit'} of {self.limit:,.10g} {units}"
+            )
         return f"{self.row.twin or self.row.name} ({kind})"
 
 

@@ -19,6 +19,7 @@ def problems(job: Job) -> list[str]:
     found = [*_names(job), *_goals(job)]
     for limit in limits(job):
         found += [f"constraints.{limit.name}: {text}" for text in _forms(job, limit)]
+    found += _needs(job)
     caps = len(capped(job))
     if caps > MOST_CAPS:
         found.append(
@@ -74,6 +75,20 @@ def _goals(job: Job) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _needs(job: Job) -> Iterator[str]:
+    """Yield the policies that ask for more offers than the others ever leave."""
+    most = _most_contacts(job)
+    for policy in job.policies:
+        kind = "exactly" if policy.exactly is not None else "at_least"
+        need = policy.exactly or policy.at_least or 0
+        if need > most and policy.within is None:
+            yield (
+                f"policies.{policy.name}: {kind} {need} is more than the policies and offers ever "
+                f"leave a subscriber, {most}, so nobody would get anything; lower it, or raise the "
+                "caps"
+            )
+
+
 def _forms(job: Job, limit: Limit) -> Iterator[str]:
     """Yield what makes a limit impossible by itself, or too large for whole numbers."""
     of = coefficients(job, limit.measure)
@@ -94,7 +109,7 @@ def _forms(job: Job, limit: Limit) -> Iterator[str]:
         and not any(fixed > 0 or fixed + accept > 0 for fixed, accept in used)
     ):
         yield (
-            f"at_least {limit.amount / MICRO:g} cannot be reached: no action in scope adds to "
+            f"at_least {limit.amount / MICRO:,.10g} cannot be reached: no action in scope adds to "
             f"{limit.measure}; lower it, or widen its scope"
         )
     largest = max((_size(job, limit, a) for a in range(len(of))), default=0)

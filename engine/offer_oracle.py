@@ -13,7 +13,7 @@ from numba import njit
 from engine.core import Core
 from engine.limits import MICRO
 from engine.offer_core import core_of, exact_numbers, near_of, tally_of
-from engine.oracle import Oracle, Survey
+from engine.oracle import Oracle, Survey, unit_of_prices
 from engine.prices import Evaluation
 from engine.problem import (
     KEY_RANGE,
@@ -416,7 +416,7 @@ def typical_value(problem: Problem) -> float:
     """
     value = np.abs(problem.value_fixed) + np.abs(problem.value_accept) * problem.typical_propensity
     gained = float(max(value.max(initial=0), 1) / MICRO)
-    if problem.penalty is not None:
-        saved = np.where(np.isfinite(problem.penalty), problem.penalty, 0.0) * scale_of(problem)
-        gained = max(gained, float(saved.max(initial=0.0)))
-    return gained
+    if problem.penalty is None:
+        return gained
+    saved = np.where(np.isfinite(problem.penalty), problem.penalty, 0.0) * scale_of(problem)
+    return unit_of_prices(gained, saved, is_worth=bool(value.any()))

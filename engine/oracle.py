@@ -27,6 +27,22 @@ LEAST_REACH = 1e-6  # of a reach before it is lengthened, in typical values
 MOST_NEAR = MOST_CORE // 2  # subscribers: a mass that ties is not taken in
 
 
+AS_HARD = 1e6  # times the value of a contact: a larger penalty says that the limit is to be kept
+
+
+def unit_of_prices(gained: float, saved: Any, *, is_worth: bool) -> float:
+    """Return the money by which prices are measured: what a typical contact gains or saves.
+
+    Args:
+        gained: money, the typical value of a contact, > 0.
+        saved: money that a contact saves or costs in penalties, of each soft limit.
+        is_worth: whether any contact is worth anything; then penalties beyond ``AS_HARD`` times
+            that do not set the scale.
+    """
+    most = float(saved.max(initial=0.0))
+    return max(gained, min(most, AS_HARD * gained) if is_worth else most)
+
+
 @dataclass(frozen=True, eq=False)
 class Survey:
     """The best bundles of all subscribers at some prices."""

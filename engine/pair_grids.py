@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 
 from engine.pair_block import PairBlock
+from engine.problem import Row
+from engine.problem_checks import allowed_sign, sign_of
 
 MOST_DECIMALS, FINEST = 9, 200
+FINITE = "it must be a finite number"
 GLANCE = 4_096  # numbers looked at before all are
 
 
@@ -75,6 +78,30 @@ def not_finite(blocks: Sequence[PairBlock], names: Sequence[str]) -> list[str]:
     return found
 
 
+def wrong_signs(
+    blocks: Sequence[PairBlock], rows: Sequence[Row], units: Sequence[int]
+) -> list[str]:
+    """Return which uses have a sign that their constraint's measure never has, in words.
+
+    Args:
+        blocks: on the host, with whole uses; their lists being right.
+        rows: [K] the constraints.
+        units: [K] whole units of use in one unit of the constraint.
+    """
+    signs = np.array([sign_of(row) for row in rows], np.int64)
+    wrong = [(np.flatnonzero(np.sign(b.use_amount) * signs[b.use_row] < 0), b) for b in blocks]
+    found = []
+    for k in sorted({int(k) for places, b in wrong for k in b.use_row[places]}):
+        mine = [(places[b.use_row[places] == k], b) for places, b in wrong]
+
+        def look(block: PairBlock, e: int, unit: int = units[k]) -> tuple[float, int]:
+            amount, n = _use_at(block, e)
+            return amount / unit, n
+
+        found += _told(f"use of {rows[k].name}", mine, look, allowed_sign(rows[k]))
+    return found
+
+
 def vanishing(
     blocks: Sequence[PairBlock], names: Sequence[str], units: Sequence[int], most: int
 ) -> list[str]:
@@ -88,14 +115,21 @@ def vanishing(
     """
     found = []
     values = [(_out(b.value, units[0], most), b) for b in blocks]
-    found += _told("value", values, lambda b, n: (b.value[n], n), (units[0], most))
+    found += _told("value", values, lambda b, n: (b.value[n], n), _range(units[0], most))
     for k, name in enumerate(names):
         mine = []
         for block in blocks:
             places = np.flatnonzero(block.use_row == k)
             mine.append((places[_out(block.use_amount[places], units[1 + k], most)], block))
-        found += _told(f"use of {name}", mine, _use_at, (units[1 + k], most))
+        found += _told(f"use of {name}", mine, _use_at, _range(units[1 + k], most))
     return found
+
+
+def _range(unit: int, most: int) -> str:
+    return (
+        f"with the others it must be 0 or from {1 / unit:.3g} to {most / unit:.3g}, so that sums "
+        "are exact in 64 bits"
+    )
 
 
 def _out(numbers: Any, unit: int, most: int) -> Any:
@@ -108,7 +142,7 @@ def _use_at(block: PairBlock, e: int) -> tuple[float, int]:
 
 
 def _told(
-    name: str, found: list[tuple[Any, PairBlock]], look: Any, grid: tuple[int, int] | None = None
+    name: str, found: list[tuple[Any, PairBlock]], look: Any, allowed: str = FINITE
 ) -> list[str]:
     """Return a line about some places, the first of them named, if there are any."""
     count, first = sum(len(places) for places, _ in found), 0
@@ -116,12 +150,6 @@ def _told(
         if len(places):
             number, n = look(block, int(places[0]))
             row = int(np.searchsorted(block.indptr, n, side="right")) - 1
-            allowed = "it must be a finite number"
-            if grid is not None:
-                allowed = (
-                    f"with the others it must be 0 or from {1 / grid[0]:.3g} to "
-                    f"{grid[1] / grid[0]:.3g}, so that sums are exact in 64 bits"
-                )
             return [
                 f"{name}: got {number:g} for subscriber {first + row}, action {block.action[n]}, "
                 f"and {count} such in all; {allowed}"

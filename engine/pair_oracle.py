@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from engine.core import Core
-from engine.oracle import Oracle, Survey
+from engine.oracle import Oracle, Survey, unit_of_prices
 from engine.pair_block import PairBlock, joined_pairs
 from engine.pair_core import core_of, total_of_bundles, units_of
 from engine.pair_problem import PairProblem
@@ -90,7 +90,7 @@ class PairOracle(Oracle):
         self.scale = np.maximum(sizes.mean_use, 1.0) / self.units
         gained = max(sizes.mean_value, 1.0) / problem.value_unit
         saved = np.where(np.isfinite(self.penalty), self.penalty, 0.0) * self.scale
-        self.typical = max(gained, float(saved.max(initial=0.0)))
+        self.typical = unit_of_prices(gained, saved, is_worth=sizes.largest_value > 0)
         self.floor = -np.inf if problem.has_musts else 0.0
         self.kinds = (problem.offer, problem.channel, problem.category)
 

@@ -27,7 +27,15 @@ import numpy as np
 
 from engine.errors import DataError
 from engine.pair_block import PairBlock
-from engine.pair_grids import as_written, not_finite, unit_of, vanishing, whole, whole_limit
+from engine.pair_grids import (
+    as_written,
+    not_finite,
+    unit_of,
+    vanishing,
+    whole,
+    whole_limit,
+    wrong_signs,
+)
 from engine.pair_lists import Measured, check_caps, check_lists, measured
 from engine.problem import UNIT, Row
 from kernels.backend import library
@@ -76,17 +84,16 @@ class PairProblem:
         if problems:
             raise DataError.of(problems)
         sizes = actions, rows, int(self.channel.max(initial=-1)), int(self.category.max(initial=-1))
-        first = 0
-        for block in self.blocks:
-            found = block.to_host()
+        first, hosts = 0, [block.to_host() for block in self.blocks]
+        for found in hosts:
             lists = check_lists(found, first, sizes, MOST_PAIRS)
             lists = lists or check_caps(found, first, (self.channel, self.category))
             if lists:
                 raise DataError.of(lists)
-            first += len(block)
-        too_large = self._too_large()
-        if too_large:
-            raise DataError.of(too_large)
+            first += len(found)
+        out_of_range = self._too_large() + wrong_signs(hosts, self.rows, self.use_unit)
+        if out_of_range:
+            raise DataError.of(out_of_range)
 
     @staticmethod
     def of(

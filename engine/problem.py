@@ -23,7 +23,7 @@ D caps, G scope groups, Q most actions of any subscriber.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from math import inf, nextafter
@@ -34,6 +34,8 @@ import numpy as np
 from engine.errors import DataError
 from engine.limits import MICRO
 from engine.parts import Parts, told
+from engine.problem_checks import MOST_WEIGHT as MOST_WEIGHT
+from engine.problem_checks import problems_of
 from engine.quotient import Quotient
 from engine.rules import Rules
 from kernels.backend import library, to_cpu
@@ -51,7 +53,6 @@ VALUE_UNIT = MICRO * PROPENSITY_GRID * WEIGHT_GRID
 USE_UNIT = MICRO * PROPENSITY_GRID
 KEY_RANGE = 1 << 63
 MOST_CLASSES = 32
-MOST_WEIGHT = 1 << 28  # sum of all weights: keeps the 64-bit sums of w p from overflowing
 
 UNIT = {"contacts": "contact", "acceptances": "expected acceptance"}  # of other measures: money
 
@@ -138,8 +139,13 @@ class Problem:
     currency: str = "money"  # its name, for people
     penalty: Any = None  # [K] float64, money per unit beyond a limit, inf: hard; None: all are hard
     term_of: Any = None  # [T] int64 the limit of each term, ascending; None: T = K, one each
+    checked: Any = field(default=None, repr=False)  # the blocks, once found right
 
     def __post_init__(self) -> None:
+        found = problems_of(self, self.checked)
+        if found:
+            raise DataError.of(found)
+        object.__setattr__(self, "checked", self.blocks)
         actions = len(self.offer)
         if self.width > 1 and actions > MOST_ACTIONS:
             raise DataError(f"catalogue: {actions} actions; bundles allow at most {MOST_ACTIONS}")

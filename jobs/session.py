@@ -1,6 +1,7 @@
 """What every command shares: its job, its cluster and display, and how it ends."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, DataError
 from engine.settings import Job, load
 from engine.settings.job import Cluster
 from jobs import outcome, sources
@@ -18,6 +19,8 @@ from jobs.cluster import Workers, cluster
 from jobs.manifest import input_hashes
 from jobs.progress import ShownTasks, display
 from jobs.stages import writable
+
+SETTING = re.compile(rf"({'|'.join(sorted(set(Job.model_fields) - {'output'}))})[.:]")
 
 Result = tuple[int, dict[str, Any]]  # the exit code, and the result as JSON
 
@@ -95,7 +98,19 @@ def on_job(chosen: Chosen, manner: Manner, work: Callable[[Job], Result]) -> NoR
     except ConfigError as error:
         refused = error
         finish(lambda: _raise(refused), Path("runs"), manner)
-    finish(lambda: work(job), job.output, manner)
+
+    def named() -> Result:
+        try:
+            return work(job)
+        except (ConfigError, DataError) as error:
+            raise type(error).of(_in_file(chosen.file, str(error))) from error
+
+    finish(named, job.output, manner)
+
+
+def _in_file(file: Path, text: str) -> list[str]:
+    """Return an error's lines, those about settings with the job file that they are in."""
+    return [f"{file}: {line}" if SETTING.match(line) else line for line in text.splitlines()]
 
 
 def _raise(error: Exception) -> NoReturn:

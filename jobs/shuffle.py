@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine import ingest as rows_of
@@ -85,11 +86,12 @@ def scatter_events(item: Scatter) -> Counts:
 
 
 def scatter_subscribers(item: Scatter) -> Counts:
-    """Check the keys of a chunk of the subscriber table and write its fragment."""
+    """Check the keys and numbers of a chunk of the subscriber table and write its fragment."""
     name, kind = item.key
     others = [(field.name, field.type) for field in item.schema if field.name != name]
     schema = pa.schema([(KEY, kind), *others])
     rows, null, odd = 0, [], []
+    endless: dict[str, list[int]] = {n: [] for n, t in others if pa.types.is_floating(t)}
     with pa.ipc.new_file(str(item.fragment), schema) as fragment:
         for raw in read(item.chunk, item.schema):
             keys = rows_of.whole_or_text(raw[name], kind)
@@ -99,6 +101,8 @@ def scatter_subscribers(item: Scatter) -> Counts:
             bad = raw.filter(keys.is_null())
             null += bad.filter(bad[name].is_null())[ROW].to_pylist()
             odd += bad.filter(bad[name].is_valid())[ROW].to_pylist()
+            for column, places in endless.items():
+                places += raw.filter(pc.is_inf(raw[column]))[ROW].to_pylist()
     where = f"{item.chunk.file.path}: column {name}"
     problems = []
     if null:
@@ -111,6 +115,12 @@ def scatter_subscribers(item: Scatter) -> Counts:
             f"{where}: {len(odd)} keys are not whole numbers of 64 bits, the first in row "
             f"{odd[0]}; keys are whole numbers, or text in all files"
         )
+    problems += [
+        f"{item.chunk.file.path}: column {column}: {len(places)} values are infinite, the first in "
+        f"row {places[0]}; allowed are finite numbers, or null where there is none"
+        for column, places in endless.items()
+        if places
+    ]
     return Counts(rows=rows, problems=tuple(problems))
 
 

@@ -29,7 +29,7 @@ def small_pair_problems(draw, *, with_musts=True):
         key, indptr, action, value, use_first, use_row, use_amount, most,
         fewest if with_musts else np.zeros_like(fewest), channel_most, category_most,
     )  # fmt: skip
-    rows = [Row(f"limit_{k}", "cost", is_minimum=False) for k in range(constraints)]
+    rows = [Row(f"limit_{k}", "value", is_minimum=False) for k in range(constraints)]
     limit = rng.integers(-1, 5, constraints).tolist()
     return PairProblem([block], offer, channel, category, rows, limit, 2, [4] * constraints)
 

@@ -186,7 +186,7 @@ CASES = {
         ["constraints.0: constraint budget has no action in scope"],
     ),
     "a weight below 0": (
-        nothing, ("catalogue.weight=0 - arpu",), ["catalogue.weight: ", "no weight in [0, 1000]"],
+        nothing, ("catalogue.weight=0 - arpu",), ["catalogue.weight: ", "a number from 0 to 1000"],
     ),
     "an expression of an unknown column": (
         nothing,

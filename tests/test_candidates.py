@@ -288,13 +288,20 @@ def one(**columns):
 
 
 @pytest.mark.parametrize("wrong", [np.nan, -0.5, 1000.5, np.inf])
-def test_a_weight_out_of_range_is_refused_with_its_subscriber(wrong):
-    features, scored = one(weight=[1.0, wrong])
+def test_weights_out_of_range_are_counted_over_all_partitions(wrong):
+    parts = []
+    for keys, weight in (([7, 8], [wrong, 2.0]), ([4, 5], [1.0, wrong])):
+        features, scored = one(weight=weight)
+        features["subscriber"] = scored["subscriber"] = keys
+        parts.append(candidates(job_of(), features, scored, None))
+    got = "no value" if np.isnan(wrong) else f"{wrong:g}"
     message = (
-        rf"catalogue.weight: 1 subscribers .* the first is 5 with {wrong}; change the expression"
+        f"catalogue.weight: weight: the weight is wrong for 2 subscribers, got {got} for "
+        "subscriber 5; every weight must be a number from 0 to 1000"
     )
-    with pytest.raises(DataError, match=message):
-        candidates(job_of(), features, scored, None)
+    for order in (parts, parts[::-1]):
+        with pytest.raises(DataError, match=message):
+            assemble(job_of(), order)
 
 
 def test_weights_too_large_in_sum_are_refused(monkeypatch):

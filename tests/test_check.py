@@ -228,6 +228,6 @@ def test_the_command_prints_facts_or_problems_and_runs_nothing(tmp_path):
     wrong = walras("check", path, "--set", "catalogue.weight=segment")
     assert (wrong.exit_code, wrong.stdout) == (2, "")
     assert wrong.stderr == (
-        "error: catalogue.weight: should be a number expression, got a text: segment\n"
+        f"error: {path}: catalogue.weight: should be a number expression, got a text: segment\n"
     )
     assert sorted(tmp_path.rglob("*")) == before

@@ -306,5 +306,5 @@ def test_values_beyond_the_exact_range_are_refused():
     job = job_of(catalogue=catalogue, objective={"then": {"maximise": "acceptances"}},
                  constraints=[])  # fmt: skip
     features = people(2, weight=[1000.0, 1 / 1024])
-    with pytest.raises(DataError, match="objective: what it reached cannot be kept exactly"):
+    with pytest.raises(DataError, match="objective: the value reached cannot be kept exactly"):
         asked(job, features, scores_of(job, features))

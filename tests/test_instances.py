@@ -131,6 +131,31 @@ def test_a_broken_file_is_refused_with_where_and_what(tmp_path, layout, text, me
     assert message in said.err
 
 
+@pytest.mark.parametrize("layout,text", [("khan", KHAN), ("hiremath", HIREMATH), ("gap", GAP)])
+def test_a_file_cut_anywhere_is_whole_or_refused_with_its_line(tmp_path, layout, text):
+    whole = read(files(tmp_path, text), layout)
+    numbers = sum(len(one.problem.value) for one in whole)
+    for end in range(len(text)):
+        path = files(tmp_path, text[:end])
+        try:
+            found = read(path, layout)
+        except DataError as error:
+            assert all(line.startswith(f"{path}: line ") for line in str(error).splitlines())
+        else:  # cut between problems, in an old solution, or in the last number
+            assert 0 < sum(len(one.problem.value) for one in found) <= numbers
+
+
+@pytest.mark.parametrize("layout", ["khan", "hiremath", "gap"])
+@pytest.mark.parametrize("text", [b"", b"\n\n", b"\xef\xbb\xbf", b"\0\0", b"-1 2 3", b"1e3 2 1"])
+def test_an_empty_or_foreign_file_is_one_message_with_its_line(tmp_path, layout, text, capsys):
+    path = files(tmp_path, text)
+    assert instances.main([str(path), "--format", layout]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith(f"{path}: line ")
+    assert instances.main([str(tmp_path), "--format", layout]) == 2
+    assert capsys.readouterr().err == f"{tmp_path}: cannot be read: Is a directory\n"
+
+
 def test_all_problems_of_all_files_are_told(tmp_path, capsys):
     one = files(tmp_path, GAP.replace("5 1 4", "x 1 -y").replace(" 2 2\n", " 2 z\n"), "one")
     code = instances.main([str(one), str(tmp_path / "none"), "--format", "gap"])

@@ -245,6 +245,28 @@ def test_a_ratio_of_nobody_cannot_be_reached_by_changing_it():
         assert told[0].smallest_relaxation is None and "not enough" in told[0].text
 
 
+@pytest.mark.parametrize(("price", "told"), [(10**15, None), (10**9 + 1, 0.0)])
+def test_a_ratio_is_relaxed_within_the_exact_range(price, told):
+    """Beyond it no ratio can be asked for: there the search ends."""
+    problem = cost_per_acceptance(3, 1, minimum=20)
+    row, actions = problem.rows[0], len(problem.offer)
+    dear = np.array([np.zeros(actions, np.int64), np.full(actions, price)])
+    of = dear[::-1] * 2 if told is None else row.quotient.of * 2000
+    quotient = replace(row.quotient, of=of, to=dear)
+    fixed, accept, _ = quotient.terms(quotient.limit, is_minimum=False)
+    problem = replace(
+        problem,
+        rows=[replace(row, quotient=quotient), problem.rows[1]],
+        use_fixed=np.concatenate([fixed, problem.use_fixed[1:]]),
+        use_accept=np.concatenate([accept, problem.use_accept[1:]]),
+    )
+    found = explain(problem, small=False, deadline=Deadline(60.0))[0]
+    if told is None:
+        assert found.smallest_relaxation is None
+    else:  # a middle ratio has a form beyond the range: what is told is enough, if not the least
+        assert found.smallest_relaxation > told
+
+
 def test_an_equation_is_told_as_one_limit():
     problem = problems.realistic(50, seed=1, minimums=False).with_rows([])
     each = np.full((1, len(problem.offer)), MICRO)
