@@ -49,7 +49,8 @@ class WhatIf:
         """
         before = 0
         for b, found in enumerate(self.candidates):
-            rows = np.flatnonzero(_host(found.subscriber) == subscriber)
+            keys = _host(found.subscriber)
+            rows: Any = np.flatnonzero(keys == subscriber) if np.ndim(subscriber) == 0 else []
             if len(rows):
                 row = int(np.flatnonzero(to_cpu(list(self.placed.order)[b]) == rows[0])[0])
                 return self.session.explain(row=before + row, reasons=self._reasons)
