@@ -145,8 +145,10 @@ def _ratio(problem: Problem, k: int, quotient: Quotient, value: float) -> Proble
     try:
         out = problem.at_ratio(k, limit)
         own = out.terms == k
-        size = np.abs(out.use_fixed[own]).sum(axis=0) + np.abs(out.use_accept[own]).sum(axis=0)
-        is_exact = float(size.max(initial=0)) <= MOST_USE
+        parts = [*out.use_fixed[own].tolist(), *out.use_accept[own].tolist()]
+        is_exact = (
+            max((sum(map(abs, of)) for of in zip(*parts, strict=True)), default=0) <= MOST_USE
+        )
     except OverflowError:
         is_exact = False
     if not is_exact:
