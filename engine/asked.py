@@ -7,12 +7,15 @@ A limit is asked for by the name that people know, in the units of its measure:
 - of a ratio the ratio; a soft one keeps the penalty of a unit of what is divided;
 - of a level that a goal has reached (``kept:`` and its name) the level.
 
+An amount is 0 or more; that of a value may be below, as a loss may be what a goal has reached.
+
 A constraint that is only measured is no limit: there is nothing to change.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -44,27 +47,31 @@ def named(rows: Sequence[Row]) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def refuse_unknown(
+def unknown(
     names: Iterable[str], rows: Sequence[Row], where: str, measured: Sequence[str] = ()
-) -> None:
-    """Raise ConfigError if a name is no limit's, and say why."""
+) -> list[str]:
+    """Return what is wrong with names that are no limit's, a line each kind."""
     have = named(rows)
-    unknown = [name for name in names if name not in have]
-    for name in unknown:
+    sides = {row.name: row.twin for row in rows if row.twin is not None}
+    problems, rest = [], []
+    for name in names:
+        if name in have:
+            continue
         if name in measured:
-            raise ConfigError(
+            problems.append(
                 f"{where}.{name}: is only measured (enforce: false), it limits nothing; enforce it "
                 "in the job to ask for other amounts"
             )
-        side = next((row.twin for row in rows if row.name == name), None)
-        if side is not None:
-            raise ConfigError(
-                f"{where}.{name}: is one side of an equation; ask for {side}, that is both"
+        elif name in sides:
+            problems.append(
+                f"{where}.{name}: is one side of an equation; ask for {sides[name]}, that is both"
             )
-    if unknown:
-        raise ConfigError(
-            f"{where}: unknown, got {', '.join(unknown)}; the limits are {', '.join(have)}"
-        )
+        else:
+            rest.append(str(name))
+    if rest:
+        limits = f"the limits are {', '.join(have)}" if have else "there are no limits"
+        problems.append(f"{where}: unknown, got {', '.join(rest)}; {limits}")
+    return problems
 
 
 def changed(
@@ -79,32 +86,55 @@ def changed(
         measured: names of constraints that are only measured.
 
     Raises:
-        ConfigError: a name that is no limit's, or an amount that it cannot have.
+        ConfigError: names that are no limit's, or amounts that they cannot have: all of them.
     """
-    refuse_unknown([*limits, *drop], problem.rows, "limits", measured)
+    problems = unknown(dict.fromkeys([*limits, *drop]), problem.rows, "limits", measured)
     both = sorted(set(limits) & set(drop))
     if both:
-        raise ConfigError(f"limits: both changed and dropped, got {', '.join(both)}")
+        problems.append(f"limits: both changed and dropped, got {', '.join(both)}; do one of them")
+    twice = sorted({name for name in drop if list(drop).count(name) > 1})
+    if twice:
+        problems.append(f"limits: dropped twice, got {', '.join(twice)}; name each once")
     have, out = named(problem.rows), problem
-    for name, value in limits.items():
-        if not (np.isfinite(value) and 0 <= value <= MOST):
-            raise ConfigError(f"limits.{name}: must be a number from 0 to 1e12, got {value}")
-        for k in have[name]:
-            quotient = problem.rows[k].quotient
-            out = _amount(out, k, value) if quotient is None else _ratio(out, k, quotient, value)
+    for name in (name for name in limits if name in have):
+        try:
+            out = _with(out, name, have[name], limits[name])
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError.of(problems)
     gone = {k for name in drop for k in have[name]}
     rows = tuple(k for k in range(len(problem.rows)) if k not in gone)
     return out.with_rows(rows), rows
 
 
+def least(row: Row) -> float:
+    """Return the least amount of a limit: 0, but a value may be a loss."""
+    return -MOST if row.measure == "value" and row.quotient is None else 0.0
+
+
+def _with(problem: Problem, name: str, rows: Sequence[int], value: Any) -> Problem:
+    """Return the problem with another amount of one limit."""
+    low = least(problem.rows[rows[0]])
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not (is_number and low <= value <= MOST):
+        got = value if is_number else repr(value)
+        raise ConfigError(f"limits.{name}: must be a number from {low:g} to 1e12, got {got}")
+    for k in rows:
+        quotient = problem.rows[k].quotient
+        problem = (
+            _amount(problem, k, value) if quotient is None else _ratio(problem, k, quotient, value)
+        )
+    return problem
+
+
 def _amount(problem: Problem, k: int, value: float) -> Problem:
     row, limit = problem.rows[k], problem.limit.copy()
     stored = micro(value) * row.scale
-    if stored > MOST_AMOUNT:
-        raise ConfigError(
-            f"limits.{row.name}: must be at most {MOST_AMOUNT / row.scale / MICRO:g} to be exact, "
-            f"got {value}"
-        )
+    if abs(stored) > MOST_AMOUNT:
+        most = MOST_AMOUNT / row.scale / MICRO
+        side = f"at least {-most:g}" if value < 0 else f"at most {most:g}"
+        raise ConfigError(f"limits.{row.twin or row.name}: must be {side} to be exact, got {value}")
     limit[k] = -stored if row.is_minimum else stored
     return replace(problem, limit=limit)
 
@@ -115,14 +145,16 @@ def _ratio(problem: Problem, k: int, quotient: Quotient, value: float) -> Proble
     try:
         out = problem.at_ratio(k, limit)
         own = out.terms == k
-        size = np.abs(out.use_fixed[own]).sum(axis=0) + np.abs(out.use_accept[own]).sum(axis=0)
-        is_exact = float(size.max(initial=0)) <= MOST_USE
+        parts = [*out.use_fixed[own].tolist(), *out.use_accept[own].tolist()]
+        is_exact = (
+            max((sum(map(abs, of)) for of in zip(*parts, strict=True)), default=0) <= MOST_USE
+        )
     except (OverflowError, DataError):
         is_exact = False
     if not is_exact:
         raise ConfigError(
-            f"limits.{row.name}: {value} is out of the exact range of a ratio; give it fewer "
-            "decimals"
+            f"limits.{row.twin or row.name}: {value} is out of the exact range of a ratio; give it "
+            "fewer decimals"
         )
     rows = list(out.rows)
     rows[k] = replace(row, quotient=replace(quotient, limit=limit), scale=scale)
@@ -141,7 +173,7 @@ def amount(problem: Problem, name: str) -> float:
     if row.quotient is not None:
         return float(row.quotient.limit)
     stored = int(problem.limit[k]) / MICRO / row.scale
-    return -stored if row.is_minimum else stored
+    return (-stored if row.is_minimum else stored) + 0.0
 
 
 def loosens(problem: Problem, name: str) -> int:

@@ -89,8 +89,8 @@ def ranges(
 ) -> dict[str, tuple[float, float] | None]:
     """Return the range of each limit whose rows fall and rise by so much, as people know it.
 
-    Of a limit that costs nothing one end is open: inf for others, 0 for a minimum. None: not told,
-    for a ratio, and for an equation that costs nothing.
+    Of a limit that costs nothing one end is open: inf for others, for a minimum 0, or -inf where it
+    is below 0. None: not told, for a ratio, and for an equation that costs nothing.
     """
     found: dict[str, tuple[float, float] | None] = {}
     for name, rows in asked.named(problem.rows).items():
@@ -128,12 +128,13 @@ def told(
     have = asked.named(problem.rows)
     ratios = {name for name in have if problem.rows[have[name][0]].quotient is not None}
     wanted = [name for name in have if name not in ratios] if names is None else list(names)
-    asked.refuse_unknown(wanted, problem.rows, "sensitivity")
-    for name in wanted:
-        if name in ratios:
-            raise ConfigError(
-                f"sensitivity.{name}: is a ratio, got no range; ask for a frontier of it"
-            )
+    problems = asked.unknown(wanted, problem.rows, "sensitivity") + [
+        f"sensitivity.{name}: is a ratio, got no range; ask for a frontier of it"
+        for name in wanted
+        if name in ratios
+    ]
+    if problems:
+        raise ConfigError.of(problems)
     fall, rise = foretold(full, here.prices, share=share)
     search = _Search(full, here, share, seconds)
     return [search.told(name, have[name], use, fall, rise) for name in wanted]
@@ -215,4 +216,5 @@ def _in_units(problem: Problem, k: int, down: float, up: float) -> tuple[float, 
     low, high = (stored - down) / row.scale, (stored + up) / row.scale
     if row.is_minimum:
         low, high = -high, -low
-    return max(0.0, low), high
+    is_loss = (-stored if row.is_minimum else stored) < 0  # of a value: it may be any
+    return low if is_loss else max(0.0, low), high

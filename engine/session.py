@@ -123,10 +123,16 @@ class Session:
             ConfigError: as in :meth:`solve`.
             AllocationError: as in :meth:`solve`.
         """
-        amounts = sorted(set(map(float, values)))
-        for value in amounts:
-            self._changed({name: value}, [])
-        points = []
+        amounts: list[float] = list(values)
+        problems = asked.unknown([name], self.problem.rows, "frontier", self.measured)
+        for value in () if problems else amounts:
+            try:
+                self._changed({name: value}, [])
+            except ConfigError as error:
+                problems.append(str(error))
+        if problems:
+            raise ConfigError.of(problems)
+        amounts, points = sorted(set(map(float, amounts))), []
         for value in amounts:
             found = self.solve({name: value})
             points.append(point(self._answered()[0], name, value, found))

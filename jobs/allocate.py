@@ -129,7 +129,7 @@ def _priced(
                 **_shown(row, "soft" if "penalty" in row else "hard", problem.units(k)),
                 side: row["limit"],
                 "price": None if row["price"] is None else row["price"] * row.get("scale", 1),
-                "holds_from": low,
+                "holds_from": None if low == -inf else low,
                 "holds_to": None if high == inf else high,
                 "worth": decisions.worth(problem, k, row, unit),
             }

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import pyarrow.parquet as pq
 
 from engine.errors import DataError
 from engine.ingest import FILE, ROW, whole_or_text
+from jobs import csv_rows
 
 ROWS = 1_000_000  # rows of a chunk, and so the memory a task needs
-BLOCK_BYTES = 4 * 1024 * 1024  # of a CSV file parsed at once; Arrow holds up to 40 of them
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 CSV_TYPES = (
     pa.null(), pa.int64(), pa.bool_(), pa.date32(), pa.time32("s"), pa.timestamp("s"),
@@ -98,8 +97,7 @@ def open_file(path: Path, folder: Path) -> RawFile:
                 groups = tuple(meta.row_group(i).num_rows for i in range(meta.num_row_groups))
                 raw = RawFile(path, name, file.schema_arrow.remove_metadata(), groups)
         else:
-            with csv.open_csv(path, read_options=_read_options()) as reader:
-                names = reader.schema.names
+            names = csv_rows.names_of(path)
             raw = RawFile(path, name, pa.schema([(n, pa.string()) for n in names]))
     except UNREADABLE as error:
         raise unreadable(path, error) from None
@@ -137,15 +135,7 @@ def typed(file: RawFile, key: str) -> RawFile:
 
 def _is_read_as(texts: Any, kind: pa.DataType) -> bool:
     """Say whether all fields of a CSV column are of a type; Arrow's own reader decides."""
-    fields = BytesIO()
-    csv.write_csv(pa.table({"field": texts}), fields)
-    fields.seek(0)
-    options = _convert(column_types={"field": kind})
-    try:
-        csv.read_csv(fields, read_options=_read_options(), convert_options=options)
-    except pa.ArrowInvalid:
-        return False
-    return True
+    return csv_rows.is_read_as(texts, _convert(column_types={"field": kind}))
 
 
 def _odd(keys: Any) -> str:
@@ -209,12 +199,7 @@ def _parquet_batches(chunk: Chunk, schema: pa.Schema) -> Iterator[Any]:
 
 def _csv_batches(chunk: Chunk, schema: pa.Schema) -> Iterator[Any]:
     options = _convert(column_types=schema, include_columns=schema.names)
-    with csv.open_csv(chunk.file.path, read_options=_read_options(), convert_options=options) as c:
-        yield from c
-
-
-def _read_options() -> Any:
-    return csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES)
+    yield from csv_rows.batches(chunk.file.path, len(chunk.file.schema.names), options)
 
 
 def _convert(**options: Any) -> Any:

@@ -130,12 +130,14 @@ def finished(name: str, folder: Path, fingerprint: str) -> Stage | None:
     try:
         record = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
         whole = all((folder / f).stat().st_size == size for f, size in record["files"].items())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        cut_short = record["summary"].get("interrupted", False)  # another run may come farther
+        if record["fingerprint"] != fingerprint or not whole or cut_short:
+            return None
+        return Stage(name, folder, fingerprint, record["summary"], record["seconds"], reused=True)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # not there, or not JSON
         return None
-    cut_short = record["summary"].get("interrupted", False)  # another run may come farther
-    if record["fingerprint"] != fingerprint or not whole or cut_short:
+    except (KeyError, TypeError, AttributeError):  # JSON of something else
         return None
-    return Stage(name, folder, fingerprint, record["summary"], record["seconds"], reused=True)
 
 
 def place(job: Job, name: str, fingerprint: str) -> Path:

@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from engine import goals
 from engine.actions import actions
-from engine.candidates import Candidates, Placed, assemble
+from engine.candidates import Candidates, Placed, assemble, candidates
 from engine.errors import ConfigError
 from engine.explain import Explanation
+from engine.goals import Reached
 from engine.limits import measured
 from engine.reasons import beside, closed
 from engine.session import Session
 from engine.settings import Job
 from engine.solve import Status, solve
-from jobs.allocate import parts_of, read_candidates
+from jobs.allocate import parts_of
 from jobs.certify import Part, frames_of
 from jobs.manifest import input_hashes
 from jobs.session import Chosen
@@ -34,6 +36,7 @@ class WhatIf:
     placed: Placed
     parts: Sequence[Part]
     candidates: Sequence[Candidates]
+    reached: Sequence[Reached] = ()  # the goals' answers, and the levels that are kept of them
 
     def explain(self, subscriber: Any) -> Explanation:
         """Explain what a subscriber gets in the session's last answer, and what policies forbid.
@@ -46,7 +49,8 @@ class WhatIf:
         """
         before = 0
         for b, found in enumerate(self.candidates):
-            rows = np.flatnonzero(_host(found.subscriber) == subscriber)
+            keys = _host(found.subscriber)
+            rows: Any = np.flatnonzero(keys == subscriber) if np.ndim(subscriber) == 0 else []
             if len(rows):
                 row = int(np.flatnonzero(to_cpu(list(self.placed.order)[b]) == rows[0])[0])
                 return self.session.explain(row=before + row, reasons=self._reasons)
@@ -56,7 +60,7 @@ class WhatIf:
         )
 
     def _reasons(self, b: int, row: int, bundle: Sequence[int]) -> list[str]:
-        features, _, contacts = frames_of(self.parts[b], self.parts[b].backend)
+        features, _, contacts = _frames(self.parts[b])
         at = int(to_cpu(list(self.placed.order)[b])[row])
         one = features.iloc[[at]].reset_index(drop=True)
         shut, apart = closed(self.job, one, contacts)[0], beside(self.job, one, contacts, bundle)
@@ -74,29 +78,50 @@ def opened(file: str | Path, changes: Sequence[str] = ()) -> WhatIf:
     stages before it reach is sought first, and stays as it is.
 
     Raises:
-        ConfigError: the job is wrong, or a stage is missing.
+        ConfigError: the job is wrong, stages are missing (all are named), or the limits of a goal
+            conflict.
     """
     job = Chosen(Path(file), None, tuple(changes)).load()
     prints = fingerprints(job, input_hashes(job))
     folders = {}
+    missing = []
     for name in ("ingest", "profile", "score"):
-        stage = finished(name, place(job, name, prints[name]), prints[name])
-        if stage is None:
-            raise ConfigError(f"{file}: stage {name} is not finished; run `walras score {file}`")
-        folders[name] = stage.folder
+        folders[name] = place(job, name, prints[name])
+        if finished(name, folders[name], prints[name]) is None:
+            found = "is damaged or cut short" if folders[name].exists() else "is not there"
+            missing.append(f"stage {name} is not finished: {folders[name]} {found}")
+    if missing:
+        again = f"run `walras score {file}` with the same settings"
+        raise ConfigError.of(f"{file}: {problem}; {again}" for problem in missing)
     parts = parts_of(job, folders)
-    found = [read_candidates(part) for part in parts]
-    placed = assemble(job, found)
+    read = [candidates(job, *_frames(part)) for part in parts]
+    placed = assemble(job, read)
     names = [action.name for action in actions(job.catalogue)]
     only = [other.name for other in measured(job)]
-    problem = placed.problem
+    problem, reached = placed.problem, []
     if len(goals.stages(job)) > 1:  # what goals reach are limits of the last stage
         pursued = goals.pursue(job, placed.stock, solve)
-        problem = pursued.problem
+        problem, reached = pursued.problem, pursued.before
         if pursued.found.status == Status.INFEASIBLE:
             raise ConfigError(f"{file}: {pursued.found.remedy}")
     session = Session(problem, job.solver, names=names, measured=only)
-    return WhatIf(session, job, replace(placed, problem=problem), parts, found)
+    return WhatIf(session, job, replace(placed, problem=problem), parts, read, reached)
+
+
+def _frames(part: Part) -> tuple[Any, Any, Any]:
+    """Read one partition; as :func:`jobs.certify.frames_of`.
+
+    Raises:
+        ConfigError: its files are gone, or damaged.
+    """
+    try:
+        return frames_of(part, part.backend)
+    except (OSError, pa.ArrowException) as error:
+        text = " ".join(str(error).split())
+        raise ConfigError(
+            f"{part.features}: cannot be read with what belongs to it, got {text}; run `walras "
+            "score` again, and open the job again"
+        ) from None
 
 
 def _host(series: Any) -> Any:

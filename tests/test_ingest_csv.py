@@ -4,11 +4,11 @@ import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.errors import DataError
-from jobs import raw
+from jobs import csv_rows, raw
 from tests.ingested import (
     INSTANTS,
     PEOPLE,
@@ -111,6 +111,7 @@ FIELDS = ["1", "0", "true", "TRUE", "1.5", "1e5", "NaN", "inf", "007", "9" * 20,
           "2026-01-01T10:00:00.5+0200", "10:00", "10:00:00", '"a,b"', '"a\nb"']  # fmt: skip
 
 
+@example(fields=['"a\nb"'] * 11 + ["NULL"], block=90)
 @given(
     fields=st.sets(st.sampled_from(FIELDS), min_size=1, max_size=3).flatmap(
         lambda some: st.lists(st.sampled_from(sorted(some)), max_size=12)
@@ -123,7 +124,7 @@ def test_types_of_csv_columns_are_those_arrow_finds_in_the_whole_file(
     path = tmp_path_factory.mktemp("types") / "people.csv"
     path.write_text("id,a\n" + "".join(f"x,{field}\n" for field in fields))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(raw, "BLOCK_BYTES", block)
+        patch.setattr(csv_rows, "BLOCK_BYTES", block)
         found = raw.typed(raw.open_file(path, path.parent), "id").schema
     options = csv.ConvertOptions(null_values=[""], strings_can_be_null=True)
     whole = csv.read_csv(path, convert_options=options)
@@ -131,7 +132,7 @@ def test_types_of_csv_columns_are_those_arrow_finds_in_the_whole_file(
 
 
 def test_a_large_csv_file_is_typed_in_little_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(raw, "BLOCK_BYTES", 2**12)
+    monkeypatch.setattr(csv_rows, "BLOCK_BYTES", 2**12)
     path = tmp_path / "people.csv"
     path.write_text("id,a,b\n" + "".join(f"{i},{i / 7},some text\n" for i in range(100_000)))
     usual = pa.default_memory_pool()

@@ -13,7 +13,9 @@ from tests.golden import __main__ as golden
 def test_a_job_is_opened_as_it_was_run_and_explained(tmp_path):
     changes = [f"inputs.folder={json.dumps(str(golden.HERE / 'inputs'))}"]
     changes.append(f"output={json.dumps(str(tmp_path))}")
-    with pytest.raises(ConfigError, match="stage ingest is not finished; run `walras score "):
+    with pytest.raises(
+        ConfigError, match="stage ingest is not finished: .* is not there; run `walras"
+    ):
         opened(golden.HERE / "job.yaml", changes)
     folder = golden.run(tmp_path)
     job = opened(golden.HERE / "job.yaml", changes)
