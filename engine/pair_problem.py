@@ -27,7 +27,8 @@ import numpy as np
 
 from engine.errors import DataError
 from engine.pair_block import PairBlock
-from engine.pair_grids import as_written, not_finite, unit_of, vanishing, whole, whole_limit
+from engine.pair_full import FullBlock
+from engine.pair_grids import as_written, in_whole_units, not_finite, whole_limit
 from engine.pair_lists import Measured, check_caps, check_lists, measured
 from engine.problem import UNIT, Row
 from kernels.backend import library
@@ -90,7 +91,7 @@ class PairProblem:
 
     @staticmethod
     def of(
-        blocks: Sequence[PairBlock],
+        blocks: Sequence[PairBlock | FullBlock],
         kinds: tuple[Any, Any, Any],
         rows: Sequence[Row],
         limit: Sequence[float],
@@ -102,7 +103,7 @@ class PairProblem:
 
         Args:
             blocks: on the host; value and use_amount are float64, money and units of the
-                constraints.
+                constraints. Full ones are listed.
             kinds: offer, channel and category of each action, [A] int32.
             rows: [K] the constraints.
             limit: [K] units of the constraints.
@@ -114,7 +115,8 @@ class PairProblem:
                 subscriber, action and how many.
         """
         names = [row.name for row in rows]
-        problems = not_finite(blocks, names)
+        listed = [b.listed() if isinstance(b, FullBlock) else b for b in blocks]
+        problems = not_finite(listed, names)
         problems += [
             f"limit of {name}: got {amount}; it must be a finite number"
             for name, amount in zip(names, limit, strict=False)
@@ -122,21 +124,9 @@ class PairProblem:
         ]
         if problems:
             raise DataError.of(problems)
-        contacts = sum(int(b.most.astype(np.int64).sum()) for b in blocks)
+        contacts = sum(int(b.most.astype(np.int64).sum()) for b in listed)
         most = (MOST_UNITS - 1) // max(1, contacts)
-        uses = [[b.use_amount[b.use_row == k] for b in blocks] for k in range(len(rows))]
-        units = [unit_of(x, most) for x in ([b.value for b in blocks], *uses)]
-        problems = vanishing(blocks, names, units, most)
-        if problems:
-            raise DataError.of(problems)
-        found = []
-        for block in blocks:
-            amount = np.zeros(len(block.use_row), np.int64)
-            for k, unit in enumerate(units[1:]):
-                mine = block.use_row == k
-                amount[mine] = whole(block.use_amount[mine], unit, up=True)
-            value = whole(block.value, units[0], up=False)
-            found.append(replace(block, value=value, use_amount=amount))
+        found, units = in_whole_units(listed, names, most)
         limits = [whole_limit(float(b), unit) for b, unit in zip(limit, units[1:], strict=False)]
         soft = None if penalty is None else np.array(penalty, np.float64)
         return PairProblem(
@@ -265,19 +255,9 @@ class PairProblem:
         """Return the same problem with some of its constraints."""
         place = np.full(len(self.rows), -1, np.int32)
         place[list(keep)] = np.arange(len(keep))
-        blocks = []
-        for block in self.blocks:
-            side = library(block.key)
-            row = side.asarray(place)[block.use_row] if len(place) else block.use_row
-            kept = side.flatnonzero(row >= 0)
-            first = side.searchsorted(kept, block.use_first).astype(np.int64)
-            blocks.append(
-                replace(
-                    block, use_first=first, use_row=row[kept], use_amount=block.use_amount[kept]
-                )
-            )
         return replace(
-            self, blocks=blocks, rows=[self.rows[k] for k in keep],
+            self, blocks=[block.with_rows(place) for block in self.blocks],
+            rows=[self.rows[k] for k in keep],
             limit=[self.limit[k] for k in keep], use_unit=[self.use_unit[k] for k in keep],
             penalty=None if self.penalty is None else self.penalty[np.array(keep, np.int64)],
         )  # fmt: skip
