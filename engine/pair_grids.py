@@ -58,8 +58,10 @@ def whole_limit(limit: float, unit: int) -> int:
     return nearest if nearest / unit == limit else floor(Fraction(limit) * unit)
 
 
-def as_written(amount: float) -> Fraction:
+def as_written(amount: float | Fraction) -> Fraction:
     """Return a number exactly; one with few decimals is what it is written as."""
+    if isinstance(amount, Fraction):
+        return amount
     decimals = 10**MOST_DECIMALS
     nearest = round(Fraction(amount) * decimals)
     return Fraction(nearest, decimals) if nearest / decimals == amount else Fraction(amount)
@@ -131,6 +133,15 @@ def use_problems(
     return _told(f"use of {name}", out, _use_at, grid)
 
 
+def not_negative(
+    name: str, blocks: Sequence[PairBlock], places: Sequence[Any], numbers: Sequence[Any]
+) -> list[str]:
+    """Return which uses are below 0, in words; the arguments are those of use_problems."""
+    parts = zip(blocks, places, numbers, strict=True)
+    out = [(at[np.flatnonzero(x < 0)], block) for block, at, x in parts]
+    return _told(f"use of {name}", out, _use_at, allowed="what is divided by is 0 or more")
+
+
 def _out(numbers: Any, unit: int, most: int) -> Any:
     size = np.abs(numbers)
     return np.flatnonzero((numbers != 0.0) & ((size * float(unit) < 1.0) | (size > most / unit)))
@@ -145,15 +156,15 @@ def _use_at(block: PairBlock, e: int) -> tuple[float, int]:
 
 
 def _told(
-    name: str, found: list[tuple[Any, PairBlock]], look: Any, grid: tuple[int, int] | None = None
-) -> list[str]:
+    name: str, found: list[tuple[Any, PairBlock]], look: Any, grid: tuple[int, int] | None = None,
+    *, allowed: str = "it must be a finite number",
+) -> list[str]:  # fmt: skip
     """Return a line about some places, the first of them named, if there are any."""
     count, first = sum(len(places) for places, _ in found), 0
     for places, block in found:
         if len(places):
             number, n = look(block, int(places[0]))
             row = int(np.searchsorted(block.indptr, n, side="right")) - 1
-            allowed = "it must be a finite number"
             if grid is not None:
                 allowed = (
                     f"with the others it must be 0 or from {1 / grid[0]:.3g} to "

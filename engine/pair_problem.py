@@ -29,13 +29,12 @@ from engine.errors import DataError
 from engine.pair_block import PairBlock
 from engine.pair_full import FullBlock
 from engine.pair_grids import as_written, in_whole_units, not_finite, whole_limit
-from engine.pair_lists import Measured, check_caps, check_lists, measured
+from engine.pair_lists import MOST_UNITS as MOST_UNITS
+from engine.pair_lists import Measured, contacts_of, measured, most_units_of, refuse_wrong
+from engine.pair_ratio import Ratio, SumRatio, check_ratios, names_of, sums_taken, with_forms
 from engine.problem import UNIT, Row
 from kernels.backend import library
 from kernels.choose import MOST_BUNDLE, MOST_CODES
-from kernels.choose_pairs import MOST_PAIRS
-
-MOST_UNITS = 1 << 62  # sums of whole units stay below it
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +51,7 @@ class PairProblem:
     use_unit: Sequence[int]  # [K] whole units of use in one unit of the constraint, >= 1
     currency: str = "money"  # its name, for people
     penalty: Any = None  # [K] float64, money per unit beyond a limit, inf: hard; None: all are hard
+    ratios: Sequence[SumRatio | None] = ()  # [K] of each form of a ratio, that; empty: all are sums
 
     def __post_init__(self) -> None:
         actions, rows = len(self.offer), len(self.rows)
@@ -76,18 +76,12 @@ class PairProblem:
         problems += self._bad_rows()
         if problems:
             raise DataError.of(problems)
-        sizes = actions, rows, int(self.channel.max(initial=-1)), int(self.category.max(initial=-1))
-        first = 0
-        for block in self.blocks:
-            found = block.to_host()
-            lists = check_lists(found, first, sizes, MOST_PAIRS)
-            lists = lists or check_caps(found, first, (self.channel, self.category))
-            if lists:
-                raise DataError.of(lists)
-            first += len(block)
-        too_large = self._too_large()
-        if too_large:
-            raise DataError.of(too_large)
+        refuse_wrong(self.blocks, (self.offer, self.channel, self.category), rows)
+        problems = self._too_large() + check_ratios(
+            self.ratios, self.limit, self.blocks, self.most_units
+        )
+        if problems:
+            raise DataError.of(problems)
 
     @staticmethod
     def of(
@@ -96,6 +90,7 @@ class PairProblem:
         rows: Sequence[Row],
         limit: Sequence[float],
         *,
+        ratios: Sequence[Ratio] = (),
         currency: str = "money",
         penalty: Sequence[float] | None = None,
     ) -> "PairProblem":
@@ -105,39 +100,48 @@ class PairProblem:
             blocks: on the host; value and use_amount are float64, money and units of the
                 constraints. Full ones are listed.
             kinds: offer, channel and category of each action, [A] int32.
-            rows: [K] the constraints.
-            limit: [K] units of the constraints.
+            rows: the constraints that limit a sum.
+            limit: of each of these, units of the constraints.
+            ratios: the constraints that limit a ratio, which come after these. The sums of a
+                ratio are uses of the blocks: of constraints above, or of further ones which are
+                listed for ratios alone.
             currency: as in the class.
-            penalty: as in the class.
+            penalty: as in the class; of a ratio money per unit of what is divided.
 
         Raises:
             DataError: numbers that are not finite, or whose range is too wide for whole units:
                 subscriber, action and how many.
         """
-        names = [row.name for row in rows]
+        names = names_of([row.name for row in rows], ratios)
         listed = [b.listed() if isinstance(b, FullBlock) else b for b in blocks]
         problems = not_finite(listed, names)
         problems += [
-            f"limit of {name}: got {amount}; it must be a finite number"
-            for name, amount in zip(names, limit, strict=False)
+            f"limit of {row.name}: got {amount}; it must be a finite number"
+            for row, amount in zip(rows, limit, strict=False)
             if not np.isfinite(amount)
         ]
         if problems:
             raise DataError.of(problems)
-        contacts = sum(int(b.most.astype(np.int64).sum()) for b in listed)
-        most = (MOST_UNITS - 1) // max(1, contacts)
-        found, units = in_whole_units(listed, names, most)
+        most = most_units_of(listed)
+        found, units = in_whole_units(listed, names[: len(rows)], most)
         limits = [whole_limit(float(b), unit) for b, unit in zip(limit, units[1:], strict=False)]
+        kept: list[SumRatio | None] = []
+        if ratios:
+            refuse_wrong(found, kinds, len(names))
+            found, forms, more = with_forms(found, listed, ratios, names, len(rows), most)
+            kept, units = [*[None] * len(rows), *forms], [*units, *more]
+            rows = [*rows, *(Row(r.name, "ratio", r.is_minimum) for r in ratios)]
+            limits += [0] * len(ratios)
         soft = None if penalty is None else np.array(penalty, np.float64)
         return PairProblem(
-            found, *kinds, rows, limits, units[0], units[1:], currency=currency, penalty=soft
-        )
+            found, *kinds, rows, limits, units[0], units[1:], currency=currency, penalty=soft,
+            ratios=kept,
+        )  # fmt: skip
 
     def _bad_rows(self) -> list[str]:
         """Return the constraints that listed pairs do not have, in words."""
         found = [
-            f"{row.name}: is a ratio; list the uses of its linear form, numerator less limit times "
-            "denominator, with a limit of 0"
+            f"{row.name}: is a ratio of a structured problem; give it as engine.pair_ratio.Ratio"
             for row in self.rows
             if row.quotient is not None
         ]
@@ -156,8 +160,7 @@ class PairProblem:
 
     def _too_large(self) -> list[str]:
         """Return the numbers whose sums may not fit, in words."""
-        contacts = max(1, self.contacts)
-        most = (MOST_UNITS - 1) // contacts
+        contacts, most = max(1, self.contacts), self.most_units
         named = [("value", self.measured.largest_value, self.value_unit)]
         for row, largest, unit in zip(
             self.rows, self.measured.largest_use.tolist(), self.use_unit, strict=True
@@ -183,7 +186,12 @@ class PairProblem:
     @property
     def contacts(self) -> int:
         """Return how many pairs an allocation may have."""
-        return sum(int(block.most.astype(np.int64).sum()) for block in self.blocks)
+        return contacts_of(self.blocks)
+
+    @property
+    def most_units(self) -> int:
+        """Return whole units that a number of a pair may have, so that sums stay in range."""
+        return most_units_of(self.blocks)
 
     @property
     def width(self) -> int:
@@ -260,4 +268,30 @@ class PairProblem:
             rows=[self.rows[k] for k in keep],
             limit=[self.limit[k] for k in keep], use_unit=[self.use_unit[k] for k in keep],
             penalty=None if self.penalty is None else self.penalty[np.array(keep, np.int64)],
+            ratios=[self.ratios[k] for k in keep] if self.ratios else (),
         )  # fmt: skip
+
+    def at_ratio(self, k: int, limit: Fraction) -> "PairProblem":
+        """Return the same problem with another limit of the ratio k.
+
+        Raises:
+            OverflowError: uses of its form are too large for whole units.
+        """
+        ratios, units, ratio = list(self.ratios), list(self.use_unit), self.ratios[k]
+        if ratio is None:
+            raise AssertionError(f"{self.rows[k].name} is no ratio")
+        is_minimum = self.rows[k].is_minimum
+        forms, units[k] = ratio.form(self.blocks, limit, self.most_units, is_minimum=is_minimum)
+        ratios[k] = replace(ratio, limit=limit)
+        blocks = [block.with_uses(k, form) for block, form in zip(self.blocks, forms, strict=True)]
+        return replace(self, blocks=blocks, use_unit=units, ratios=ratios)
+
+    def reached(self, chosen: Sequence[Any]) -> dict[str, Fraction | None]:
+        """Return the ratios that bundles reach, by name; None: of nothing.
+
+        Args:
+            chosen: [Q, S] by block, on the host, as in :class:`engine.solve.Allocation`.
+        """
+        named = zip(self.rows, self.ratios, strict=True) if self.ratios else ()
+        sums = sums_taken(self.blocks, chosen) if self.ratios else []
+        return {row.name: ratio.reached(sums) for row, ratio in named if ratio is not None}
