@@ -5,7 +5,9 @@
                 sum_n use[k,n] x[n] <= limit[k]            for every constraint k
                 x in {0, 1}
 
-A soft limit may be passed: each unit beyond it takes its penalty off the objective.
+A soft limit may be passed: each unit beyond it takes its penalty off the objective. A ratio of sums
+is limited by its linear form (:mod:`engine.pair_ratio`). Blocks may be given in full, with a number
+of every subscriber and action (:mod:`engine.pair_full`); they are listed.
 
 X_s: at most ``most[s]`` pairs, ``channel_most[c,s]`` on channel c, ``category_most[h,s]`` of
 category h, each offer once; where ``fewest[s]`` is 1, exactly one. Only listed pairs are open.
@@ -13,7 +15,7 @@ category h, each offer once; where ``fewest[s]`` is 1, exactly one. Only listed 
 Every number is a whole number: of ``1 / value_unit`` money, and of ``1 / use_unit[k]`` units of
 constraint k. No sum over an allocation reaches 2**62 (``MOST_UNITS``), so 64-bit sums are exact and
 do not depend on order. S subscribers, A actions, N pairs, M uses other than zero, K constraints,
-C channels, H categories, Q most pairs of any subscriber.
+C channels, H categories, Q most pairs of any subscriber. A pair is 20 bytes, and 12 each use.
 """
 
 from collections.abc import Sequence
