@@ -10,9 +10,8 @@ import numpy as np
 from engine import integers
 from engine.exact_rules import BundleRows, Choices, Uses, without_exempt
 from engine.forms import AnyProblem, limits_of, penalties_of
-from engine.pair_exact import pairs_of
+from engine.pair_exact import pairs_of, sums_of
 from engine.pair_problem import PairProblem
-from engine.problem import Problem
 from kernels.backend import to_cpu
 from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
 
@@ -156,7 +155,7 @@ def _least(
     return [int(i) for i in np.flatnonzero(answer.taken[: len(found.value)])]
 
 
-def best_ratio(problem: Problem, k: int, *, effort: float, seconds: float) -> Fraction | None:
+def best_ratio(problem: AnyProblem, k: int, *, effort: float, seconds: float) -> Fraction | None:
     """Return the limit of ratio k next to its present one that the other limits allow, or None.
 
     Starts from an allocation with a large denominator (of a minimum: a large numerator) and goes
@@ -190,8 +189,10 @@ def best_ratio(problem: Problem, k: int, *, effort: float, seconds: float) -> Fr
     return best
 
 
-def _sums(problem: Problem, found: Pairs, k: int) -> tuple[list[int], list[int]]:
+def _sums(problem: AnyProblem, found: Pairs, k: int) -> tuple[list[int], list[int]]:
     """Return [N] what each pair adds to the numerator and the denominator of a ratio."""
+    if isinstance(problem, PairProblem):
+        return sums_of(problem, zip(found.block, found.row, found.action, strict=True), k)
     quotient = problem.rows[k].quotient
     if quotient is None:
         raise AssertionError(f"{problem.rows[k].name} is no ratio")

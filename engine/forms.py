@@ -48,6 +48,32 @@ def stated_amounts_of(problem: AnyProblem) -> Any:
     return np.array([units / unit for units, unit in limits], np.float64)
 
 
+def ratio_of(problem: AnyProblem, k: int) -> Fraction | None:
+    """Return the limit of a ratio; None: the constraint limits a sum."""
+    if isinstance(problem, PairProblem):
+        ratio = problem.ratios[k] if problem.ratios else None
+        return None if ratio is None else ratio.limit
+    quotient = problem.rows[k].quotient
+    return None if quotient is None else quotient.limit
+
+
+def at_ratio(problem: AnyProblem, k: int, limit: Fraction) -> tuple[AnyProblem, int]:
+    """Return the same problem with another limit of a ratio, and what its form is multiplied by.
+
+    Args:
+        problem: the problem.
+        k: the ratio.
+        limit: its new limit.
+
+    Raises:
+        OverflowError: the form is not exact in 64 bits.
+    """
+    if isinstance(problem, PairProblem):
+        return problem.at_ratio(k, limit), 1
+    quotient = problem.rows[k].quotient
+    return problem.at_ratio(k, limit), 1 if quotient is None else quotient.scale(limit)
+
+
 def use_units_of(problem: AnyProblem) -> list[int]:
     """Return [K] how many whole units of use are one unit of each constraint."""
     if isinstance(problem, PairProblem):

@@ -23,7 +23,9 @@ from engine import exact
 from engine.errors import DataError
 from engine.forms import (
     AnyProblem,
+    at_ratio,
     oracle_of,
+    ratio_of,
     stated_amounts_of,
     stated_limits_of,
     use_units_of,
@@ -31,7 +33,7 @@ from engine.forms import (
 )
 from engine.limits import MICRO
 from engine.prices import Dual, Evaluation, minimise_dual
-from engine.problem import Problem, Row
+from engine.problem import Row
 from engine.stop import Deadline
 
 EVALUATIONS = 150  # most passes of one search
@@ -91,10 +93,8 @@ def explain(problem: AnyProblem, *, small: bool, deadline: Deadline) -> list[Con
 
 
 def _limit_of(problem: AnyProblem, k: int) -> float:
-    quotient = problem.rows[k].quotient
-    if quotient is not None:
-        return float(quotient.limit)
-    return abs(float(stated_amounts_of(problem)[k]))
+    ratio = ratio_of(problem, k)
+    return abs(float(stated_amounts_of(problem)[k])) if ratio is None else float(ratio)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,13 +142,13 @@ class _Search:
         if others and self.conflict(others) is not None:
             return None
         if self.small:
-            if self.problem.rows[k].quotient is not None:
+            if ratio_of(self.problem, k) is not None:
                 return self._ratio_exactly(k)
             least = exact.least_use(self.problem, k, effort=EFFORT, seconds=self.seconds())
             if least is None:
                 return UNKNOWN
             return (least - stated_limits_of(self.problem)[k]) / use_units_of(self.problem)[k]
-        if self.problem.rows[k].quotient is not None:
+        if ratio_of(self.problem, k) is not None:
             return self._ratio(k)
         beyond = self.beyond(self.problem, k)
         return UNKNOWN if self.is_late() else beyond
@@ -162,13 +162,11 @@ class _Search:
 
     def _ratio_exactly(self, k: int) -> float | None:
         """Return by how much ratio k must move, from whole contacts."""
-        problem, row = self.problem, self.problem.rows[k]
-        if not isinstance(problem, Problem):
+        row, limit = self.problem.rows[k], ratio_of(self.problem, k)
+        reached = exact.best_ratio(self.problem, k, effort=EFFORT, seconds=self.seconds())
+        if reached is None or limit is None:
             return None
-        reached = exact.best_ratio(problem, k, effort=EFFORT, seconds=self.seconds())
-        if reached is None or row.quotient is None:
-            return None
-        return float(_outwards(reached, row) - row.quotient.limit) * (-1 if row.is_minimum else 1)
+        return float(_outwards(reached, row) - limit) * (-1 if row.is_minimum else 1)
 
     def _ratio(self, k: int) -> float | None:
         """Return by how much ratio k must move, by the dual: where its form's least use is 0.
@@ -176,17 +174,15 @@ class _Search:
         The least use is monotone in the ratio: a bracket is doubled, then cut by false position,
         among ratios whose forms are in the exact range.
         """
-        whole, row = self.problem, self.problem.rows[k]
-        if row.quotient is None or not isinstance(whole, Problem):
+        start, sign = ratio_of(self.problem, k), -1 if self.problem.rows[k].is_minimum else 1
+        if start is None:
             return None
-        start, sign = row.quotient.limit, -1 if row.is_minimum else 1
 
         def beyond(limit: Fraction) -> float | None:
             try:
-                problem = whole.at_ratio(k, limit)
+                problem, scale = at_ratio(self.problem, k, limit)
             except (OverflowError, DataError):
                 return None
-            scale = row.quotient.scale(limit) if row.quotient else 1
             return self.beyond(problem, k) / scale
 
         inner, step = start, max(abs(start), Fraction(1, MICRO))
@@ -260,7 +256,8 @@ class _Move:
         if self.relaxation is None or isnan(self.relaxation):
             return None
         amount = self.relaxation
-        if self.row.measure == "contacts" and self.row.quotient is None:  # whole ones count
+        is_sum = ratio_of(self.problem, self.k) is None
+        if is_sum and self.row.measure == "contacts":  # whole ones count
             if self.row.is_minimum:
                 amount = self.limit - floor(self.limit - amount + 1e-6)
             else:
@@ -280,8 +277,8 @@ class _Move:
 
     def head(self) -> str:
         """Return the limit's name and what it asks for."""
-        units, quotient = self.problem.units(self.k), self.row.quotient
-        if quotient is not None:
+        units = self.problem.units(self.k)
+        if ratio_of(self.problem, self.k) is not None:
             side = "at least" if self.row.is_minimum else "at most"
             kind = f"a ratio of {side} {self.limit:,.10g}"
         elif self.row.twin is not None:

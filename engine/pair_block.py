@@ -1,6 +1,6 @@
-"""Subscribers and their listed pairs: S subscribers, N pairs, M uses other than zero."""
+"""Subscribers and their listed pairs: S subscribers, N pairs, M uses other than zero, R sums."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ class PairBlock:
     fewest: Any  # [S] uint8, 1 where exactly one pair must be taken (most is 1 there), else 0
     channel_most: Any  # [C, S] uint8, at least 1 where a pair is listed
     category_most: Any  # [H, S] uint8, likewise
+    sums: Any = None  # [R, N] int64, what pairs add to the sums of ratios; None: there is no ratio
 
     def __len__(self) -> int:
         return len(self.key)
@@ -36,6 +37,7 @@ class PairBlock:
             self.key[rows], indptr, self.action[pairs], self.value[pairs], use_first,
             self.use_row[uses], self.use_amount[uses], self.most[rows], self.fewest[rows],
             gather(self.channel_most, rows), gather(self.category_most, rows),
+            None if self.sums is None else gather(self.sums, pairs),
         )  # fmt: skip
 
     def up_to(self, key: int) -> Any:
@@ -44,11 +46,51 @@ class PairBlock:
 
     def arrays(self) -> tuple[Any, ...]:
         """Return the subscriber side of the kernels' arguments."""
-        return tuple(self.__dict__.values())
+        return tuple(array for name, array in self.__dict__.items() if name != "sums")
 
     def to_host(self) -> "PairBlock":
         """Return the block in host memory."""
-        return PairBlock(*(to_cpu(array) for array in self.arrays()))
+        arrays = {name: to_cpu(a) for name, a in self.__dict__.items() if a is not None}
+        return PairBlock(**arrays)
+
+    def without_sums(self) -> "PairBlock":
+        """Return the block as prices need it."""
+        return self if self.sums is None else replace(self, sums=None)
+
+    def with_rows(self, place: Any) -> "PairBlock":
+        """Return the block with its constraints numbered anew.
+
+        Args:
+            place: [K] int32 on the host, the new number of each, in the same order; -1: its uses
+                are left out.
+        """
+        side = library(self.key)
+        row = side.asarray(place)[self.use_row] if len(place) else self.use_row
+        kept = side.flatnonzero(row >= 0)
+        first = side.searchsorted(kept, self.use_first).astype(np.int64)
+        return replace(self, use_first=first, use_row=row[kept], use_amount=self.use_amount[kept])
+
+    def with_uses(self, k: int, amounts: Any) -> "PairBlock":
+        """Return the block with other uses of one constraint.
+
+        Args:
+            k: the constraint.
+            amounts: [N] of every pair, zeros included.
+        """
+        side = library(self.key)
+        kept, is_new = side.flatnonzero(self.use_row != k), amounts != 0
+        pair = side.searchsorted(self.use_first, kept, side="right") - 1
+        before = side.zeros(len(self.use_first), np.int64)  # new uses of the pairs before
+        before[1:] = side.cumsum(is_new)
+        first = side.searchsorted(kept, self.use_first) + before
+        place = side.arange(len(kept)) + before[pair] + (is_new[pair] & (self.use_row[kept] > k))
+        is_mine = side.ones(int(first[-1]), np.bool_)
+        is_mine[place] = False
+        row = side.full(len(is_mine), k, np.int32)
+        amount = side.empty(len(is_mine), amounts.dtype)
+        row[place], amount[place] = self.use_row[kept], self.use_amount[kept]
+        amount[is_mine] = amounts[is_new]
+        return replace(self, use_first=first, use_row=row, use_amount=amount)
 
 
 def joined_pairs(blocks: list[PairBlock]) -> PairBlock:
@@ -72,6 +114,7 @@ def joined_pairs(blocks: list[PairBlock]) -> PairBlock:
             else side.ascontiguousarray(
                 side.concatenate([getattr(b, name) for b in blocks], axis=-1)
             )
-            for name in blocks[0].__dict__
+            for name, array in blocks[0].__dict__.items()
+            if array is not None
         }
     )

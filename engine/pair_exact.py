@@ -1,5 +1,6 @@
 """Listed pairs as the rows of a whole-number model: X_s of :mod:`engine.pair_problem`."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,24 @@ def pairs_of(
             uses.append((everything, [-1] * len(everything), -1))
     block_, row_, action = np.array(found, np.int64).reshape(-1, 3).T
     return block_, row_, action, value, use, choices, uses
+
+
+def sums_of(
+    problem: PairProblem, pairs: Iterable[tuple[int, int, int]], k: int
+) -> tuple[list[int], list[int]]:
+    """Return what pairs (block, row, action) add to the two sums of a ratio, in one unit."""
+    sums: tuple[list[int], list[int]] = [], []
+    ratio = problem.ratios[k]
+    if ratio is None:
+        raise AssertionError(f"{problem.rows[k].name} is no ratio")
+    blocks = [block.to_host() for block in problem.blocks]
+    for b, row, action in pairs:
+        block = blocks[b]
+        first, end = block.indptr[row : row + 2]
+        n = first + int(np.searchsorted(block.action[first:end], action))
+        sums[0].append(int(block.sums[ratio.of, n]) * ratio.to_unit)
+        sums[1].append(int(block.sums[ratio.to, n]) * ratio.of_unit)
+    return sums
 
 
 def _choices(problem: PairProblem, block: PairBlock, row: int, actions: Any, first: int) -> Choices:

@@ -7,12 +7,14 @@ ones. A number other than zero that is smaller than a unit is refused.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from math import floor, frexp
 from typing import Any
 
 import numpy as np
 
+from engine.errors import DataError
 from engine.pair_block import PairBlock
 from engine.problem import Row
 from engine.problem_checks import allowed_sign, sign_of
@@ -59,8 +61,10 @@ def whole_limit(limit: float, unit: int) -> int:
     return nearest if nearest / unit == limit else floor(Fraction(limit) * unit)
 
 
-def as_written(amount: float) -> Fraction:
+def as_written(amount: float | Fraction) -> Fraction:
     """Return a number exactly; one with few decimals is what it is written as."""
+    if isinstance(amount, Fraction):
+        return amount
     decimals = 10**MOST_DECIMALS
     nearest = round(Fraction(amount) * decimals)
     return Fraction(nearest, decimals) if nearest / decimals == amount else Fraction(amount)
@@ -70,7 +74,7 @@ def not_finite(blocks: Sequence[PairBlock], names: Sequence[str]) -> list[str]:
     """Return which values and uses are no numbers, in words: subscriber, action, count of all."""
     found = []
     values = [(np.flatnonzero(~np.isfinite(b.value)), b) for b in blocks]
-    found += _told("value", values, lambda b, n: (b.value[n], n))
+    found += _told("value", values, _value_at)
     uses = [(np.flatnonzero(~np.isfinite(b.use_amount)), b) for b in blocks]
     for k, name in enumerate(names):
         mine = [(places[b.use_row[places] == k], b) for places, b in uses]
@@ -98,38 +102,71 @@ def wrong_signs(
             amount, n = _use_at(block, e)
             return amount / unit, n
 
-        found += _told(f"use of {rows[k].name}", mine, look, allowed_sign(rows[k]))
+        found += _told(f"use of {rows[k].name}", mine, look, allowed=allowed_sign(rows[k]))
     return found
 
 
-def vanishing(
-    blocks: Sequence[PairBlock], names: Sequence[str], units: Sequence[int], most: int
-) -> list[str]:
-    """Return which values and uses are out of their unit's range, in words.
+def in_whole_units(
+    blocks: Sequence[PairBlock], names: Sequence[str], most: int
+) -> tuple[list[PairBlock], list[int]]:
+    """Return blocks whose values and uses are whole numbers, and their units.
 
     Args:
-        blocks: with float64 values and uses.
+        blocks: with float64 values and uses, finite.
         names: [K] of the constraints.
-        units: [1 + K] reciprocal units of value and uses.
         most: whole units that a number may have.
+
+    Returns:
+        the blocks; [1 + K] reciprocal units of value and uses.
+
+    Raises:
+        DataError: numbers that are out of their unit's range.
     """
-    found = []
-    values = [(_out(b.value, units[0], most), b) for b in blocks]
-    found += _told("value", values, lambda b, n: (b.value[n], n), _range(units[0], most))
+    units = [unit_of([b.value for b in blocks], most)]
+    out = [(_out(b.value, units[0], most), b) for b in blocks]
+    problems = _told("value", out, _value_at, (units[0], most))
+    amounts = [np.zeros(len(b.use_row), np.int64) for b in blocks]
     for k, name in enumerate(names):
-        mine = []
-        for block in blocks:
-            places = np.flatnonzero(block.use_row == k)
-            mine.append((places[_out(block.use_amount[places], units[1 + k], most)], block))
-        found += _told(f"use of {name}", mine, _use_at, _range(units[1 + k], most))
-    return found
+        places = [np.flatnonzero(b.use_row == k) for b in blocks]
+        numbers = [b.use_amount[at] for b, at in zip(blocks, places, strict=True)]
+        unit = unit_of(numbers, most)
+        problems += use_problems(name, blocks, places, numbers, (unit, most))
+        for amount, at, x in zip(amounts, places, numbers if not problems else [], strict=False):
+            amount[at] = whole(x, unit, up=True)
+        units.append(unit)
+    if problems:
+        raise DataError.of(problems)
+    return [
+        replace(b, value=whole(b.value, units[0], up=False), use_amount=amount)
+        for b, amount in zip(blocks, amounts, strict=True)
+    ], units
 
 
-def _range(unit: int, most: int) -> str:
-    return (
-        f"with the others it must be 0 or from {1 / unit:.3g} to {most / unit:.3g}, so that sums "
-        "are exact in 64 bits"
-    )
+def use_problems(
+    name: str, blocks: Sequence[PairBlock], places: Sequence[Any], numbers: Sequence[Any],
+    grid: tuple[int, int],
+) -> list[str]:  # fmt: skip
+    """Return which uses are out of their unit's range, in words.
+
+    Args:
+        name: of the constraint.
+        blocks: with float64 uses.
+        places: by block, where in them the uses are.
+        numbers: by block, what they are.
+        grid: the reciprocal unit, and whole units that a use may have.
+    """
+    parts = zip(blocks, places, numbers, strict=True)
+    out = [(at[_out(x, *grid)], block) for block, at, x in parts]
+    return _told(f"use of {name}", out, _use_at, grid)
+
+
+def not_negative(
+    name: str, blocks: Sequence[PairBlock], places: Sequence[Any], numbers: Sequence[Any]
+) -> list[str]:
+    """Return which uses are below 0, in words; the arguments are those of use_problems."""
+    parts = zip(blocks, places, numbers, strict=True)
+    out = [(at[np.flatnonzero(x < 0)], block) for block, at, x in parts]
+    return _told(f"use of {name}", out, _use_at, allowed="what is divided by is 0 or more")
 
 
 def _out(numbers: Any, unit: int, most: int) -> Any:
@@ -137,19 +174,29 @@ def _out(numbers: Any, unit: int, most: int) -> Any:
     return np.flatnonzero((numbers != 0.0) & ((size * float(unit) < 1.0) | (size > most / unit)))
 
 
+def _value_at(block: PairBlock, n: int) -> tuple[float, int]:
+    return block.value[n], n
+
+
 def _use_at(block: PairBlock, e: int) -> tuple[float, int]:
     return block.use_amount[e], int(np.searchsorted(block.use_first, e, side="right")) - 1
 
 
 def _told(
-    name: str, found: list[tuple[Any, PairBlock]], look: Any, allowed: str = FINITE
-) -> list[str]:
+    name: str, found: list[tuple[Any, PairBlock]], look: Any, grid: tuple[int, int] | None = None,
+    *, allowed: str = FINITE,
+) -> list[str]:  # fmt: skip
     """Return a line about some places, the first of them named, if there are any."""
     count, first = sum(len(places) for places, _ in found), 0
     for places, block in found:
         if len(places):
             number, n = look(block, int(places[0]))
             row = int(np.searchsorted(block.indptr, n, side="right")) - 1
+            if grid is not None:
+                allowed = (
+                    f"with the others it must be 0 or from {1 / grid[0]:.3g} to "
+                    f"{grid[1] / grid[0]:.3g}, so that sums are exact in 64 bits"
+                )
             return [
                 f"{name}: got {number:g} for subscriber {first + row}, action {block.action[n]}, "
                 f"and {count} such in all; {allowed}"

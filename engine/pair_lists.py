@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from engine.errors import DataError
 from engine.pair_block import PairBlock
 from kernels.backend import to_cpu
+from kernels.choose_pairs import MOST_PAIRS
 
 LOW_BITS = 31
+MOST_UNITS = 1 << 62  # sums of whole units stay below it
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,16 +81,48 @@ def measured(blocks: Sequence[PairBlock], actions: int, constraints: int) -> Mea
     )  # fmt: skip
 
 
-def check_lists(
-    block: PairBlock, first: int, sizes: tuple[int, int, int, int], most_pairs: int
-) -> list[str]:
+def contacts_of(blocks: Sequence[PairBlock]) -> int:
+    """Return how many pairs an allocation may have."""
+    return sum(int(block.most.astype(np.int64).sum()) for block in blocks)
+
+
+def most_units_of(blocks: Sequence[PairBlock]) -> int:
+    """Return whole units that a number of a pair may have, so that sums stay in range."""
+    return (MOST_UNITS - 1) // max(1, contacts_of(blocks))
+
+
+def refuse_wrong(
+    blocks: Sequence[PairBlock], kinds: tuple[Any, Any, Any], constraints: int
+) -> None:
+    """Refuse lists that are not right.
+
+    Args:
+        blocks: on either side.
+        kinds: offer, channel and category of each action.
+        constraints: K.
+
+    Raises:
+        DataError: what is wrong with them.
+    """
+    offer, channel, category = kinds
+    ends = int(channel.max(initial=-1)), int(category.max(initial=-1))
+    first = 0
+    for block in blocks:
+        host = block.to_host()
+        problems = _check_lists(host, first, (len(offer), constraints, *ends))
+        problems = problems or _check_caps(host, first, (channel, category))
+        if problems:
+            raise DataError.of(problems)
+        first += len(block)
+
+
+def _check_lists(block: PairBlock, first: int, sizes: tuple[int, int, int, int]) -> list[str]:
     """Return what is wrong with a block's lists, in words.
 
     Args:
         block: on the host.
         first: subscriber that its first row is, for the words.
         sizes: A, K, and the last channel and category.
-        most_pairs: pairs of a subscriber who may have two or more, at most.
     """
     actions, constraints, channel, category = sizes
     subscribers, pairs = len(block.key), len(block.action)
@@ -121,10 +156,10 @@ def check_lists(
                 f"{name}: {len(wrong)} are not in [0, {below}), the first {array[wrong[0]]} at "
                 f"{wrong[0]}"
             )
-    return found or _check_order(block, first, most_pairs)
+    return found or _check_order(block, first)
 
 
-def _check_order(block: PairBlock, first: int, most_pairs: int) -> list[str]:
+def _check_order(block: PairBlock, first: int) -> list[str]:
     """Return what is wrong with lists whose positions are right."""
     owner = np.repeat(np.arange(len(block.key)), np.diff(block.indptr))
     found = []
@@ -148,8 +183,8 @@ def _check_order(block: PairBlock, first: int, most_pairs: int) -> list[str]:
         (block.fewest > 1, "fewest: must be 0 or 1"),
         (musts & (block.most != 1), "fewest: where it is 1, most must be 1"),
         (musts & (length == 0), "fewest: is 1 where no pair is listed; exactly one is impossible"),
-        ((block.most > 1) & (length > most_pairs),
-         f"indptr: at most {most_pairs} pairs are allowed where most is 2 or more"),
+        ((block.most > 1) & (length > MOST_PAIRS),
+         f"indptr: at most {MOST_PAIRS} pairs are allowed where most is 2 or more"),
     ):  # fmt: skip
         rows = np.flatnonzero(wrong)
         if len(rows):
@@ -157,7 +192,7 @@ def _check_order(block: PairBlock, first: int, most_pairs: int) -> list[str]:
     return found
 
 
-def check_caps(block: PairBlock, first: int, kinds: tuple[Any, Any]) -> list[str]:
+def _check_caps(block: PairBlock, first: int, kinds: tuple[Any, Any]) -> list[str]:
     """Return which pairs their caps never allow, in words.
 
     Args:

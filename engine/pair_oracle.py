@@ -7,16 +7,15 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from engine.core import Core
 from engine.oracle import Oracle, Survey, unit_of_prices
 from engine.pair_block import PairBlock, joined_pairs
 from engine.pair_core import core_of, total_of_bundles, units_of
 from engine.pair_problem import PairProblem
+from engine.pair_scatter import against_others, deviations, spread_of
 from engine.prices import Evaluation
 from engine.problem import KEY_RANGE, not_above, not_below
-from engine.scatter import invert, product
 from kernels.backend import library, to_cpu
 from kernels.choose import within
 from kernels.choose_pairs import choose_pairs, curve_pairs
@@ -24,45 +23,6 @@ from kernels.gather import marked
 
 CLASSES = 16  # the bundles of so many classes of subscribers are added up apart, for the cuts
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
-
-
-@njit(cache=True)
-def _add_scatter(lists: Any, chosen: Any, step: Any, out: Any) -> None:
-    """Add up u u' over the chosen pairs, u being the use of one."""
-    indptr, action, use_first, row, amount = lists[1], lists[2], lists[4], lists[5], lists[6]
-    for s in range(indptr.size - 1):
-        for n in range(indptr[s], indptr[s + 1]):
-            is_chosen = False
-            for i in range(chosen.shape[0]):
-                is_chosen |= chosen[i, s] == action[n]
-            if not is_chosen:
-                continue
-            for e in range(use_first[n], use_first[n + 1]):
-                u = np.float64(amount[e]) * step[row[e]]
-                for f in range(use_first[n], use_first[n + 1]):
-                    out[row[e], row[f]] += u * (np.float64(amount[f]) * step[row[f]])
-
-
-@njit(cache=True)
-def _deviations(lists: Any, step: Any, spread: Any, centre: Any, squares: Any, count: Any) -> None:
-    """Add up E[((u - centre) . move)^2] over each action's pairs; the first is no action's."""
-    action, use_first, row, amount = lists[2], lists[4], lists[5], lists[6]
-    pull = np.zeros(centre.size)
-    whole = 0.0
-    for k in range(centre.size):
-        for j in range(centre.size):
-            pull[k] += spread[k, j] * centre[j]
-        whole += centre[k] * pull[k]
-    squares[0], count[0] = whole, 1
-    for n in range(action.size):
-        square = whole
-        for e in range(use_first[n], use_first[n + 1]):
-            u = np.float64(amount[e]) * step[row[e]]
-            square -= 2.0 * u * pull[row[e]]
-            for f in range(use_first[n], use_first[n + 1]):
-                square += u * spread[row[e], row[f]] * (np.float64(amount[f]) * step[row[f]])
-        squares[1 + action[n]] += max(square, 0.0)
-        count[1 + action[n]] += 1
 
 
 class PairOracle(Oracle):
@@ -80,7 +40,8 @@ class PairOracle(Oracle):
             blocks: the subscribers to evaluate.
             constant: [G, 1 + K] int64, the total of settled bundles, or 0.
         """
-        self.problem, self.blocks, self.constant = problem, blocks, constant
+        self.problem, self.constant = problem, constant
+        self.blocks = [block.without_sums() for block in blocks]
         self.width, self.classes = problem.width, CLASSES
         self.subscribers = sum(len(b) for b in blocks)
         self.units = np.array([float(unit) for unit in problem.use_unit])
@@ -210,18 +171,11 @@ class PairOracle(Oracle):
         block, step = whole.take(order), 1.0 / (self.units * self.scale)
         survey = self.over([block]).survey(prices)
         chosen = survey.chosen[0]
-        count = len(self.scale)
-        covariance, inverse = np.zeros((count, count)), np.zeros((count, count))
-        _add_scatter(block.arrays(), chosen, step, covariance)
-        invert(curvature, np.flatnonzero(prices > 0), inverse)
-        spread = product(product(inverse, covariance), inverse) * rest
-        contacts = max(1, int((chosen >= 0).sum()))
-        centre = survey.evaluation.use_in_all / self.scale / contacts
-        squares, pairs = np.zeros((2, 1 + len(self.problem.offer)))
-        _deviations(block.arrays(), step, spread, centre, squares, pairs)
-        move = np.sqrt(squares / np.maximum(pairs, 1.0))
+        spread = spread_of(block, chosen, step, (curvature, prices > 0)) * rest
         codes = (chosen[chosen >= 0] + 1).astype(np.int64)
-        return _against_others(move, np.bincount(codes, minlength=len(move)))
+        centre = survey.evaluation.use_in_all / self.scale / max(1, len(codes))
+        move = deviations(block, step, spread, centre, len(self.problem.offer))
+        return against_others(move, np.bincount(codes, minlength=len(move)))
 
     def moved(self, one: Any, other: Any, survey: Survey) -> Any:
         """As in :meth:`engine.oracle.Oracle.moved`.
@@ -239,7 +193,7 @@ class PairOracle(Oracle):
             codes = chosen.reshape(-1).astype(np.int64) + 1
             held += to_cpu(library(chosen).bincount(codes, minlength=len(held)))
         held[0] = 0  # places beyond a bundle
-        return _against_others(np.sqrt(move * move + squares), held)
+        return against_others(np.sqrt(move * move + squares), held)
 
     def core(self, survey: Survey, part: int) -> Core:
         """As in :meth:`engine.oracle.Oracle.core`."""
@@ -310,14 +264,3 @@ class PairOracle(Oracle):
         """Return value and use of every class, from their total."""
         value, use = total[:, 0] / self._money, total[:, 1:] / self.units
         return Evaluation(prices, value, np.ascontiguousarray(use.T), self.floor)
-
-
-def _against_others(move: Any, held: Any) -> Any:
-    """Return [1 + A] how far surpluses move against others, which move as contacts do.
-
-    Args:
-        move: [1 + A] float64, money, how far the surplus of no action and of each action moves.
-        held: [1 + A] whole numbers, contacts.
-    """
-    others = (held * move * move).sum() / max(1, int(held.sum()))
-    return np.sqrt(move * move + others)

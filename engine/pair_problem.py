@@ -5,7 +5,9 @@
                 sum_n use[k,n] x[n] <= limit[k]            for every constraint k
                 x in {0, 1}
 
-A soft limit may be passed: each unit beyond it takes its penalty off the objective.
+A soft limit may be passed: each unit beyond it takes its penalty off the objective. A ratio of sums
+is limited by its linear form (:mod:`engine.pair_ratio`). Blocks may be given in full, with a number
+of every subscriber and action (:mod:`engine.pair_full`); they are listed.
 
 X_s: at most ``most[s]`` pairs, ``channel_most[c,s]`` on channel c, ``category_most[h,s]`` of
 category h, each offer once; where ``fewest[s]`` is 1, exactly one. Only listed pairs are open.
@@ -13,7 +15,7 @@ category h, each offer once; where ``fewest[s]`` is 1, exactly one. Only listed 
 Every number is a whole number: of ``1 / value_unit`` money, and of ``1 / use_unit[k]`` units of
 constraint k. No sum over an allocation reaches 2**62 (``MOST_UNITS``), so 64-bit sums are exact and
 do not depend on order. S subscribers, A actions, N pairs, M uses other than zero, K constraints,
-C channels, H categories, Q most pairs of any subscriber.
+C channels, H categories, Q most pairs of any subscriber. A pair is 20 bytes, and 12 each use.
 """
 
 from collections.abc import Sequence
@@ -27,22 +29,14 @@ import numpy as np
 
 from engine.errors import DataError
 from engine.pair_block import PairBlock
-from engine.pair_grids import (
-    as_written,
-    not_finite,
-    unit_of,
-    vanishing,
-    whole,
-    whole_limit,
-    wrong_signs,
-)
-from engine.pair_lists import Measured, check_caps, check_lists, measured
+from engine.pair_full import FullBlock
+from engine.pair_grids import as_written, in_whole_units, not_finite, whole_limit, wrong_signs
+from engine.pair_lists import MOST_UNITS as MOST_UNITS
+from engine.pair_lists import Measured, contacts_of, measured, most_units_of, refuse_wrong
+from engine.pair_ratio import Ratio, SumRatio, check_ratios, names_of, sums_taken, with_forms
 from engine.problem import UNIT, Row
 from kernels.backend import library
 from kernels.choose import MOST_BUNDLE, MOST_CODES
-from kernels.choose_pairs import MOST_PAIRS
-
-MOST_UNITS = 1 << 62  # sums of whole units stay below it
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +53,7 @@ class PairProblem:
     use_unit: Sequence[int]  # [K] whole units of use in one unit of the constraint, >= 1
     currency: str = "money"  # its name, for people
     penalty: Any = None  # [K] float64, money per unit beyond a limit, inf: hard; None: all are hard
+    ratios: Sequence[SumRatio | None] = ()  # [K] of each form of a ratio, that; empty: all are sums
 
     def __post_init__(self) -> None:
         actions, rows = len(self.offer), len(self.rows)
@@ -83,25 +78,22 @@ class PairProblem:
         problems += self._bad_rows()
         if problems:
             raise DataError.of(problems)
-        sizes = actions, rows, int(self.channel.max(initial=-1)), int(self.category.max(initial=-1))
-        first, hosts = 0, [block.to_host() for block in self.blocks]
-        for found in hosts:
-            lists = check_lists(found, first, sizes, MOST_PAIRS)
-            lists = lists or check_caps(found, first, (self.channel, self.category))
-            if lists:
-                raise DataError.of(lists)
-            first += len(found)
-        out_of_range = self._too_large() + wrong_signs(hosts, self.rows, self.use_unit)
-        if out_of_range:
-            raise DataError.of(out_of_range)
+        refuse_wrong(self.blocks, (self.offer, self.channel, self.category), rows)
+        problems = self._too_large() + check_ratios(
+            self.ratios, self.limit, self.blocks, self.most_units
+        )
+        problems += wrong_signs([b.to_host() for b in self.blocks], self.rows, self.use_unit)
+        if problems:
+            raise DataError.of(problems)
 
     @staticmethod
     def of(
-        blocks: Sequence[PairBlock],
+        blocks: Sequence[PairBlock | FullBlock],
         kinds: tuple[Any, Any, Any],
         rows: Sequence[Row],
         limit: Sequence[float],
         *,
+        ratios: Sequence[Ratio] = (),
         currency: str = "money",
         penalty: Sequence[float] | None = None,
     ) -> "PairProblem":
@@ -109,52 +101,50 @@ class PairProblem:
 
         Args:
             blocks: on the host; value and use_amount are float64, money and units of the
-                constraints.
+                constraints. Full ones are listed.
             kinds: offer, channel and category of each action, [A] int32.
-            rows: [K] the constraints.
-            limit: [K] units of the constraints.
+            rows: the constraints that limit a sum.
+            limit: of each of these, units of the constraints.
+            ratios: the constraints that limit a ratio, which come after these. The sums of a
+                ratio are uses of the blocks: of constraints above, or of further ones which are
+                listed for ratios alone.
             currency: as in the class.
-            penalty: as in the class.
+            penalty: as in the class; of a ratio money per unit of what is divided.
 
         Raises:
             DataError: numbers that are not finite, or whose range is too wide for whole units:
                 subscriber, action and how many.
         """
-        names = [row.name for row in rows]
-        problems = not_finite(blocks, names)
+        names = names_of([row.name for row in rows], ratios)
+        listed = [b.listed() if isinstance(b, FullBlock) else b for b in blocks]
+        problems = not_finite(listed, names)
         problems += [
-            f"limit of {name}: got {amount}; it must be a finite number"
-            for name, amount in zip(names, limit, strict=False)
+            f"limit of {row.name}: got {amount}; it must be a finite number"
+            for row, amount in zip(rows, limit, strict=False)
             if not np.isfinite(amount)
         ]
         if problems:
             raise DataError.of(problems)
-        contacts = sum(int(b.most.astype(np.int64).sum()) for b in blocks)
-        most = (MOST_UNITS - 1) // max(1, contacts)
-        uses = [[b.use_amount[b.use_row == k] for b in blocks] for k in range(len(rows))]
-        units = [unit_of(x, most) for x in ([b.value for b in blocks], *uses)]
-        problems = vanishing(blocks, names, units, most)
-        if problems:
-            raise DataError.of(problems)
-        found = []
-        for block in blocks:
-            amount = np.zeros(len(block.use_row), np.int64)
-            for k, unit in enumerate(units[1:]):
-                mine = block.use_row == k
-                amount[mine] = whole(block.use_amount[mine], unit, up=True)
-            value = whole(block.value, units[0], up=False)
-            found.append(replace(block, value=value, use_amount=amount))
+        most = most_units_of(listed)
+        found, units = in_whole_units(listed, names[: len(rows)], most)
         limits = [whole_limit(float(b), unit) for b, unit in zip(limit, units[1:], strict=False)]
+        kept: list[SumRatio | None] = []
+        if ratios:
+            refuse_wrong(found, kinds, len(names))
+            found, forms, more = with_forms(found, listed, ratios, names, len(rows), most)
+            kept, units = [*[None] * len(rows), *forms], [*units, *more]
+            rows = [*rows, *(Row(r.name, "ratio", r.is_minimum) for r in ratios)]
+            limits += [0] * len(ratios)
         soft = None if penalty is None else np.array(penalty, np.float64)
         return PairProblem(
-            found, *kinds, rows, limits, units[0], units[1:], currency=currency, penalty=soft
-        )
+            found, *kinds, rows, limits, units[0], units[1:], currency=currency, penalty=soft,
+            ratios=kept,
+        )  # fmt: skip
 
     def _bad_rows(self) -> list[str]:
         """Return the constraints that listed pairs do not have, in words."""
         found = [
-            f"{row.name}: is a ratio; list the uses of its linear form, numerator less limit times "
-            "denominator, with a limit of 0"
+            f"{row.name}: is a ratio of a structured problem; give it as engine.pair_ratio.Ratio"
             for row in self.rows
             if row.quotient is not None
         ]
@@ -173,8 +163,7 @@ class PairProblem:
 
     def _too_large(self) -> list[str]:
         """Return the numbers whose sums may not fit, in words."""
-        contacts = max(1, self.contacts)
-        most = (MOST_UNITS - 1) // contacts
+        contacts, most = max(1, self.contacts), self.most_units
         named = [("value", self.measured.largest_value, self.value_unit)]
         for row, largest, unit in zip(
             self.rows, self.measured.largest_use.tolist(), self.use_unit, strict=True
@@ -200,7 +189,12 @@ class PairProblem:
     @property
     def contacts(self) -> int:
         """Return how many pairs an allocation may have."""
-        return sum(int(block.most.astype(np.int64).sum()) for block in self.blocks)
+        return contacts_of(self.blocks)
+
+    @property
+    def most_units(self) -> int:
+        """Return whole units that a number of a pair may have, so that sums stay in range."""
+        return most_units_of(self.blocks)
 
     @property
     def width(self) -> int:
@@ -272,19 +266,35 @@ class PairProblem:
         """Return the same problem with some of its constraints."""
         place = np.full(len(self.rows), -1, np.int32)
         place[list(keep)] = np.arange(len(keep))
-        blocks = []
-        for block in self.blocks:
-            side = library(block.key)
-            row = side.asarray(place)[block.use_row] if len(place) else block.use_row
-            kept = side.flatnonzero(row >= 0)
-            first = side.searchsorted(kept, block.use_first).astype(np.int64)
-            blocks.append(
-                replace(
-                    block, use_first=first, use_row=row[kept], use_amount=block.use_amount[kept]
-                )
-            )
         return replace(
-            self, blocks=blocks, rows=[self.rows[k] for k in keep],
+            self, blocks=[block.with_rows(place) for block in self.blocks],
+            rows=[self.rows[k] for k in keep],
             limit=[self.limit[k] for k in keep], use_unit=[self.use_unit[k] for k in keep],
             penalty=None if self.penalty is None else self.penalty[np.array(keep, np.int64)],
+            ratios=[self.ratios[k] for k in keep] if self.ratios else (),
         )  # fmt: skip
+
+    def at_ratio(self, k: int, limit: Fraction) -> "PairProblem":
+        """Return the same problem with another limit of the ratio k.
+
+        Raises:
+            OverflowError: uses of its form are too large for whole units.
+        """
+        ratios, units, ratio = list(self.ratios), list(self.use_unit), self.ratios[k]
+        if ratio is None:
+            raise AssertionError(f"{self.rows[k].name} is no ratio")
+        is_minimum = self.rows[k].is_minimum
+        forms, units[k] = ratio.form(self.blocks, limit, self.most_units, is_minimum=is_minimum)
+        ratios[k] = replace(ratio, limit=limit)
+        blocks = [block.with_uses(k, form) for block, form in zip(self.blocks, forms, strict=True)]
+        return replace(self, blocks=blocks, use_unit=units, ratios=ratios)
+
+    def reached(self, chosen: Sequence[Any]) -> dict[str, Fraction | None]:
+        """Return the ratios that bundles reach, by name; None: of nothing.
+
+        Args:
+            chosen: [Q, S] by block, on the host, as in :class:`engine.solve.Allocation`.
+        """
+        named = zip(self.rows, self.ratios, strict=True) if self.ratios else ()
+        sums = sums_taken(self.blocks, chosen) if self.ratios else []
+        return {row.name: ratio.reached(sums) for row, ratio in named if ratio is not None}

@@ -18,7 +18,7 @@ BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "and_", "or_", "xor
 MIRRORED = BINARY[:11]
 PLAIN = ("shape", "dtype", "size", "ndim", "nbytes", "flags", "strides")
 METHODS = ("any", "all", "sum", "max", "min", "astype", "copy", "view", "ravel", "reshape", "T")
-FUNCTIONS = ("asarray", "arange", "ascontiguousarray", "concatenate", "cumsum", "empty",
+FUNCTIONS = ("bincount", "asarray", "arange", "ascontiguousarray", "concatenate", "cumsum", "empty",
              "empty_like", "flatnonzero", "full", "full_like", "lexsort", "maximum", "minimum",
              "ones", "rint", "searchsorted", "stack", "where", "zeros", "zeros_like")  # fmt: skip
 

@@ -39,22 +39,31 @@ def bundles(problem, block, s):
     pairs = range(block.indptr[s], block.indptr[s + 1])
     for size in range(int(block.fewest[s]), int(block.most[s]) + 1):
         for bundle in combinations(pairs, size):
-            actions = block.action[list(bundle)]
-            offers, channels, categories = (
-                kind[actions].tolist()
-                for kind in (problem.offer, problem.channel, problem.category)
-            )
-            if (
-                len(set(offers)) < size
-                or any(channels.count(c) > block.channel_most[c, s] for c in channels)
-                or any(categories.count(h) > block.category_most[h, s] for h in categories)
-            ):
-                continue
-            uses = np.zeros(len(problem.rows), np.int64)
-            for n in bundle:
-                for e in range(block.use_first[n], block.use_first[n + 1]):
-                    uses[block.use_row[e]] += block.use_amount[e]
-            yield bundle, int(block.value[list(bundle)].sum()), tuple(uses.tolist())
+            if is_allowed(problem, block, s, bundle):
+                yield bundle, *worth(problem, block, bundle)
+
+
+def is_allowed(problem, block, s, bundle):
+    """May the subscriber have these of its pairs?"""
+    size, actions = len(bundle), block.action[list(bundle)]
+    offers, channels, categories = (
+        kind[actions].tolist() for kind in (problem.offer, problem.channel, problem.category)
+    )
+    return (
+        block.fewest[s] <= size <= block.most[s]
+        and len(set(offers)) == size
+        and all(channels.count(c) <= block.channel_most[c, s] for c in channels)
+        and all(categories.count(h) <= block.category_most[h, s] for h in categories)
+    )
+
+
+def worth(problem, block, bundle):
+    """Return the value and the uses of some pairs, whole units."""
+    uses = [0] * len(problem.rows)
+    for n in bundle:
+        for e in range(block.use_first[n], block.use_first[n + 1]):
+            uses[block.use_row[e]] += int(block.use_amount[e])
+    return int(block.value[list(bundle)].sum()), tuple(uses)
 
 
 def totals(problem):
@@ -88,14 +97,13 @@ def value_of(problem, chosen):
     value, use = 0, np.zeros(len(problem.rows), object)
     for block, mine in zip(problem.blocks, chosen, strict=True):
         for s in range(len(block)):
-            taken = sorted(a for a in mine[:, s].tolist() if a >= 0)
-            (match,) = (
-                (v, u)
-                for bundle, v, u in bundles(problem, block, s)
-                if block.action[list(bundle)].tolist() == taken
-            )
-            value += match[0]
-            use += np.array(match[1], object)
+            first, end = block.indptr[s : s + 2].tolist()
+            pair = dict(zip(block.action[first:end].tolist(), range(first, end), strict=True))
+            bundle = [pair[a] for a in mine[:, s].tolist() if a >= 0]
+            assert is_allowed(problem, block, s, bundle)
+            more, uses = worth(problem, block, bundle)
+            value += more
+            use += np.array(uses, object)
     assert all(u <= b for u, b in zip(use, problem.limit, strict=True))
     return value
 

@@ -62,7 +62,7 @@ def test_prices_and_rounding_are_between_nothing_and_the_bound(problem):
     assert found.value == value / problem.value_unit
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(problems.small_problems(related=False, palettes=pair_problems.EXACT))
 def test_a_structured_problem_has_the_same_answer_as_pairs(problem):
     pairs = pair_problem(lowered(problem))
@@ -115,9 +115,15 @@ def test_knapsacks_are_solved_and_keep_their_bits_when_most_settle(dense, exactl
     assert answer(problem, solver) == answer(moved, solver)
 
 
-def test_who_must_have_one_has_one():
-    problem = pair_problems.knapsack(200, exactly=True)
-    found = solve(problem, Solver(gap_tolerance=1e-3))
+@pytest.mark.parametrize(
+    ("subscribers", "dense", "tolerance", "by"),
+    [(1_500, True, 5e-3, "prices"), (20, False, 1e-9, "exact model")],
+    ids=["rounded", "exact"],
+)
+def test_who_must_have_one_has_one(subscribers, dense, tolerance, by):
+    problem = pair_problems.knapsack(subscribers, exactly=True, dense=dense)
+    found = solve(problem, Solver(gap_tolerance=tolerance))
+    assert found.status == Status.OPTIMAL and found.bound_by.startswith(by)
     assert (found.chosen[0] >= 0).all()
     pair_problems.value_of(problem, found.chosen)
 
