@@ -186,7 +186,10 @@ class _Search:
             return self.beyond(problem, k) / scale
 
         inner, step = start, max(abs(start), Fraction(1, MICRO))
-        over = first = beyond(inner) or 0.0
+        first = beyond(inner)
+        if first is None or first <= 0.0:
+            return None
+        over = first
         outer = max(Fraction(0), start + sign * step)
         for _ in range(MOST_DOUBLINGS):
             if self.is_late():

@@ -123,7 +123,8 @@ def mend(
         slack: [K] float64, limit less use when the core too has its best bundles.
         margin: [K] float64, >= 0, room that is left unused, against rounding.
         soft: [K] float64, money that a unit beyond a limit costs, inf: it is hard.
-        allowed: money: an answer that loses no more to the bound needs no improvement.
+        allowed: money: an answer that loses no more to the dual at the core's prices needs no
+            improvement.
         rounds: how often penalties may grow: 1 where other cores are to help.
 
     Returns:

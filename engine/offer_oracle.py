@@ -32,7 +32,7 @@ from engine.problem import (
 from engine.scatter import add_scatter, deviations, invert, product
 from kernels.backend import library, to_cpu
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID, choose, curve, within
-from kernels.gather import marked
+from kernels.gather import counted, marked
 
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
 
@@ -172,33 +172,28 @@ class OfferOracle(Oracle):
     def reached(self, survey: Survey, reach: Any) -> Survey:
         """As in :meth:`engine.oracle.Oracle.reached`."""
         parts = zip(self.blocks, survey.chosen, survey.margin, survey.near, strict=True)
-        is_less = survey.reach is not None and bool((reach <= survey.reach).all())
+        is_shorter = survey.reach is not None and bool((reach <= survey.reach).all())
         rows = [
-            near_rows(block, chosen, margin, reach, near if is_less else None)
+            near_rows(block, chosen, margin, reach, near if is_shorter else None)
             for block, chosen, margin, near in parts
         ]
         return replace(survey, near=rows, reach=reach)
 
-    def near_holders(self, survey: Survey) -> tuple[Any, Any]:
-        """As in :meth:`engine.oracle.Oracle.near_holders`."""
-        near = np.zeros((self.problem.groups, 1 + len(self.problem.offer)), np.int64)
-        for counts in self._near_cells(survey, near.shape):
-            near += counts
-        return near, self._users
+    def near_by_reach(self, survey: Survey) -> Any:
+        """As in :meth:`engine.oracle.Oracle.near_by_reach`: [G, 1 + A]."""
+        shape = self.problem.groups, 1 + len(self.problem.offer)
+        return sum(self._near_cells(survey, shape), np.zeros(shape, np.int64))
 
-    def _near_cells(self, survey: Survey, shape: Any) -> list[Any]:
+    def _near_cells(self, survey: Survey, shape: tuple[int, int]) -> list[Any]:
         blocks = zip(self.blocks, survey.chosen, survey.near, strict=True)
         return [near_cells(block, chosen, rows, shape) for block, chosen, rows in blocks]
 
     @cached_property
-    def _users(self) -> Any:
-        """Return [K, G, 1 + A] bool, whether an action uses any of a constraint in a group."""
-        entries, actions = self.entries, len(self.problem.offer)
-        users = np.zeros((len(self.scale), self.problem.groups, 1 + actions), bool)
-        cell = np.repeat(np.arange(len(entries.first) - 1), np.diff(entries.first))
-        uses = entries.fixed + entries.accept > 0
-        users[entries.constraint, cell // actions, cell % actions + 1] = uses
-        return users
+    def users(self) -> tuple[Any, Any]:
+        """As in :attr:`engine.oracle.Oracle.users`."""
+        first, actions = self.entries.first, len(self.problem.offer)
+        cell = np.repeat(np.arange(len(first) - 1), np.diff(first))
+        return self.entries.constraint, cell + cell // max(actions, 1) + 1
 
     def narrowed(self, survey: Survey) -> "OfferOracle":
         """Return the oracle of the near subscribers; the others keep their bundles."""
@@ -375,12 +370,10 @@ def near_rows(block: Block, chosen: Any, margin: Any, reach: Any, among: Any = N
 
 def near_cells(block: Block, chosen: Any, rows: Any, shape: tuple[int, int]) -> Any:
     """Return [G, 1 + A] how many of some rows have no action, or each action, on the host."""
-    side = library(chosen)
-    mine = chosen[:, rows].astype(np.int64) + 1
-    mine[1:][mine[1:] == 0] = shape[1]  # places beyond a bundle
-    cell = block.group[rows] * (shape[1] + 1) + mine
-    counts = side.bincount(cell.reshape(-1), minlength=shape[0] * (shape[1] + 1))
-    return to_cpu(counts).reshape(shape[0], -1)[:, :-1]
+    codes = chosen[:, rows].astype(np.int64) + 1
+    codes[1:][codes[1:] == 0] = shape[1]  # places beyond a bundle
+    cells = block.group[rows] * (shape[1] + 1) + codes
+    return counted(cells, shape[0] * (shape[1] + 1)).reshape(shape[0], -1)[:, :-1]
 
 
 def curve_of(block: Block, tables: Any, sizes: Any) -> tuple[Any, ...]:

@@ -109,37 +109,39 @@ class Oracle(ABC):
         """Return the same survey with those near whose margin is within another reach."""
 
     @abstractmethod
-    def near_holders(self, survey: Survey) -> tuple[Any, Any]:
-        """Return how many near subscribers have what.
+    def near_by_reach(self, survey: Survey) -> Any:
+        """Return how many near subscribers there are to each entry of the survey's reach."""
 
-        Returns:
-            a number for each entry of the survey's reach; [K, ...] bool, whether those use any of
-            each constraint.
-        """
+    @property
+    @abstractmethod
+    def users(self) -> tuple[Any, Any]:
+        """Return [N] constraints and [N] entries of a reach, flat: those of who uses what."""
 
     def deepened(self, survey: Survey) -> Survey:
         """Return the survey with a longer reach where a tight limit has few near subscribers.
 
         Where few subscribers use a limit, few are near to changing that; but some must, for its use
-        to come out right. So the reach of all that uses such a limit is lengthened until about
+        to come out right. So the reach of all that use such a limit is lengthened until about
         ``FEWEST_NEAR`` are near, if there are so many.
         """
         if np.isinf(survey.reach).all():
             return survey
-        left = self.exact(survey.total)[1]
+        left, count = self.exact(survey.total)[1], len(self.scale)
         is_tight = (survey.evaluation.prices > 0) | np.array([rest < 0 for rest in left], bool)
+        constraint, entry = self.users
+        is_tight &= np.bincount(constraint, minlength=count) > 0
         for _ in range(DEEPENINGS):
-            near, users = self.near_holders(survey)
-            axes = tuple(range(1, users.ndim))
-            held = np.where(users, near, 0).sum(axis=axes)
-            is_short = is_tight & (held < FEWEST_NEAR) & users.any(axis=axes)
+            near = self.near_by_reach(survey).reshape(-1)[entry]
+            held = np.bincount(constraint, near, minlength=count)
+            is_short = is_tight & (held < FEWEST_NEAR)
             if not is_short.any():
                 break
             longer = np.where(is_short, np.minimum(FEWEST_NEAR / np.maximum(held, 1), DEEPER), 1.0)
-            times = np.where(users, longer.reshape(-1, *(1 for _ in axes)), 1.0).max(axis=0)
-            reach = np.where(times > 1.0, (survey.reach + LEAST_REACH * self.typical) * times,
-                             survey.reach)  # fmt: skip
-            deeper = self.reached(survey, reach)
+            times = np.ones(survey.reach.size)
+            np.maximum.at(times, entry, longer[constraint])
+            times = times.reshape(survey.reach.shape)
+            reach = (survey.reach + LEAST_REACH * self.typical) * times
+            deeper = self.reached(survey, np.where(times > 1.0, reach, survey.reach))
             if deeper.near_count > MOST_NEAR:
                 break
             survey = deeper
@@ -171,7 +173,8 @@ class Oracle(ABC):
             chosen.append(bundles)
             margin.append(distance)
             begin = end
-        return Survey(theirs.evaluation, theirs.total, chosen, margin, near, reach)
+        both = np.minimum(reach, survey.reach)  # nobody else was looked at
+        return Survey(theirs.evaluation, theirs.total, chosen, margin, near, both)
 
     @abstractmethod
     def curve(self, prices: Any, bandwidth: float) -> tuple[Evaluation, Any, int]:

@@ -50,6 +50,8 @@ class FullBlock:
             )
         elif len(self.key) != self.value.shape[1]:
             problems.append(f"key: has {len(self.key)} entries; {self.value.shape[1]} are needed")
+        if self.key.dtype != np.int64:
+            problems.append(f"key: is {_like(self.key)}; int64 is needed")
         actions = self.value.shape[:1]
         for k, use in enumerate(self.uses):
             fits = use is None or use.shape in (actions, self.value.shape)
@@ -95,7 +97,7 @@ class FullBlock:
         each_chunk(subscribers, write, CHUNK)
         sides = self.most, self.fewest, self.channel_most, self.category_most
         return PairBlock(
-            np.ascontiguousarray(self.key, np.int64), indptr, action, worth, first, row, amount,
+            np.ascontiguousarray(self.key), indptr, action, worth, first, row, amount,
             *map(np.ascontiguousarray, sides),
         )  # fmt: skip
 

@@ -19,7 +19,7 @@ from engine.problem import KEY_RANGE, not_above, not_below
 from kernels.backend import library, to_cpu
 from kernels.choose import within
 from kernels.choose_pairs import choose_pairs, curve_pairs
-from kernels.gather import marked
+from kernels.gather import counted, marked
 
 CLASSES = 16  # the bundles of so many classes of subscribers are added up apart, for the cuts
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
@@ -107,7 +107,7 @@ class PairOracle(Oracle):
             bundles.append(chosen)
             margins.append(margin)
         nobody = [library(m).empty(0, np.int64) for m in margins]
-        survey = Survey(self.evaluation(prices, total), total, bundles, margins, nobody, reach)
+        survey = Survey(self.evaluation(prices, total), total, bundles, margins, nobody, None)
         return survey if reach is None else self.reached(survey, reach)
 
     def reached(self, survey: Survey, reach: Any) -> Survey:
@@ -119,18 +119,21 @@ class PairOracle(Oracle):
             rows.append(marked(within(chosen, margin, group, side.asarray(reach[None]))))
         return replace(survey, near=rows, reach=reach)
 
-    def near_holders(self, survey: Survey) -> tuple[Any, Any]:
-        """As in :meth:`engine.oracle.Oracle.near_holders`."""
-        near = np.zeros(1 + len(self.problem.offer), np.int64)
+    def near_by_reach(self, survey: Survey) -> Any:
+        """As in :meth:`engine.oracle.Oracle.near_by_reach`: [1 + A]."""
+        size = 1 + len(self.problem.offer)
+        near = np.zeros(size, np.int64)
         for chosen, rows in zip(survey.chosen, survey.near, strict=True):
             codes = chosen[:, rows].astype(np.int64) + 1
-            codes[1:][codes[1:] == 0] = len(near)  # places beyond a bundle
-            near += to_cpu(library(chosen).bincount(codes.reshape(-1), minlength=1 + len(near)))[
-                :-1
-            ]
-        users = np.zeros((len(self.scale), len(near)), bool)
-        users[:, 1:] = self.problem.measured.usual.T > 0
-        return near, users
+            codes[1:][codes[1:] == 0] = size  # places beyond a bundle
+            near += counted(codes, size + 1)[:-1]
+        return near
+
+    @cached_property
+    def users(self) -> tuple[Any, Any]:
+        """As in :attr:`engine.oracle.Oracle.users`."""
+        constraint, action = np.nonzero(self.problem.measured.usual.T)
+        return constraint, action + 1
 
     def narrowed(self, survey: Survey) -> "PairOracle":
         """Return the oracle of the near subscribers; the others keep their bundles."""
@@ -190,8 +193,7 @@ class PairOracle(Oracle):
             squares[1:] += part * part
         held = np.zeros(len(move), np.int64)
         for chosen in survey.chosen:
-            codes = chosen.reshape(-1).astype(np.int64) + 1
-            held += to_cpu(library(chosen).bincount(codes, minlength=len(held)))
+            held += counted(chosen.astype(np.int64) + 1, len(held))
         held[0] = 0  # places beyond a bundle
         return against_others(np.sqrt(move * move + squares), held)
 

@@ -115,12 +115,17 @@ class PairProblem:
             DataError: numbers that are not finite, or whose range is too wide for whole units:
                 subscriber, action and how many.
         """
+        if len(limit) != len(rows):
+            raise DataError(
+                f"limit: has {len(limit)} entries; one for each of the {len(rows)} constraints "
+                "that limit a sum is needed, none for a ratio"
+            )
         names = names_of([row.name for row in rows], ratios)
         listed = [b.listed() if isinstance(b, FullBlock) else b for b in blocks]
         problems = not_finite(listed, names)
         problems += [
             f"limit of {row.name}: got {amount}; it must be a finite number"
-            for row, amount in zip(rows, limit, strict=False)
+            for row, amount in zip(rows, limit, strict=True)
             if not np.isfinite(amount)
         ]
         if problems:
@@ -297,4 +302,8 @@ class PairProblem:
         """
         named = zip(self.rows, self.ratios, strict=True) if self.ratios else ()
         sums = sums_taken(self.blocks, chosen) if self.ratios else []
-        return {row.name: ratio.reached(sums) for row, ratio in named if ratio is not None}
+        return {
+            row.name: ratio.reached(sums) if sums else None
+            for row, ratio in named
+            if ratio is not None
+        }

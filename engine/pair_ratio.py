@@ -101,7 +101,8 @@ class SumRatio:
 
 
 def _largest(blocks: Sequence[PairBlock], row: int) -> int:
-    return max((int(abs(b.sums[row]).max()) for b in blocks if len(b.action)), default=0)
+    parts = [b.sums[row] for b in blocks if len(b.action)]
+    return max((max(int(x.max()), -int(x.min())) for x in parts), default=0)
 
 
 def _rounded_up(of: Any, to: Any, factors: tuple[int, int, int]) -> Any:

@@ -200,13 +200,15 @@ def _shapes(block: "Block", actions: int, caps: int, subscribers: int) -> list[s
 
 def _bad_propensity(p: Any) -> Any:
     side = library(p)
-    scaled = p * PROPENSITY_GRID  # a power of two: exact
+    with np.errstate(over="ignore"):  # what is too large is bad, not a warning
+        scaled = p * PROPENSITY_GRID  # a power of two: exact
     return (p == p) & ~((p >= 0) & (p <= 1) & (side.rint(scaled) == scaled))
 
 
 def _bad_weight(weight: Any) -> Any:
     side = library(weight)
-    scaled = weight * WEIGHT_GRID
+    with np.errstate(over="ignore"):
+        scaled = weight * WEIGHT_GRID
     return ~((weight >= 0) & (weight <= LARGEST_WEIGHT) & (side.rint(scaled) == scaled))
 
 
@@ -239,8 +241,10 @@ def _closed(block: "Block", members: Any) -> list[Any]:
         rows = library(block.cap).flatnonzero(block.cap[d] == 0)
         if not len(rows) or not counted.any():
             continue
-        p = to_cpu(block.propensity[:, rows])[np.asarray(counted)]
-        closed = (p == p).any(axis=0)
+        closed = np.zeros(len(rows), bool)
+        for a in np.flatnonzero(counted).tolist():
+            p = to_cpu(block.propensity[a][rows])
+            closed |= p == p
         count += int(closed.sum())
         if closed.any():
             place = int(to_cpu(rows)[int(closed.argmax())]), d

@@ -15,6 +15,10 @@ from ortools.linear_solver import pywraplp
 
 from engine.core import Core
 from engine.mend import may_bind
+from engine.stop import Deadline
+
+EFFORT = 4.0  # of GLOP, in its own unit: the same on any machine
+LONGEST_S = 1e6  # that the solver can count
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +29,19 @@ class Repriced:
     place: Any  # [B] int64, where a bundle of the core before stands in this one
 
 
-def repriced(core: Core, slack: Any, scale: Any, soft: Any) -> Repriced | None:
-    """Return the core at the prices of its linear program; None: the program has no solution.
+def repriced(
+    core: Core, slack: Any, scale: Any, soft: Any, *, deadline: Deadline
+) -> Repriced | None:
+    """Return the core at the prices of its linear program.
+
+    None: the program has no solution, or none that is found with some effort.
 
     Args:
         core: the core.
         slack: [K] float64, limit less use when the core too has its best bundles.
         scale: [K] float64, > 0, units of the constraint that a typical contact uses.
         soft: [K] float64, money that a unit beyond a limit costs, inf: it is hard.
+        deadline: when to end.
 
     Source:
         Dantzig and Wolfe, "Decomposition Principle for Linear Programs", Operations Research 8(1),
@@ -40,7 +49,7 @@ def repriced(core: Core, slack: Any, scale: Any, soft: Any) -> Repriced | None:
     """
     relevant = may_bind(core, slack)
     prices = np.zeros(len(slack))
-    found = _duals(core, relevant, slack / scale, scale, soft)
+    found = _duals(core, relevant, slack / scale, scale, soft, deadline=deadline)
     if found is None:
         return None
     prices[relevant] = found / scale[relevant]
@@ -59,11 +68,15 @@ def repriced(core: Core, slack: Any, scale: Any, soft: Any) -> Repriced | None:
     return Repriced(mine, place)
 
 
-def _duals(core: Core, relevant: Any, room: Any, scale: Any, soft: Any) -> Any:
+def _duals(
+    core: Core, relevant: Any, room: Any, scale: Any, soft: Any, *, deadline: Deadline
+) -> Any:  # fmt: skip
     """Return the prices of some limits, money per typical contact; None: there are none."""
     best = core.first[:-1]
     gain = core.value - core.value[best][core.owner]
     solver = pywraplp.Solver.CreateSolver("GLOP")
+    solver.SetSolverSpecificParametersAsString(f"max_deterministic_time: {EFFORT}")
+    solver.SetTimeLimit(max(1, int(1000 * min(deadline.seconds(), LONGEST_S))))
     objective = solver.Objective()
     objective.SetMaximization()
     columns = np.setdiff1d(np.arange(len(gain)), best).tolist()

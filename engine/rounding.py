@@ -1,8 +1,9 @@
 """From prices to whole contacts that keep every limit to the last unit.
 
 The core's subscribers are moved until limits hold (:mod:`engine.mend`). If that leaves too large a
-gap, they are moved in pairs (:mod:`engine.swaps`); then OR-Tools chooses the bundles of a small
-core exactly against what is left of the limits.
+gap, they are moved at the core's own prices (:mod:`engine.repricing`) and in pairs
+(:mod:`engine.swaps`); then OR-Tools chooses the bundles of a small core exactly against what is
+left of the limits.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,7 +66,8 @@ def round_bundles(
     best: _Answer | None = None
     for attempt in range(ATTEMPTS):
         before = best
-        answer, core = _moved(zoomed, tolerance * size, deadline)
+        has_answer = best is not None and best.is_feasible
+        answer, core = _moved(zoomed, tolerance * size, deadline if has_answer else None)
         best = answer.better(best)
         if is_quick:
             break
@@ -75,15 +77,17 @@ def round_bundles(
             methods = [mend]
             if attempt or np.count_nonzero(core.use) <= FEW_USES * len(core.use):
                 methods.append(partial(swap, deadline=deadline))  # many limits: takes seconds
-            answer, core = _improved(answer, core, enough, allowed, methods)
+            answer, core = _improved(
+                answer, core, enough, allowed, methods=methods, deadline=deadline
+            )
             best = answer.better(best)
             is_open = not best.value_at_least(enough) and not deadline.is_over()
-        if best is not before:
-            home = answer, core
+        if best is not before or is_small:
+            open_core = answer, core
         is_vain = best is before and best.is_feasible and not is_small
         is_last = attempt == ATTEMPTS - 1 or zoomed.covers_all or is_vain
         if is_open and (is_small or is_last):  # of a large base it is slow, and gains little
-            best = _solved(*home, slack, deadline).better(best)
+            best = _solved(*open_core, slack, deadline).better(best)
         if best.value_at_least(enough) or deadline.is_over() or is_last:
             break
         near = zoomed.start.near_count
@@ -161,7 +165,7 @@ class _Answer:
         return out
 
 
-def _moved(zoomed: Zoomed, allowed: float, deadline: Deadline) -> tuple[_Answer, Core]:
+def _moved(zoomed: Zoomed, allowed: float, deadline: Deadline | None) -> tuple[_Answer, Core]:
     """Return a survey's bundles, its near subscribers moved, and the first core of them.
 
     Where masses tie there are several cores: each first does what pays, then what must be.
@@ -170,7 +174,7 @@ def _moved(zoomed: Zoomed, allowed: float, deadline: Deadline) -> tuple[_Answer,
     parts = max(1, -(-zoomed.start.near_count // MOST_CORE))
     for rounds in (1, MOST_ROUNDS) if parts > 1 else (MOST_ROUNDS,):
         for part in range(parts):
-            if part and deadline.is_over():
+            if part and deadline is not None and deadline.is_over():
                 break
             core = zoomed.oracle.core(zoomed.start, part)
             if part == 0:
@@ -184,31 +188,46 @@ def _moved(zoomed: Zoomed, allowed: float, deadline: Deadline) -> tuple[_Answer,
 
 
 def _improved(
-    answer: _Answer, core: Core, enough: int, allowed: float, methods: Sequence[Any]
+    answer: _Answer,
+    core: Core,
+    enough: int,
+    allowed: float,
+    *,
+    methods: Sequence[Any],
+    deadline: Deadline,
 ) -> tuple[_Answer, Core]:
     """Return a better answer, if one is found by moves at the core's own prices, and the core."""
     oracle = answer.zoomed.oracle
-    other = repriced(core, _slack(answer, core), oracle.scale, oracle.penalty)
+    slack, _ = _left(answer, core)
+    other = repriced(core, slack, oracle.scale, oracle.penalty, deadline=deadline)
     if other is not None:
         answer, core = answer.renumbered(core, other), other.core
     for method in methods:
-        if not answer.value_at_least(enough):
+        if not answer.value_at_least(enough) and not deadline.is_over():
             answer = _chosen_by(method, answer, core, allowed).better(answer)
     return answer, core
 
 
-def _slack(answer: _Answer, core: Core) -> Any:
-    """Return [K] float64 what is left of each limit where the core has its best bundles, units."""
+def _left(answer: _Answer, core: Core) -> tuple[Any, float]:
+    """Return what is left of each limit where the core has its best bundles, and the dual there.
+
+    Returns:
+        [K] float64, units; money, the bound of all answers that change this core alone.
+    """
     oracle, rows = answer.zoomed.oracle, np.arange(len(core))
     rest = answer.total - oracle.total_of(core, rows, answer.taken(core))
-    total = rest + oracle.total_of(core, rows, core.first[:-1])
-    left = zip(oracle.exact(total)[1], oracle.use_unit, strict=True)
-    return np.array([units / unit for units, unit in left])
+    value, left = oracle.exact(rest + oracle.total_of(core, rows, core.first[:-1]))
+    slack = np.array([u / unit for u, unit in zip(left, oracle.use_unit, strict=True)])
+    penalty = np.where(np.isinf(oracle.penalty), 0.0, oracle.penalty)
+    owed = core.prices * slack + penalty * np.maximum(-slack, 0.0)
+    return slack, float(value / oracle.value_unit + owed.sum())
 
 
 def _chosen_by(method: Callable[..., Any], answer: _Answer, core: Core, allowed: float) -> _Answer:
     """Return the answer with the core's bundles chosen anew, so that limits hold if they can."""
-    oracle, slack, found = answer.zoomed.oracle, _slack(answer, core), answer
+    oracle, found = answer.zoomed.oracle, answer
+    slack, dual = _left(answer, core)
+    allowed -= max(0.0, answer.zoomed.bound - dual)  # the rest is lost whatever the core does
     for margin in MARGINS:
         room = np.where(np.isinf(oracle.penalty), margin * np.abs(oracle.limit), 0.0)
         taken = method(core, slack, room, oracle.penalty, allowed=allowed)

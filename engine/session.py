@@ -92,7 +92,7 @@ class Session:
             stop: as in ``solve``.
 
         Raises:
-            ConfigError: a name that is no limit's, or an amount that is no finite number >= 0.
+            ConfigError: a name that is no limit's, or an amount that it may not have.
             AllocationError: as in ``solve``.
         """
         problem, rows = self._changed(limits or {}, list(drop))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 from itertools import groupby
 from time import perf_counter
 from typing import Any
@@ -23,6 +24,7 @@ from engine.forms import (
 from engine.infeasible import Conflict
 from engine.limits import resolution
 from engine.oracle import Oracle
+from engine.problem import not_below
 from engine.rounding import round_bundles
 from engine.settings.job import Solver
 from engine.stop import Deadline, Stop, first_ctrl_c
@@ -172,8 +174,9 @@ def _solved(
             if chosen is None or answer.value / unit > value:
                 chosen, value = answer.chosen, float(answer.value / unit)
                 left = None
-            if answer.bound / unit < bound:
-                bound, bound_by = float(answer.bound / unit), "exact model (CP-SAT)"
+            exact_bound = not_below(Fraction(answer.bound) / unit)
+            if exact_bound < bound:
+                bound, bound_by = exact_bound, "exact model (CP-SAT)"
     is_late = deadline.is_over()
     conflict: list[Conflict] = []
     if chosen is None:

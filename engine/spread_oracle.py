@@ -144,8 +144,9 @@ class SpreadOracle(OfferOracle):
         sizes = tuple(len(s) for s in still)
         kept: Any = _Bundles(best)
         none: Any = None
+        both = np.minimum(reach, own.reach)  # nobody else was looked at
         return SpreadSurvey(
-            theirs.evaluation, theirs.total, kept, none, rows, reach, self.parts, best, sizes
+            theirs.evaluation, theirs.total, kept, none, rows, both, self.parts, best, sizes
         )
 
     def _curves(self, tables: Any, sizes: Any) -> list[Any]:

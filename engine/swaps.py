@@ -142,7 +142,9 @@ def swap(
         _differ(m, table.use, move[m], current[owner[m]], rows, more, count)
     best, least = core.first[:-1].copy(), np.inf
     passed = np.where(is_hard, 0.0, table.soft - table.price)  # beyond what prices tell
-    for levels in (LEVELS, *LATER):
+    for cycle, levels in enumerate((LEVELS, *LATER)):
+        if cycle and deadline.is_over():
+            break
         for level in (*levels, HARD):
             penalty = np.where(is_hard, (1.0 + level) * price, table.soft)
             for _ in range(MOST_PASSES):
@@ -157,7 +159,7 @@ def swap(
         lost += float((passed * np.maximum(-room, 0.0)).sum())
         if lost < least:
             best, least = current.copy(), lost
-        if least <= allowed or deadline.is_over():
+        if least <= allowed:
             break
     return best
 

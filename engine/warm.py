@@ -186,6 +186,7 @@ def _among_near(full: Oracle, guess: Guess, deadline: Deadline) -> tuple[Zoomed,
         is_done=lambda n, best, dual: n >= MOST_EVALUATIONS or deadline.is_over(),
     )  # fmt: skip
     near = full.with_near(survey, inner, found.prices, full.nowhere + _core(found, 1.0))
+    near = full.deepened(near)
     share = inner.subscribers / full.subscribers
     bound = full.bound(survey)
     still = bound - found.dual + found.still

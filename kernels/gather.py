@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from kernels.backend import library, read_only
+from kernels.backend import library, read_only, to_cpu
 from kernels.choose import LIGHT_CHUNK, each_chunk, each_task
 
 EACH = 2_048  # columns that a thread takes at a time: each costs as many cache lines as rows
@@ -81,10 +81,10 @@ def _rows_up_to(key: Any, most: int, begin: int, end: int, out: Any) -> int:
 
 
 def _found(rows: int, find: Any) -> Any:
-    """Return what ``find(begin, end, out)`` finds among rows; ``out`` has room for one more."""
+    """Return what ``find(begin, end, out)`` finds among rows, as many as it returns."""
 
     def work(begin: int, end: int) -> Any:
-        out = np.empty(end - begin + 1, np.int64)
+        out = np.empty(end - begin, np.int64)
         return out[: find(begin, end, out)]
 
     return np.concatenate([np.empty(0, np.int64), *each_chunk(rows, work, LIGHT_CHUNK)])
@@ -104,6 +104,16 @@ def up_to(key: Any, most: int) -> Any:
         return library(key).flatnonzero(key <= most)
     (seen,) = read_only(key)
     return _found(len(key), lambda begin, end, out: _rows_up_to(seen, most, begin, end, out))
+
+
+def counted(codes: Any, size: int) -> Any:
+    """Return [size] int64, on the host, how often each of 0 .. size - 1 is among the codes.
+
+    CuPy's ``bincount`` takes no empty array.
+    """
+    if not codes.size:
+        return np.zeros(size, np.int64)
+    return to_cpu(library(codes).bincount(codes.reshape(-1), minlength=size))
 
 
 @njit(cache=True, nogil=True)

@@ -18,7 +18,7 @@ BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "and_", "or_", "xor
 MIRRORED = BINARY[:11]
 PLAIN = ("shape", "dtype", "size", "ndim", "nbytes", "flags", "strides")
 METHODS = ("any", "all", "sum", "max", "min", "astype", "copy", "view", "ravel", "reshape", "T")
-FUNCTIONS = ("bincount", "asarray", "arange", "ascontiguousarray", "concatenate", "cumsum", "empty",
+FUNCTIONS = ("asarray", "arange", "ascontiguousarray", "concatenate", "cumsum", "empty",
              "empty_like", "flatnonzero", "full", "full_like", "lexsort", "maximum", "minimum",
              "ones", "rint", "searchsorted", "stack", "where", "zeros", "zeros_like")  # fmt: skip
 
@@ -111,6 +111,11 @@ class Cupy:
 
     def asarray(self, value: Any, dtype: Any = None) -> Any:
         return value if isinstance(value, DeviceArray) else DeviceArray(np.array(value, dtype))
+
+    def bincount(self, codes: Any, minlength: int) -> Any:
+        if not codes.size:
+            raise ValueError("CuPy's bincount takes no empty array")
+        return DeviceArray(np.bincount(codes.host, minlength=minlength))
 
     def lexsort(self, keys: Any) -> Any:
         if not isinstance(keys, DeviceArray):

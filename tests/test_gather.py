@@ -58,3 +58,8 @@ def test_a_task_that_fails_says_so():
     assert each_task(work, [0, 1]) == [0, 1]
     with pytest.raises(ValueError, match="two"):
         each_task(work, range(4))
+
+
+def test_codes_are_counted_also_where_there_are_none():
+    assert gather.counted(np.array([[0, 2], [2, 2]]), 4).tolist() == [1, 0, 3, 0]
+    assert gather.counted(np.empty((2, 0), np.int64), 3).tolist() == [0, 0, 0]

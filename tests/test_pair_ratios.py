@@ -331,3 +331,16 @@ def test_other_uses_of_a_constraint_take_the_place_of_its_own_on_either_side(cas
         expected = {row: u for row, u in uses[0].items() if row != k}
         expected |= {k: int(amounts[n])} if amounts[n] else {}
         assert list(uses[1].items()) == sorted(expected.items())
+
+
+def test_without_blocks_a_ratio_is_of_nothing():
+    rows, kinds = [Row("budget", "cost", is_minimum=False)], [np.zeros(1, np.int32)] * 3
+    ratio = Ratio("share", 0, 1, 0.5, is_minimum=False)
+    problem = PairProblem.of([], kinds, rows, [1.0], ratios=[ratio])
+    assert problem.reached([]) == {"share": None}
+
+
+def test_limits_are_as_many_as_the_rows_that_limit_a_sum():
+    rows, kinds = [Row("budget", "cost", is_minimum=False)], [np.zeros(1, np.int32)] * 3
+    with pytest.raises(DataError, match="limit: has 2 entries; one for each of the 1 constraints"):
+        PairProblem.of([], kinds, rows, [1.0, -5.0])

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import oracle as oracle_module
+from engine import repricing, swaps
 from engine import zoom as module
 from engine.offer_oracle import OfferOracle
 from engine.problem import KEY_RANGE
@@ -113,7 +114,7 @@ def test_a_shorter_reach_finds_whom_it_would_find_in_all(blocks):
 
 def holders(problem, survey, k):
     """Return, by block and row, whether a subscriber's bundle uses any of a constraint."""
-    coefficients = problem.use_fixed + problem.use_accept > 0
+    coefficients = (problem.use_fixed != 0) | (problem.use_accept != 0)
     terms = np.flatnonzero(problem.terms == k)
     found = []
     for block, chosen in zip(problem.blocks, survey.chosen, strict=True):
@@ -146,7 +147,7 @@ def test_tight_limits_have_enough_near_or_all_of_theirs(width, blocks):
     assert short <= 0.2 * len(full.limit)  # a reach is lengthened a few times, by guess
 
 
-def test_a_core_is_repriced_to_its_linear_programs_minimum():
+def test_a_core_is_repriced_to_its_linear_programs_minimum(monkeypatch):
     problem = problems.realistic(6_000, seed=1, width=2)
     full = oracle_of(problem)
     found, _ = zoomed(problem, sample=1_000)
@@ -155,7 +156,10 @@ def test_a_core_is_repriced_to_its_linear_programs_minimum():
     best = core.first[:-1]
     slack = np.array(full.exact(found.start.total)[1], float) / np.array(full.use_unit)
     soft = full.penalty
-    again = repriced(core, slack, full.scale, soft)
+    with monkeypatch.context() as patch:
+        patch.setattr(repricing, "EFFORT", 1e-9)
+        assert repriced(core, slack, full.scale, soft, deadline=Deadline(60.0)) is None
+    again = repriced(core, slack, full.scale, soft, deadline=Deadline(60.0))
     assert again is not None
     np.testing.assert_array_equal(again.core.bundles[again.place], core.bundles)
     np.testing.assert_array_equal(again.core.value[again.place], core.value)
@@ -253,3 +257,15 @@ def test_a_sample_tells_how_far_its_surpluses_may_be_off():
         near += moved[rows].sum()
     assert changed > 20 and near >= 0.9 * changed
     assert survey.near_count < 0.6 * problem.subscribers
+
+
+def test_moves_in_pairs_end_with_the_deadline(monkeypatch):
+    """Also while a limit is passed: the first cycle is made, no other."""
+    problem = problems.realistic(6_000, seed=1, width=2)
+    found, _ = zoomed(problem, sample=1_000)
+    core = found.oracle.core(found.start, 0)
+    cycles = []
+    monkeypatch.setattr(swaps, "_pass", lambda *arguments: cycles.append(0) or 0)
+    slack = np.full(len(problem.rows), -1e9)
+    swaps.swap(core, slack, 0.0 * slack, found.oracle.penalty, allowed=0.0, deadline=Deadline(-1.0))
+    assert len(cycles) == len(swaps.LEVELS) + 1
