@@ -4,6 +4,7 @@ import ctypes
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -34,6 +35,10 @@ BACKENDS = [
     ),
     pytest.param("gpu", id="gpu", marks=pytest.mark.gpu),
 ]
+
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""Tests of Ctrl-C need it; a shell that starts the suite in the background has it ignored."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,6 +13,7 @@ from engine.problem import Row
 from engine.session import Session
 from engine.settings.job import Solver
 from engine.solve import Status
+from kernels.choose import PROPENSITY_GRID
 from tests.problems import MICRO
 from tests.test_solve import line
 
@@ -26,7 +27,8 @@ QUESTIONS = [
 
 def worths():
     """Return [2, SIZE] what a contact is worth by group, the most first: money."""
-    p = np.random.default_rng(6).beta(2, 3, (2, SIZE)).astype(np.float32)
+    drawn = np.random.default_rng(6).beta(2, 3, (2, SIZE))
+    p = (np.rint(drawn * PROPENSITY_GRID) / PROPENSITY_GRID).astype(np.float32)
     return -np.sort(-p.astype(float), axis=1) - np.array([[0.0], [0.75]])
 
 
