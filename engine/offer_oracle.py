@@ -32,7 +32,7 @@ from engine.problem import (
 from engine.scatter import add_scatter, deviations, invert, product
 from kernels.backend import library, to_cpu
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID, choose, curve, within
-from kernels.gather import counted, marked
+from kernels.gather import counted_codes, marked
 
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
 
@@ -158,16 +158,9 @@ class OfferOracle(Oracle):
             reach: [G, 1 + A] float64, money, as in :func:`kernels.choose.choose_cpu`; None: nobody
                 is near.
         """
-        total, tables = self._no_tally() + self.constant, self._tables(prices)
-        bundles, margins = [], []
-        for block in self.blocks:
-            chosen, margin, tally = best_of(block, tables, self.width)
-            total += tally
-            bundles.append(chosen)
-            margins.append(margin)
-        nobody = [library(m).empty(0, np.int64) for m in margins]
-        survey = Survey(self.evaluation(prices, total), total, bundles, margins, nobody, None)
-        return survey if reach is None else self.reached(survey, reach)
+        tables = self._tables(prices)
+        found = (best_of(block, tables, self.width) for block in self.blocks)
+        return self._surveyed(prices, self._no_tally() + self.constant, found, reach)
 
     def reached(self, survey: Survey, reach: Any) -> Survey:
         """As in :meth:`engine.oracle.Oracle.reached`."""
@@ -370,10 +363,7 @@ def near_rows(block: Block, chosen: Any, margin: Any, reach: Any, among: Any = N
 
 def near_cells(block: Block, chosen: Any, rows: Any, shape: tuple[int, int]) -> Any:
     """Return [G, 1 + A] how many of some rows have no action, or each action, on the host."""
-    codes = chosen[:, rows].astype(np.int64) + 1
-    codes[1:][codes[1:] == 0] = shape[1]  # places beyond a bundle
-    cells = block.group[rows] * (shape[1] + 1) + codes
-    return counted(cells, shape[0] * (shape[1] + 1)).reshape(shape[0], -1)[:, :-1]
+    return counted_codes(chosen, rows, block.group[rows], shape)
 
 
 def curve_of(block: Block, tables: Any, sizes: Any) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ compared, and numbers and other reaches of the same oracle added.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -19,6 +20,7 @@ import numpy as np
 
 from engine.core import MOST_CORE, Core
 from engine.prices import Evaluation
+from kernels.backend import library, to_cpu
 
 LARGEST_PRICE = 1e4  # in typical values a contact
 FEWEST_NEAR = 48  # near subscribers that use a tight limit, if there are so many
@@ -103,6 +105,21 @@ class Oracle(ABC):
     @abstractmethod
     def survey(self, prices: Any, reach: Any = None) -> Survey:
         """Return the best bundles at the prices, and who is near to changing; None: nobody."""
+
+    def _surveyed(self, prices: Any, total: Any, found: Iterable[Any], reach: Any) -> Survey:
+        """Return the survey of bundles, margins and totals by block, added to a total."""
+        bundles, margins = [], []
+        for chosen, margin, more in found:
+            total = total + to_cpu(more)
+            bundles.append(chosen)
+            margins.append(margin)
+        nobody = [library(m).empty(0, np.int64) for m in margins]
+        survey = Survey(self.evaluation(prices, total), total, bundles, margins, nobody, None)
+        return survey if reach is None else self.reached(survey, reach)
+
+    @abstractmethod
+    def evaluation(self, prices: Any, total: Any) -> Evaluation:
+        """Return value and use of every class, from the total of the bundles at the prices."""
 
     @abstractmethod
     def reached(self, survey: Survey, reach: Any) -> Survey:

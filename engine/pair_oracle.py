@@ -19,7 +19,7 @@ from engine.problem import KEY_RANGE, not_above, not_below
 from kernels.backend import library, to_cpu
 from kernels.choose import within
 from kernels.choose_pairs import choose_pairs, curve_pairs
-from kernels.gather import counted, marked
+from kernels.gather import counted, counted_codes, marked
 
 CLASSES = 16  # the bundles of so many classes of subscribers are added up apart, for the cuts
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
@@ -99,16 +99,9 @@ class PairOracle(Oracle):
                 move against the others'; a bundle's is the sum over its pairs. None: nobody.
         """
         price, worth = self.kernel_prices(prices)
-        total, bundles, margins = self._nothing() + self.constant, [], []
-        for block in self.blocks:
-            arguments = self._arguments(block, price)
-            chosen, margin, more = choose_pairs(*arguments, worth, self.classes, self.width)
-            total += to_cpu(more)
-            bundles.append(chosen)
-            margins.append(margin)
-        nobody = [library(m).empty(0, np.int64) for m in margins]
-        survey = Survey(self.evaluation(prices, total), total, bundles, margins, nobody, None)
-        return survey if reach is None else self.reached(survey, reach)
+        sizes = worth, self.classes, self.width
+        found = (choose_pairs(*self._arguments(b, price), *sizes) for b in self.blocks)
+        return self._surveyed(prices, self._nothing() + self.constant, found, reach)
 
     def reached(self, survey: Survey, reach: Any) -> Survey:
         """As in :meth:`engine.oracle.Oracle.reached`."""
@@ -124,9 +117,7 @@ class PairOracle(Oracle):
         size = 1 + len(self.problem.offer)
         near = np.zeros(size, np.int64)
         for chosen, rows in zip(survey.chosen, survey.near, strict=True):
-            codes = chosen[:, rows].astype(np.int64) + 1
-            codes[1:][codes[1:] == 0] = size  # places beyond a bundle
-            near += counted(codes, size + 1)[:-1]
+            near += counted_codes(chosen, rows, 0, (1, size))[0]
         return near
 
     @cached_property

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from kernels.choose_rows import (
     within_rows,
 )
 
+T = TypeVar("T", bound=tuple[Any, ...])
 MOST_ACTIONS, MOST_BUNDLE, MOST_CAPS = 512, 4, 256  # as in choose.cu
 MOST_CODES = int(np.iinfo(np.int16).max)  # actions at most, as ``chosen`` is int16
 CHUNK = 32_768  # subscribers a thread takes at a time
@@ -57,6 +58,15 @@ def each_task(work: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
 def each_chunk(rows: int, work: Callable[[int, int], Any], chunk: int = CHUNK) -> list[Any]:
     """Return ``work(begin, end)`` of every run of rows, done by several threads."""
     return each_task(lambda low: work(low, min(low + chunk, rows)), range(0, rows, chunk))
+
+
+def added_chunks(rows: int, work: Callable[[int, int], T], empty: Callable[[], T], chunk: int) -> T:
+    """Return the sums of the arrays that :func:`each_chunk` gives, from empty ones."""
+    total = empty()
+    for part in each_chunk(rows, work, chunk):
+        for whole, more in zip(total, part, strict=True):
+            whole += more
+    return total
 
 
 def _chunk(rows: int, *, width: int) -> int:
@@ -255,7 +265,7 @@ def curve_cpu(
             np.zeros(1, np.int64),
         )
 
-    def work(begin: int, end: int) -> Any:
+    def work(begin: int, end: int) -> tuple[Any, Any, Any]:
         out = empty()
         span = (float(bandwidth), float(unit), begin, end)
         if width == 1:
@@ -264,11 +274,7 @@ def curve_cpu(
             curve_bundle_rows(*rows, caps, rules, tables, entries, *span, width, *out)
         return out
 
-    total = empty()
-    for part in each_chunk(subscribers, work, _chunk(subscribers, width=width)):
-        for whole, more in zip(total, part, strict=True):
-            whole += more
-    return total
+    return added_chunks(subscribers, work, empty, _chunk(subscribers, width=width))
 
 
 def curve_gpu(

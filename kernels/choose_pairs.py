@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from kernels import backend
-from kernels.choose import each_chunk
+from kernels.choose import added_chunks, each_chunk
 from kernels.pair_rows import choose_pair_rows, curve_pair_rows
 
 MOST_PAIRS = 512  # as in choose_pairs.cu: pairs of one subscriber who may have two or more
@@ -159,17 +159,13 @@ def curve_pairs_cpu(
             np.zeros(1, np.int64),
         )  # fmt: skip
 
-    def work(begin: int, end: int) -> Any:
+    def work(begin: int, end: int) -> tuple[Any, Any, Any]:
         out = empty()
         span = (float(bandwidth), float(unit), begin, end, width)
         curve_pair_rows(lists, kinds, float(worth), prices, steps, *span, *out)
         return out
 
-    total = empty()
-    for part in each_chunk(subscribers, work, CHUNK):
-        for whole, more in zip(total, part, strict=True):
-            whole += more
-    return total
+    return added_chunks(subscribers, work, empty, CHUNK)
 
 
 def curve_pairs_gpu(

@@ -116,6 +116,21 @@ def counted(codes: Any, size: int) -> Any:
     return to_cpu(library(codes).bincount(codes.reshape(-1), minlength=size))
 
 
+def counted_codes(chosen: Any, rows: Any, group: Any, shape: tuple[int, int]) -> Any:
+    """Return [G, 1 + A] int64, on the host, how many of some rows have no action, or each action.
+
+    Args:
+        chosen: [Q, S] int16, bundles.
+        rows: [N] int64, positions in [0, S).
+        group: [N] int32 of these rows, or 0 for all.
+        shape: G and 1 + A.
+    """
+    codes = chosen[:, rows].astype(np.int64) + 1
+    codes[1:][codes[1:] == 0] = shape[1]  # places beyond a bundle
+    cells = codes + group * (shape[1] + 1)
+    return counted(cells, shape[0] * (shape[1] + 1)).reshape(shape[0], -1)[:, :-1]
+
+
 @njit(cache=True, nogil=True)
 def _gather_items(indptr: Any, rows: Any, starts: Any, begin: int, end: int, out: Any) -> None:
     for i in range(begin, end):

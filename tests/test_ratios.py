@@ -229,17 +229,22 @@ def test_a_ratios_relaxation_is_told_in_terms_of_the_ratio(small):
     assert told[1].smallest_relaxation == 20.0
 
 
+def with_quotient(problem, quotient):
+    """Return a problem of a ratio and another limit with another quotient in its ratio."""
+    fixed, accept, _ = quotient.terms(quotient.limit, is_minimum=False)
+    return replace(
+        problem,
+        rows=[replace(problem.rows[0], quotient=quotient), problem.rows[1]],
+        use_fixed=np.concatenate([fixed, problem.use_fixed[1:]]),
+        use_accept=np.concatenate([accept, problem.use_accept[1:]]),
+    )
+
+
 def test_a_ratio_of_nobody_cannot_be_reached_by_changing_it():
     problem = cost_per_acceptance(3, 1, minimum=20)
     row = problem.rows[0]
     nobody = replace(row.quotient, to=np.zeros_like(row.quotient.to))
-    fixed, accept, _ = nobody.terms(nobody.limit, is_minimum=False)
-    problem = replace(
-        problem,
-        rows=[replace(row, quotient=nobody), problem.rows[1]],
-        use_fixed=np.concatenate([fixed, problem.use_fixed[1:]]),
-        use_accept=np.concatenate([accept, problem.use_accept[1:]]),
-    )
+    problem = with_quotient(problem, nobody)
     for small in (True, False):
         told = explain(problem, small=small, deadline=Deadline(60.0))
         assert told[0].smallest_relaxation is None and "not enough" in told[0].text
@@ -253,13 +258,7 @@ def test_a_ratio_is_relaxed_within_the_exact_range(price, told):
     dear = np.array([np.zeros(actions, np.int64), np.full(actions, price)])
     of = dear[::-1] * 2 if told is None else row.quotient.of * 2000
     quotient = replace(row.quotient, of=of, to=dear)
-    fixed, accept, _ = quotient.terms(quotient.limit, is_minimum=False)
-    problem = replace(
-        problem,
-        rows=[replace(row, quotient=quotient), problem.rows[1]],
-        use_fixed=np.concatenate([fixed, problem.use_fixed[1:]]),
-        use_accept=np.concatenate([accept, problem.use_accept[1:]]),
-    )
+    problem = with_quotient(problem, quotient)
     found = explain(problem, small=False, deadline=Deadline(60.0))[0]
     if told is None:
         assert found.smallest_relaxation is None
