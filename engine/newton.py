@@ -28,6 +28,7 @@ from engine.prices import Evaluation
 
 FEWEST_TIES = 24  # near ties that a curvature is made of, at least, if the bandwidth may grow
 MOST_PIVOTS, SWEEPS = 40, 200  # of one quadratic program
+MOST_TIED, MOST_WIDER = 0.25, 64.0  # share of near ties; growth of the first bandwidth
 DAMPING = 1e-6  # added to the curvature's diagonal, as a share of it
 ACCEPT, GOOD = 0.05, 0.7  # share of the predicted fall that is a success, and a good one
 NARROW, WIDEN = 0.25, 3.0
@@ -154,6 +155,22 @@ def _fall(slope: Any, curvature: Any, step: Any) -> float:
     return total
 
 
+def foreseen(oracle: Oracle, limit: Any, at: Evaluation, curvature: Any) -> Any:
+    """Return [K] the prices to which Newton's step leads, unbounded but for the prices' range.
+
+    Args:
+        oracle: whose dual it is.
+        limit: [K] float64, units of the constraints.
+        at: value and use where the step starts.
+        curvature: [K, K] float64, as in :meth:`engine.oracle.Oracle.curve`.
+    """
+    lowest, highest = oracle.range
+    slope, y = (limit - at.use_in_all) / oracle.scale, at.prices * oracle.scale
+    box = lowest * oracle.scale - y, highest * oracle.scale - y
+    step = box_minimum(slope, curvature, *box, MOST_PIVOTS)
+    return np.clip((y + step) / oracle.scale, lowest, highest)
+
+
 @dataclass(frozen=True, eq=False)
 class Descent:
     """Where Newton's method ended."""
@@ -183,12 +200,14 @@ def descend(
     radius: float,
     tolerance: float,
     room: float = np.inf,
+    unmet: float = np.inf,
+    ties: int = 0,
     is_done: Callable[[int, Evaluation, float], bool],
 ) -> Descent:
     """Minimise the dual of the oracle's subscribers from ``start``.
 
-    Stops when the model promises less than ``tolerance * max(1, |D|)``, when no step of any size
-    helps, or when ``is_done(evaluations, best, D)``.
+    Stops when the model promises less than ``tolerance * max(1, |D|)`` and no limit is missed by more
+    than ``unmet``, when no step of any size helps, or when ``is_done(evaluations, best, D)``.
 
     Args:
         oracle: the subscribers.
@@ -198,6 +217,9 @@ def descend(
         radius: money per typical contact, the first trust region.
         tolerance: as above.
         room: money per typical contact, prices move no farther from the start.
+        ties: how many near ties the first curvature is made of, at least, if there are four times as
+            many subscribers; the bandwidth grows to that.
+        unmet: typical contacts that a limit with a price may be off from its use.
         is_done: asked after every evaluation.
     """
     scale = oracle.scale
@@ -206,7 +228,12 @@ def descend(
     lowest, highest = np.maximum(lowest, first - room), np.minimum(highest, first + room)
     at = np.clip(start, *oracle.range)
     best, curvature, near = oracle.curve(at, bandwidth)
-    dual, count, least_radius = best.dual(limit), 1, radius * 1e-9
+    count = 1
+    if near < min(ties, MOST_TIED * oracle.subscribers):
+        bandwidth *= min(ties / max(near, 1), MOST_WIDER)
+        best, curvature, near = oracle.curve(at, bandwidth)
+        count += 1
+    dual, least_radius = best.dual(limit), radius * 1e-9
     is_flat = False
     while True:
         slope = (limit - best.use_in_all) / scale
@@ -215,7 +242,9 @@ def descend(
         whole = box_minimum(slope, curvature, *box, MOST_PIVOTS)
         still = _fall(slope, curvature, whole)
         small = tolerance * max(1.0, abs(dual))
-        ended = still <= small or is_done(count, best, dual) or radius < least_radius
+        is_met = np.abs(slope[whole != box[0]]).max(initial=0.0) <= unmet
+        is_fine = still <= small and is_met
+        ended = is_fine or is_done(count, best, dual) or radius < least_radius
         if ended or is_flat:
             is_at_edge = bool((np.abs(y - first) > 0.99 * room).any())
             return Descent(best, dual, curvature, bandwidth, near, still, radius, count, is_at_edge)
@@ -227,14 +256,14 @@ def descend(
         length = float(np.abs(step).max(initial=0.0))
         width = bandwidth if near < FEWEST_TIES else min(bandwidth, max(length, bandwidth / 8))
         prices = np.clip((y + step) / scale, *oracle.range)
-        trial, bend, ties = oracle.curve(prices, width)
+        trial, bend, found = oracle.curve(prices, width)
         count += 1
         fall = dual - trial.dual(limit)
         if fall > ACCEPT * promised:
             if fall > GOOD * promised and length > 0.5 * radius:
                 radius *= WIDEN
-            best, dual, curvature, near, bandwidth = trial, dual - fall, bend, ties, width
-            if ties < FEWEST_TIES:
+            best, dual, curvature, near, bandwidth = trial, dual - fall, bend, found, width
+            if found < FEWEST_TIES:
                 bandwidth *= 2.0
         else:
             radius = NARROW * min(radius, length)

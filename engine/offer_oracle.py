@@ -1,6 +1,6 @@
 """The oracle of a base: propensities of every subscriber and action, scoped linear uses."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -33,8 +33,11 @@ from engine.scatter import add_scatter, deviations, invert, product
 from kernels.backend import library, to_cpu
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID, choose, curve, within
 from kernels.gather import counted_codes, marked
+from kernels.threads import each_whole
 
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
+COUNTED = 50_000  # subscribers that it is counted from, if that is enough ...
+TIES_PER_LIMIT = 40  # ... for so many near ties
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +98,17 @@ def _added(
 class OfferOracle(Oracle):
     """Evaluate the dual on some blocks, on top of settled bundles' constant sums."""
 
+    value: Any  # [2, A] float64, money per contact and per acceptance
+    entries: Entries
+    rules: tuple[Any, ...]
+    floor: float  # money, the least that subscribers are worth
+
     def __init__(
         self,
         problem: Problem,
         blocks: Sequence[Block],
         constant: Any = 0,
-        entries: Entries | None = None,
+        of: "OfferOracle | None" = None,
     ) -> None:
         """Hold the tables in money and units.
 
@@ -108,13 +116,18 @@ class OfferOracle(Oracle):
             problem: the problem; its coefficients count, not its blocks.
             blocks: the subscribers to evaluate.
             constant: [G, A, 4] int64, the tally of settled bundles, or 0.
-            entries: those of the problem, if known.
+            of: an oracle of the same problem, whose tables serve here too.
         """
         self.problem, self.blocks, self.constant = problem, blocks, constant
-        self.width = problem.width
-        self.value = np.stack([problem.value_fixed, problem.value_accept]) / MICRO
-        self.entries = entries or Entries.of(problem)
         self.subscribers = sum(len(b) for b in blocks)
+        self.width = problem.width
+        if of is not None:
+            self.value, self.entries, self.rules = of.value, of.entries, of.rules
+            self.floor, self.limit = of.floor, of.limit
+            self.scale, self.typical = of.scale, of.typical
+            return
+        self.value = np.stack([problem.value_fixed, problem.value_accept]) / MICRO
+        self.entries = Entries.of(problem)
         self.rules = problem.rules.arrays(problem.offer)
         self.floor = -inf if problem.has_musts else 0.0
         self.limit = whole_limits(problem) / MICRO
@@ -122,7 +135,7 @@ class OfferOracle(Oracle):
 
     def over(self, blocks: Sequence[Block], constant: Any = 0) -> "OfferOracle":
         """Return the oracle of other subscribers of the same problem."""
-        return OfferOracle(self.problem, blocks, constant, self.entries)
+        return OfferOracle(self.problem, blocks, constant, self)
 
     def under(self, problem: Problem) -> "OfferOracle":
         """As in :meth:`engine.oracle.Oracle.under`."""
@@ -159,18 +172,25 @@ class OfferOracle(Oracle):
                 is near.
         """
         tables = self._tables(prices)
-        found = (best_of(block, tables, self.width) for block in self.blocks)
+        found = self._each(lambda block: best_of(block, tables, self.width), self.blocks)
         return self._surveyed(prices, self._no_tally() + self.constant, found, reach)
 
     def reached(self, survey: Survey, reach: Any) -> Survey:
         """As in :meth:`engine.oracle.Oracle.reached`."""
         parts = zip(self.blocks, survey.chosen, survey.margin, survey.near, strict=True)
         is_shorter = survey.reach is not None and bool((reach <= survey.reach).all())
-        rows = [
-            near_rows(block, chosen, margin, reach, near if is_shorter else None)
-            for block, chosen, margin, near in parts
-        ]
-        return replace(survey, near=rows, reach=reach)
+
+        def rows_of(part: Any) -> Any:
+            block, chosen, margin, near = part
+            return near_rows(block, chosen, margin, reach, near if is_shorter else None)
+
+        return replace(survey, near=self._each(rows_of, list(parts)), reach=reach)
+
+    def _each(self, work: Callable[[Any], Any], parts: Sequence[Any]) -> list[Any]:
+        """Return ``work(part)`` of every block's part, where a device is shared one by one."""
+        if self.blocks and library(self.blocks[0].key) is not np:
+            return [work(part) for part in parts]
+        return each_whole(work, parts)
 
     def near_by_reach(self, survey: Survey) -> Any:
         """As in :meth:`engine.oracle.Oracle.near_by_reach`: [G, 1 + A]."""
@@ -205,21 +225,42 @@ class OfferOracle(Oracle):
         largest = self.width * float(sum(np.abs(u).max(initial=0.0) for u in used))
         size = 4 * max(largest, 1.0) ** 2 * max(self.subscribers, 1)
         unit = 2.0 ** min(FINEST_SQUARE, 61 - int(size).bit_length())
-        count = len(self.problem.rows)
+        count = len(self.limit)
+        arguments = (*self._tables(prices), *listed), (bandwidth, unit, count, self.width)
+        every, (total, squares, near) = self.every, self._curved(self.every, *arguments)
+        if every > 1 and near < TIES_PER_LIMIT * count:
+            every, (total, squares, near) = 1, self._curved(1, *arguments)
+        elif every > 1:
+            total = sum(self._tallies(arguments[0][: -len(listed)]), self._no_tally())
+        lower = every * squares / (unit * 2.0 * bandwidth)
+        whole = lower + np.tril(lower, -1).T
+        return self.evaluation(prices, total + self.constant), whole, every * near
+
+    def _curved(self, every: int, tables: Any, sizes: Any) -> tuple[Any, Any, int]:
+        """Return tally, squares and near ties of one in so many subscribers."""
+        count = len(self.limit)
         total, squares, near = self._no_tally(), np.zeros((count, count), np.int64), 0
-        tables = self._tables(prices)
-        for tally, curvature, close in self._curves(
-            (*tables, *listed), (bandwidth, unit, count, self.width)
-        ):
+        for tally, curvature, close in self._curves(every, tables, sizes):
             total += tally
             squares += curvature
             near += int(close[0])
-        lower = squares / (unit * 2.0 * bandwidth)
-        whole = lower + np.tril(lower, -1).T
-        return self.evaluation(prices, total + self.constant), whole, near
+        return total, squares, near
 
-    def _curves(self, tables: Any, sizes: Any) -> list[Any]:
-        return [curve_of(block, tables, sizes) for block in self.blocks]
+    @cached_property
+    def every(self) -> int:
+        """Return one in how many subscribers the curvature is counted from, if ties are many."""
+        return max(1, self.subscribers // COUNTED)
+
+    @cached_property
+    def _counted(self) -> list[Block]:
+        return [one_in(block, self.every) for block in self.blocks]
+
+    def _curves(self, every: int, tables: Any, sizes: Any) -> list[Any]:
+        blocks = self.blocks if every == 1 else self._counted
+        return [curve_of(block, tables, sizes) for block in blocks]
+
+    def _tallies(self, tables: Any) -> list[Any]:
+        return self._each(lambda block: best_of(block, tables, self.width)[2], self.blocks)
 
     @cached_property
     def _scaled(self) -> tuple[Any, Any]:
@@ -364,6 +405,11 @@ def near_rows(block: Block, chosen: Any, margin: Any, reach: Any, among: Any = N
 def near_cells(block: Block, chosen: Any, rows: Any, shape: tuple[int, int]) -> Any:
     """Return [G, 1 + A] how many of some rows have no action, or each action, on the host."""
     return counted_codes(chosen, rows, block.group[rows], shape)
+
+
+def one_in(block: Block, every: int) -> Block:
+    """Return the block of one in so many of its subscribers, by their keys."""
+    return block if every == 1 else block.take(marked(block.key % every == 0))
 
 
 def curve_of(block: Block, tables: Any, sizes: Any) -> tuple[Any, ...]:

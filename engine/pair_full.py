@@ -18,7 +18,7 @@ from numba import njit
 from engine.errors import DataError
 from engine.pair_block import PairBlock
 from kernels.backend import read_only
-from kernels.choose import each_chunk
+from kernels.threads import each_chunk
 
 CHUNK = 8_192  # subscribers a thread takes at a time
 

@@ -303,14 +303,12 @@ def value_units(problem: Problem, tally: Any) -> int:
 
 def use_units(problem: Problem, tally: Any) -> list[int]:
     """Return [K] the exact use of each constraint, in units of 1 / USE_UNIT."""
-    contacts, p = tally[..., 0], tally[..., 1]
-    used = [0] * len(problem.rows)
-    for t, k in enumerate(problem.terms.tolist()):
-        inside = problem.in_scope[t]
-        count, accepts = contacts[inside].sum(axis=0), p[inside].sum(axis=0)
-        for a in np.flatnonzero(count):
-            fixed, accept = int(problem.use_fixed[t, a]), int(problem.use_accept[t, a])
-            used[k] += fixed * PROPENSITY_GRID * int(count[a]) + accept * int(accepts[a])
+    used, terms = [0] * len(problem.rows), problem.terms.tolist()
+    inside = problem.in_scope.astype(np.int64)
+    count, accepts = inside @ tally[..., 0], inside @ tally[..., 1]  # whole numbers: exact
+    for t, a in np.argwhere(count != 0).tolist():
+        fixed, accept = int(problem.use_fixed[t, a]), int(problem.use_accept[t, a])
+        used[terms[t]] += fixed * PROPENSITY_GRID * int(count[t, a]) + accept * int(accepts[t, a])
     return used
 
 

@@ -15,7 +15,15 @@ import numpy as np
 
 from engine.core import Core
 from engine.offer_core import Near, core_of, near_of
-from engine.offer_oracle import OfferOracle, best_of, curve_of, heaviest, near_cells, near_rows
+from engine.offer_oracle import (
+    OfferOracle,
+    best_of,
+    curve_of,
+    heaviest,
+    near_cells,
+    near_rows,
+    one_in,
+)
 from engine.oracle import Oracle, Survey
 from engine.parts import Dealt, Parts
 from engine.prices import Evaluation
@@ -96,7 +104,7 @@ class SpreadOracle(OfferOracle):
 
     def evaluate(self, prices: Any) -> Evaluation:
         """As in :meth:`engine.oracle.Oracle.evaluate`; nothing stays."""
-        tallies = self.parts.map(_tally_at, self._tables(prices), self.width)
+        tallies = self._tallies(self._tables(prices))
         return self.evaluation(prices, sum(tallies, self._no_tally() + self.constant))
 
     def survey(self, prices: Any, reach: Any = None) -> Survey:
@@ -149,8 +157,11 @@ class SpreadOracle(OfferOracle):
             theirs.evaluation, theirs.total, kept, none, rows, both, self.parts, best, sizes
         )
 
-    def _curves(self, tables: Any, sizes: Any) -> list[Any]:
-        return self.parts.map(curve_of, tables, sizes)
+    def _curves(self, every: int, tables: Any, sizes: Any) -> list[Any]:
+        return self.parts.map(_curve_of, tables, sizes, every)
+
+    def _tallies(self, tables: Any) -> list[Any]:
+        return self.parts.map(_tally_at, tables, self.width)
 
     def core(self, survey: Survey, part: int) -> Core:
         """As in :meth:`engine.oracle.Oracle.core`."""
@@ -178,6 +189,10 @@ def _up_to(block: Block, key: int) -> Block:
 
 def _tally_at(block: Block, tables: Any, width: int) -> Any:
     return best_of(block, tables, width)[2]
+
+
+def _curve_of(block: Block, tables: Any, sizes: Any, every: int) -> Any:
+    return curve_of(one_in(block, every), tables, sizes)
 
 
 def _near_rows(block: Block, best: tuple[Any, ...], reach: Any) -> Any:

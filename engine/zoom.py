@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.newton import Descent, descend
+from engine.newton import Descent, descend, foreseen
 from engine.oracle import Oracle, Survey
 from engine.prices import Evaluation, minimise_dual
 from engine.sample import MOST_EVALUATIONS, Guess, sampled, unsampled
@@ -27,7 +27,10 @@ from engine.stop import Deadline
 CORE = 3_000  # near subscribers at the final prices, about
 SMALL = 4_000  # so few subscribers make the dual too angular for Newton's method
 EDGE = 3.0  # prices may move so many times the reach before the next survey
+AHEAD = 2.0  # times the step that is foreseen: so far may surpluses move
 WARM = 0.02  # longest reach around prices that are found, in typical values
+TIES_PER_LIMIT = 50  # near ties that a zoom's first curvature is made of
+UNMET = 30.0  # contacts that a limit may be off at the last prices: those near make up for them
 FINE = 1e-3  # the last prices are so much finer than the bound: fewer units to mend
 DUST = (1e-3, 1e-5, 1e-7)  # prices below these shares of a typical value are tried as zero
 MOST_CUTS = 400  # evaluations by cutting planes
@@ -118,8 +121,11 @@ def zoom(
         elif last is not None:
             core = min(last.bandwidth * CORE / max(last.near, 1), WARM * typical)
             reach = full.nowhere + core
-            if dual - last.dual > small or last.is_at_edge or is_stuck:
+            if last.is_at_edge or is_stuck:
                 reach = reach + full.moved(before, prices, survey)
+            else:
+                ahead = foreseen(full, limit, survey.evaluation, last.curvature)
+                reach = reach + AHEAD * full.moved(prices, ahead, survey)
         survey = full.reached(survey, reach)
         inner = full.narrowed(survey)
         share = inner.subscribers / max(1, full.subscribers)
@@ -137,9 +143,13 @@ def zoom(
             return count >= most or deadline.is_over()
 
         search = _cut if is_stuck else _descend
+        # Who is farther than the reach is missing from the inner oracle, and from its curvature.
+        seen = np.median(reach) / 8 if last is None else reach.min()
+        bandwidth = min(bandwidth, float(seen))
         sizes = bandwidth, radius, EDGE * float(reach.max(initial=0.0))
         fine = tolerance * (0.25 if attempt == 0 or is_stuck else FINE)
-        last = search(inner, prices, sizes, fine, is_done)
+        unmet = np.inf if attempt == 0 else UNMET
+        last = search(inner, prices, (*sizes, unmet), fine, is_done)
         reads += last.evaluations * share
         still = dual - last.dual + last.still
         if still <= small or attempt == MOST_ROUNDS - 1 or deadline.is_over():
@@ -166,18 +176,18 @@ def _nearest(full: Oracle, survey: Survey) -> Survey:
 
 
 def _descend(
-    oracle: Oracle, start: Any, sizes: tuple[float, float, float], tolerance: float, is_done: Any
+    oracle: Oracle, start: Any, sizes: tuple[float, ...], tolerance: float, is_done: Any
 ) -> Descent:
     """Minimise by Newton's method."""
-    bandwidth, radius, room = sizes
+    bandwidth, radius, room, unmet = sizes
     return descend(
         oracle, oracle.limit, start, bandwidth=bandwidth, radius=radius, room=room,
-        tolerance=tolerance, is_done=is_done,
+        tolerance=tolerance, unmet=unmet, ties=TIES_PER_LIMIT * len(oracle.limit), is_done=is_done,
     )  # fmt: skip
 
 
 def _cut(
-    oracle: Oracle, start: Any, sizes: tuple[float, float, float], tolerance: float, is_done: Any
+    oracle: Oracle, start: Any, sizes: tuple[float, ...], tolerance: float, is_done: Any
 ) -> Descent:
     """Minimise by cutting planes: exact, also where few subscribers make the dual angular."""
     found = minimise_dual(

@@ -27,7 +27,7 @@ from engine.settings.job import AddressCluster, Cluster, LocalCluster, LocalCuda
 from jobs.manifest import versions
 from jobs.spread import telling_losses
 from kernels import backend
-from kernels.choose import MOST_THREADS
+from kernels.threads import MOST_THREADS
 
 T = TypeVar("T")
 R = TypeVar("R")

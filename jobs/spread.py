@@ -17,7 +17,7 @@ import distributed
 
 from engine.errors import ConfigError
 from engine.parts import Dealt, Here, Parts
-from kernels.choose import MOST_THREADS
+from kernels.threads import MOST_THREADS
 
 EACH_BYTES = 1 << 15  # arguments of more are sent once, not with each task
 

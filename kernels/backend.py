@@ -3,6 +3,7 @@
 The only file in the project that imports CuPy.
 """
 
+import re
 from collections.abc import Callable
 from functools import cache, wraps
 from inspect import signature
@@ -85,8 +86,9 @@ def twin(cpu: F, gpu: F, dtypes: tuple[str, ...]) -> F:
 
 
 def cuda_source(source: str) -> str:
-    """Return the text that CUDA compiles for ``<source>.cu``, its header included."""
-    return (HERE / "portable.cuh").read_text() + (HERE / f"{source}.cu").read_text()
+    """Return the text that CUDA compiles for ``<source>.cu``, its headers put in."""
+    text = '#include "portable.cuh"\n' + (HERE / f"{source}.cu").read_text()
+    return re.sub(r'#include "(\w+\.cuh)"\n', lambda found: (HERE / found[1]).read_text(), text)
 
 
 @cache

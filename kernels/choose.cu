@@ -1,10 +1,11 @@
-// Twin: choose.py, choose_cpu, within_cpu and curve_cpu.
+// Twin: choose.py, choose_cpu and curve_cpu of bundles, and within_cpu.
 // Shapes: S subscribers, A actions, D caps, W words of 64 actions, R requirements, G scope groups,
 // Q most actions of any.
 // Of equal bundles the first in the order of the search wins, as in the twin: same bits.
 
+#include "tally.cuh"
+
 #define MOST_ACTIONS 512  // open actions of one subscriber that the bundle search can hold
-#define MOST_BUNDLE 4     // actions of one bundle
 #define MOST_CAPS 256     // caps of a problem
 #define MUST 128          // flag in `fewest`: the empty bundle is allowed only where no other is
 
@@ -303,14 +304,6 @@ DEVICE double best_of(const Row& row, const Surplus& surplus, int width, int* be
                         : best_single(row, surplus, best, other);
 }
 
-DEVICE void count(long long* tally, double p, double w) {
-    const long long accepts = (long long)(p * 16777216.0), units = (long long)(w * 1024.0);
-    ADD_INT64(tally, 1);
-    ADD_INT64(tally + 1, accepts);
-    ADD_INT64(tally + 2, units);
-    ADD_INT64(tally + 3, units * accepts);
-}
-
 extern "C" __global__ void choose(
     const float* propensity,             // [A, S] in [0, 1], NaN where the action is not open
     const float* weight,                 // [S] weight of the subscriber's value
@@ -379,32 +372,6 @@ extern "C" __global__ void within(
     }
 }
 
-// The use that a switch from one bundle to another changes, constraint by constraint.
-struct Difference {
-    const long long* constraint;
-    const double *fixed, *accept;
-    long long at[2 * MOST_BUNDLE], end[2 * MOST_BUNDLE];  // entries not yet told, of each action
-    double p[2 * MOST_BUNDLE], sign[2 * MOST_BUNDLE];
-    int lists;
-
-    // Tell the next constraint and the change of its use; false when there are no more.
-    DEVICE bool next(long long& k, double& amount) {
-        k = -1;
-        for (int i = 0; i < lists; ++i)
-            if (at[i] < end[i] && (k < 0 || constraint[at[i]] < k)) k = constraint[at[i]];
-        if (k < 0) return false;
-        bool first = true;
-        for (int i = 0; i < lists; ++i) {
-            if (at[i] == end[i] || constraint[at[i]] != k) continue;
-            const double more = sign[i] * (fixed[at[i]] + accept[at[i]] * p[i]);
-            amount = first ? more : amount + more;
-            first = false;
-            ++at[i];
-        }
-        return true;
-    }
-};
-
 extern "C" __global__ void curve(
     const float* propensity,             // as in choose
     const float* weight,                 // [S] weight of the subscriber's value
@@ -461,16 +428,8 @@ extern "C" __global__ void curve(
             for (int i = 0; i < width; ++i) {
                 const int a = side ? other[i] : best[i];
                 if (a < 0) continue;
-                const int l = difference.lists++;
-                difference.at[l] = first[table + a];
-                difference.end[l] = first[table + a + 1];
-                difference.p[l] = propensity[a * subscribers + s];
-                difference.sign[l] = side ? -1.0 : 1.0;
+                difference.list(first + table + a, propensity[a * subscribers + s], side);
             }
-        long long k, j;
-        double amount = 0.0, more = 0.0;
-        for (Difference outer = difference; outer.next(k, amount);)
-            for (Difference inner = difference; inner.next(j, more) && j <= k;)
-                ADD_INT64(curvature + k * constraints + j, (long long)rint(amount * more * unit));
+        add_squares(difference, unit, constraints, curvature);
     }
 }

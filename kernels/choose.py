@@ -9,69 +9,24 @@ in float64, never contracted; a bundle's is the sum of its own, best first. The 
 Sums are 64-bit integers of grid units (p in 2**-24, w in 2**-10), so they do not depend on order.
 
 The margin of a subscriber is the best bundle's surplus less the second best's: how far prices can
-move before another is chosen.
+move before another is chosen. Where nobody gets more than one action (Q = 1) it is computed in
+float32, unless that leaves the choice in doubt (:mod:`kernels.screen`).
 """
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
-from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from kernels import backend
+from kernels import backend, single
 from kernels.choose_rows import MUST as MUST
 from kernels.choose_rows import NO_ACTION as NO_ACTION
 from kernels.choose_rows import PROPENSITY_GRID as PROPENSITY_GRID
 from kernels.choose_rows import WEIGHT_GRID as WEIGHT_GRID
-from kernels.choose_rows import (
-    choose_bundle_rows,
-    choose_single_rows,
-    curve_bundle_rows,
-    curve_single_rows,
-    within_rows,
-)
+from kernels.choose_rows import choose_bundle_rows, curve_bundle_rows, within_rows
+from kernels.threads import LIGHT_CHUNK, added_chunks, chunk_of, each_chunk
 
-T = TypeVar("T", bound=tuple[Any, ...])
 MOST_ACTIONS, MOST_BUNDLE, MOST_CAPS = 512, 4, 256  # as in choose.cu
 MOST_CODES = int(np.iinfo(np.int16).max)  # actions at most, as ``chosen`` is int16
-CHUNK = 32_768  # subscribers a thread takes at a time
-LIGHT_CHUNK = 1 << 17  # where a subscriber costs next to nothing
-MOST_THREADS = ContextVar("MOST_THREADS", default=0)  # 0: one per processor of this process
-
-
-@cache
-def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count)
-
-
-def each_task(work: Callable[[Any], Any], tasks: Sequence[Any]) -> list[Any]:
-    """Return ``work(task)`` of every task, done by several threads."""
-    if len(tasks) <= 1:
-        return [work(task) for task in tasks]
-    processors = len(os.sched_getaffinity(0))  # those of the machine may be more
-    return list(_threads(min(MOST_THREADS.get() or processors, processors)).map(work, tasks))
-
-
-def each_chunk(rows: int, work: Callable[[int, int], Any], chunk: int = CHUNK) -> list[Any]:
-    """Return ``work(begin, end)`` of every run of rows, done by several threads."""
-    return each_task(lambda low: work(low, min(low + chunk, rows)), range(0, rows, chunk))
-
-
-def added_chunks(rows: int, work: Callable[[int, int], T], empty: Callable[[], T], chunk: int) -> T:
-    """Return the sums of the arrays that :func:`each_chunk` gives, from empty ones."""
-    total = empty()
-    for part in each_chunk(rows, work, chunk):
-        for whole, more in zip(total, part, strict=True):
-            whole += more
-    return total
-
-
-def _chunk(rows: int, *, width: int) -> int:
-    """Return how many rows a thread takes at a time: few where the rows are few or costly."""
-    return min(CHUNK, max(1_024, rows // 8 if width > 1 else rows // 4))
 
 
 def choose_cpu(
@@ -113,7 +68,8 @@ def choose_cpu(
 
     Returns:
         chosen: [Q, S] int16, the actions of the bundle, then ``NO_ACTION``.
-        margin: [S] float32, money; infinite where nothing is allowed.
+        margin: [S] float32, money; infinite where nothing is allowed. With Q = 1 it is the float32
+            margin of :func:`kernels.screen.screened` where that is beyond doubt.
         tally: [G, A, 4] int64, of the chosen pairs by group and action: contacts, sum of p
             (units 2**-24), sum of w (2**-10), sum of w p (2**-34).
 
@@ -121,28 +77,27 @@ def choose_cpu(
         Fisher, "The Lagrangian Relaxation Method for Solving Integer Programming Problems",
         Management Science 27(1), 1981.
     """
+    rows = backend.read_only(propensity, weight, group, most, fewest)
+    tables = backend.read_only(value_fixed, value_accept, price_fixed, price_accept)
+    if width == 1:
+        return single.choose_cpu(rows, requires, tables)
     subscribers = propensity.shape[1]
     chosen = np.empty((width, subscribers), np.int16)
     margin = np.empty(subscribers, np.float32)
-    rows = backend.read_only(propensity, weight, group, most, fewest)
     (caps,) = backend.read_only(cap)
     rules = backend.read_only(
         offer, kind, contact, cap_indptr, cap_group, per_contact, conflicts, requires
     )
-    tables = backend.read_only(value_fixed, value_accept, price_fixed, price_accept)
 
-    def work(begin: int, end: int) -> Any:
-        tally = np.zeros((*price_fixed.shape, 4), np.int64)
-        out = (begin, end, chosen, margin, tally)
-        if width == 1:
-            choose_single_rows(*rows, rules, tables, *out)
-        else:
-            choose_bundle_rows(*rows, caps, rules, tables, *out)
-        return tally
+    def empty() -> tuple[Any]:
+        return (np.zeros((*price_fixed.shape, 4), np.int64),)
 
-    tally = np.zeros((*price_fixed.shape, 4), np.int64)
-    for part in each_chunk(subscribers, work, _chunk(subscribers, width=width)):
-        tally += part
+    def work(begin: int, end: int) -> tuple[Any]:
+        (tally,) = empty()
+        choose_bundle_rows(*rows, caps, rules, tables, begin, end, chosen, margin, tally)
+        return (tally,)
+
+    (tally,) = added_chunks(subscribers, work, empty, chunk_of(subscribers, width=width))
     return chosen, margin, tally
 
 
@@ -160,6 +115,9 @@ def choose_gpu(
     conflicts: Any, requires: Any, value_fixed: Any, value_accept: Any,
     price_fixed: Any, price_accept: Any, width: int,
 ) -> tuple[Any, Any, Any]:  # fmt: skip
+    tables = (value_fixed, value_accept, price_fixed, price_accept)
+    if width == 1:
+        return single.choose_gpu((propensity, weight, group, most, fewest), requires, tables)
     actions, subscribers = propensity.shape
     chosen = backend.cupy.empty((width, subscribers), np.int16)
     margin = backend.cupy.empty(subscribers, np.float32)
@@ -167,9 +125,8 @@ def choose_gpu(
     backend.launch(
         backend.cuda_function("choose", "choose"), subscribers, propensity, weight, group, most,
         fewest, cap, offer, kind, contact, cap_indptr, cap_group, per_contact, conflicts, requires,
-        value_fixed, value_accept,
-        price_fixed, price_accept, *_sizes(subscribers, actions, cap, conflicts, requires),
-        np.int32(width), chosen, margin, tally,
+        *tables, *_sizes(subscribers, actions, cap, conflicts, requires), np.int32(width),
+        chosen, margin, tally,
     )  # fmt: skip
     return chosen, margin, tally
 
@@ -249,14 +206,16 @@ def curve_cpu(
         curvature: [K, K] int64, lower triangle, sum of d d' in units of ``1 / unit``.
         near: [1] int64, subscribers whose margin is below the bandwidth.
     """
-    subscribers = propensity.shape[1]
     rows = backend.read_only(propensity, weight, group, most, fewest)
+    tables = backend.read_only(value_fixed, value_accept, price_fixed, price_accept)
+    entries = backend.read_only(first, constraint, use_fixed, use_accept)
+    if width == 1:
+        return single.curve_cpu(rows, requires, tables, entries, bandwidth, unit, constraints)
+    subscribers = propensity.shape[1]
     (caps,) = backend.read_only(cap)
     rules = backend.read_only(
         offer, kind, contact, cap_indptr, cap_group, per_contact, conflicts, requires
     )
-    tables = backend.read_only(value_fixed, value_accept, price_fixed, price_accept)
-    entries = backend.read_only(first, constraint, use_fixed, use_accept)
 
     def empty() -> tuple[Any, Any, Any]:
         return (
@@ -268,13 +227,10 @@ def curve_cpu(
     def work(begin: int, end: int) -> tuple[Any, Any, Any]:
         out = empty()
         span = (float(bandwidth), float(unit), begin, end)
-        if width == 1:
-            curve_single_rows(*rows, rules, tables, entries, *span, *out)
-        else:
-            curve_bundle_rows(*rows, caps, rules, tables, entries, *span, width, *out)
+        curve_bundle_rows(*rows, caps, rules, tables, entries, *span, width, *out)
         return out
 
-    return added_chunks(subscribers, work, empty, _chunk(subscribers, width=width))
+    return added_chunks(subscribers, work, empty, chunk_of(subscribers, width=width))
 
 
 def curve_gpu(
@@ -284,6 +240,11 @@ def curve_gpu(
     price_fixed: Any, price_accept: Any, first: Any, constraint: Any, use_fixed: Any,
     use_accept: Any, bandwidth: float, unit: float, constraints: int, width: int,
 ) -> tuple[Any, Any, Any]:  # fmt: skip
+    tables = (value_fixed, value_accept, price_fixed, price_accept)
+    entries = (first, constraint, use_fixed, use_accept)
+    if width == 1:
+        rows = (propensity, weight, group, most, fewest)
+        return single.curve_gpu(rows, requires, tables, entries, bandwidth, unit, constraints)
     actions, subscribers = propensity.shape
     tally = backend.cupy.zeros((*price_fixed.shape, 4), np.int64)
     curvature = backend.cupy.zeros((constraints, constraints), np.int64)
@@ -291,9 +252,7 @@ def curve_gpu(
     backend.launch(
         backend.cuda_function("choose", "curve"), subscribers, propensity, weight, group, most,
         fewest, cap, offer, kind, contact, cap_indptr, cap_group, per_contact, conflicts, requires,
-        value_fixed, value_accept,
-        price_fixed, price_accept, first, constraint, use_fixed, use_accept,
-        np.float64(bandwidth), np.float64(unit),
+        *tables, *entries, np.float64(bandwidth), np.float64(unit),
         *_sizes(subscribers, actions, cap, conflicts, requires), np.int32(width),
         np.int64(constraints), tally, curvature, near,
     )  # fmt: skip

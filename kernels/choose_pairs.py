@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from kernels import backend
-from kernels.choose import added_chunks, each_chunk
 from kernels.pair_rows import choose_pair_rows, curve_pair_rows
+from kernels.threads import added_chunks, each_chunk
 
 MOST_PAIRS = 512  # as in choose_pairs.cu: pairs of one subscriber who may have two or more
 CHUNK = 16_384  # subscribers a thread takes at a time

@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 from kernels.backend import library, read_only, to_cpu
-from kernels.choose import LIGHT_CHUNK, each_chunk, each_task
+from kernels.threads import LIGHT_CHUNK, each_chunk, each_task
 
 EACH = 2_048  # columns that a thread takes at a time: each costs as many cache lines as rows
 

@@ -82,7 +82,8 @@ class Place(ctypes.Structure):
     _fields_ = [("x", ctypes.c_uint)]
 
 
-CTYPES = {"int64": ctypes.c_longlong, "int32": ctypes.c_int, "float64": ctypes.c_double}
+CTYPES = {"int64": ctypes.c_longlong, "int32": ctypes.c_int}
+CTYPES |= {"float64": ctypes.c_double, "float32": ctypes.c_float}
 
 
 def host_function(source: str, name: str) -> Callable[..., None]:

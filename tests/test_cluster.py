@@ -23,7 +23,7 @@ from jobs import cluster as clusters
 from jobs import progress
 from jobs.cluster import cluster, cuda_options, local_options
 from jobs.progress import Lines, Live, ShownTasks, Silent, display
-from kernels.choose import CHUNK, each_chunk
+from kernels.threads import CHUNK, each_chunk
 
 ROOT = Path(__file__).parents[1]
 THREADS = LocalCluster(workers=2)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels import gather
-from kernels.choose import each_task
+from kernels.threads import each_task
 
 SIZES = st.sampled_from([0, 1, 2, 7, 64, 65])
 

@@ -58,7 +58,12 @@ def test_kernels_round_every_operation_by_itself(source):
     found = set(re.findall(r"\b(?:fma|mad)\.[\w.]*f(?:32|64)|[\w.]+\.ftz\.[\w.]+", text.decode()))
     # CuPy's -ftz flushes subnormal float32. Propensities and weights, on their grids, are none; a
     # margin below 1e-38 may become 0, which is within any reach that it was.
-    assert found <= {"cvt.ftz.f64.f32", "cvt.rn.ftz.f32.f64"}
+    # The screen of single actions computes in float32; nothing there that matters is subnormal.
+    screen = {
+        f"{op}.ftz.f32" for op in ("add.rn", "sub.rn", "mul.rn", "neg", "setp.gt", "setp.leu")
+    }
+    allowed = {"cvt.ftz.f64.f32", "cvt.rn.ftz.f32.f64"} | (screen if source == "single" else set())
+    assert found <= allowed
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 7), (5, 1), (3, 4), (65_535, 256)], ids=str)
