@@ -206,8 +206,8 @@ def descend(
 ) -> Descent:
     """Minimise the dual of the oracle's subscribers from ``start``.
 
-    Stops when the model promises less than ``tolerance * max(1, |D|)`` and no limit is missed by more
-    than ``unmet``, when no step of any size helps, or when ``is_done(evaluations, best, D)``.
+    Stops when the model promises less than ``tolerance * max(1, |D|)`` and no limit is missed by
+    more than ``unmet``, when no step of any size helps, or when ``is_done(evaluations, best, D)``.
 
     Args:
         oracle: the subscribers.
@@ -217,8 +217,8 @@ def descend(
         radius: money per typical contact, the first trust region.
         tolerance: as above.
         room: money per typical contact, prices move no farther from the start.
-        ties: how many near ties the first curvature is made of, at least, if there are four times as
-            many subscribers; the bandwidth grows to that.
+        ties: of how many near ties the first curvature is made, at least; the bandwidth grows to
+            that, if there are four times as many subscribers.
         unmet: typical contacts that a limit with a price may be off from its use.
         is_done: asked after every evaluation.
     """

@@ -33,8 +33,10 @@ from engine.scatter import add_scatter, deviations, invert, product
 from kernels.backend import library, to_cpu
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID, choose, curve, within
 from kernels.gather import counted_codes, marked
+from kernels.nearby import choose_nearby
 from kernels.threads import each_whole
 
+REQUIRES = 7  # its place among a problem's rules
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
 COUNTED = 50_000  # subscribers that it is counted from, if that is enough ...
 TIES_PER_LIMIT = 40  # ... for so many near ties
@@ -187,10 +189,8 @@ class OfferOracle(Oracle):
         return replace(survey, near=self._each(rows_of, list(parts)), reach=reach)
 
     def _each(self, work: Callable[[Any], Any], parts: Sequence[Any]) -> list[Any]:
-        """Return ``work(part)`` of every block's part, where a device is shared one by one."""
-        if self.blocks and library(self.blocks[0].key) is not np:
-            return [work(part) for part in parts]
-        return each_whole(work, parts)
+        """Return ``work(part)`` of every block's part; those on a device one after another."""
+        return each_whole(work, parts) if self._is_here else [work(part) for part in parts]
 
     def near_by_reach(self, survey: Survey) -> Any:
         """As in :meth:`engine.oracle.Oracle.near_by_reach`: [G, 1 + A]."""
@@ -210,9 +210,32 @@ class OfferOracle(Oracle):
 
     def narrowed(self, survey: Survey) -> "OfferOracle":
         """Return the oracle of the near subscribers; the others keep their bundles."""
-        inner = self._taken(survey.near)
+        return self._settled(survey, self._taken(survey.near))
+
+    def narrowing(self, prices: Any, reach: Any) -> tuple[Survey, Oracle]:
+        """As in :meth:`engine.oracle.Oracle.narrowing`, in one pass over the memory."""
+        if self.width > 1 or not self._is_here:
+            return super().narrowing(prices, reach)
+        tables = self._tables(prices)
+        arrays = [(*block.arrays(), block.key) for block in self.blocks]
+        found, taken = choose_nearby(arrays, tables[REQUIRES], tables[len(self.rules) :], reach)
+        total = sum((f.tally[:, 1:] for f in found), self._no_tally() + self.constant)
+        chosen, margin, near = (
+            [getattr(f, n) for f in found] for n in ("chosen", "margin", "rows")
+        )
+        survey = Survey(self.evaluation(prices, total), total, chosen, margin, near, reach)
+        *columns, key = taken
+        return survey, self._settled(survey, self.over([Block(key, *columns)]))
+
+    def _settled(self, survey: Survey, inner: "OfferOracle") -> "OfferOracle":
+        """Return the oracle of those near, the others' bundles being constant."""
         own = inner.survey(survey.evaluation.prices).total
         return inner.over(inner.blocks, survey.total - own)
+
+    @property
+    def _is_here(self) -> bool:
+        """Return whether there are blocks, in host memory."""
+        return bool(self.blocks) and library(self.blocks[0].key) is np
 
     def _taken(self, rows: Sequence[Any]) -> "OfferOracle":
         """Return the oracle of some rows of each block: one block of them costs fewer calls."""

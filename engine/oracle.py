@@ -168,6 +168,11 @@ class Oracle(ABC):
     def narrowed(self, survey: Survey) -> "Oracle":
         """Return the oracle of the near subscribers; the others keep their bundles."""
 
+    def narrowing(self, prices: Any, reach: Any) -> tuple[Survey, "Oracle"]:
+        """Return the survey at the prices with those near within a reach, and their oracle."""
+        survey = self.survey(prices, reach)
+        return survey, self.narrowed(survey)
+
     def with_near(self, survey: Survey, inner: "Oracle", prices: Any, reach: Any) -> Survey:
         """Return a survey whose near subscribers have their best bundles at other prices.
 

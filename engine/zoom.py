@@ -102,7 +102,7 @@ def zoom(
         Prices, bound, bundles and who is near to changing.
     """
     began = perf_counter()
-    limit, typical = full.limit, full.typical
+    limit = full.limit
     if start is not None:
         guess = start
     elif full.subscribers <= sample:
@@ -112,22 +112,17 @@ def zoom(
     prices, reads, bandwidth, radius = guess.prices, guess.passes, guess.bandwidth, guess.radius
     is_stuck, last, before = full.subscribers <= SMALL, None, prices
     for attempt in range(MOST_ROUNDS):
-        survey = full.survey(prices)
+        if last is None:
+            reach = full.everybody if full.subscribers <= CORE else guess.reach
+            survey, inner = full.narrowing(prices, reach)
+        else:
+            survey = full.survey(prices)
         dual = survey.evaluation.dual(limit)
         small = tolerance * max(1.0, abs(dual))
-        reach = guess.reach
-        if full.subscribers <= CORE:
-            reach = full.everybody
-        elif last is not None:
-            core = min(last.bandwidth * CORE / max(last.near, 1), WARM * typical)
-            reach = full.nowhere + core
-            if last.is_at_edge or is_stuck:
-                reach = reach + full.moved(before, prices, survey)
-            else:
-                ahead = foreseen(full, limit, survey.evaluation, last.curvature)
-                reach = reach + AHEAD * full.moved(prices, ahead, survey)
-        survey = full.reached(survey, reach)
-        inner = full.narrowed(survey)
+        if last is not None:
+            reach = _reach_around(full, survey, last, before, is_lost=last.is_at_edge or is_stuck)
+            survey = full.reached(survey, reach)
+            inner = full.narrowed(survey)
         share = inner.subscribers / max(1, full.subscribers)
         reads += 1.0 + share
         most = MOST_CUTS if is_stuck else MOST_EVALUATIONS
@@ -165,6 +160,30 @@ def zoom(
         before, prices, bandwidth = prices, last.prices, last.bandwidth
         radius = max(last.radius, bandwidth)
     raise AssertionError("the last attempt always returns")
+
+
+def _reach_around(
+    full: Oracle, survey: Survey, last: Descent, before: Any, *, is_lost: bool
+) -> Any:
+    """Return how far surpluses may still move from the prices that a descent has found.
+
+    Args:
+        full: the oracle over all subscribers.
+        survey: at the prices.
+        last: the descent.
+        before: the prices it started from.
+        is_lost: whether its curvature foretells nothing: then they may move as far once more.
+    """
+    if full.subscribers <= CORE:
+        return full.everybody
+    core = min(last.bandwidth * CORE / max(last.near, 1), WARM * full.typical)
+    prices = survey.evaluation.prices
+    if is_lost:
+        moved = full.moved(before, prices, survey)
+    else:
+        next_ = foreseen(full, full.limit, survey.evaluation, last.curvature)
+        moved = AHEAD * full.moved(prices, next_, survey)
+    return full.nowhere + core + moved
 
 
 def _nearest(full: Oracle, survey: Survey) -> Survey:

@@ -1,6 +1,6 @@
 """Surpluses in float32, and by how much they may be wrong: most choices need no more.
 
-    surplus of a = (w value_fixed[a] - price_fixed[g, a]) + (w value_accept[a] - price_accept[g, a]) p
+    surplus = (w value_fixed[a] - price_fixed[g, a]) + (w value_accept[a] - price_accept[g, a]) p
 
 With m = w (|value_fixed| + |value_accept|) + |price_fixed| + |price_accept| and u = 2**-24, the
 float32 surplus of tables rounded to float32 is off by at most 5.01 u m (each term passes at most
@@ -42,14 +42,14 @@ def screened(
         On the tables' side.
     """
     side, tables = library(value_fixed), (value_fixed, value_accept, price_fixed, price_accept)
-    fixed, accept, *paid = (side.abs(table) for table in tables)
+    fixed, accept, *paid = (abs(table) for table in tables)
     doubt = side.empty(1 + len(price_fixed), np.float32)
     if not len(value_fixed):
         doubt[:] = 0.0
         return tuple(table.astype(np.float32) for table in tables), doubt
     doubt[0] = ROUNDINGS * UNIT * (fixed.max() + accept.max()) + FLUSHED
     doubt[1:] = ROUNDINGS * UNIT * (paid[0].max(axis=1) + paid[1].max(axis=1)) + FLUSHED
-    narrow = [side.where(side.abs(t) < LEAST, 0.0, t).astype(np.float32) for t in tables]
+    narrow = [side.where(abs(t) < LEAST, 0.0, t).astype(np.float32) for t in tables]
     return (narrow[0], narrow[1], narrow[2], narrow[3]), doubt
 
 

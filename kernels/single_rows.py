@@ -139,11 +139,12 @@ def _doubtful(
 
 @njit(cache=True, nogil=True)
 def _two_best(
-    propensity: Any, s: int, w: float, g: int, must: bool, usable: Any, tables: Any
+    propensity: Any, s: int, w: float, g: int, fewest: int, usable: Any, tables: Any
 ) -> Any:
     """Return best and second best action of one subscriber and the margin, in float64."""
     value_fixed, value_accept, price_fixed, price_accept = tables
-    best, second, action, other = -np.inf if must else 0.0, -np.inf, NO_ACTION, NO_ACTION
+    best, second = -np.inf if fewest >= MUST else 0.0, -np.inf
+    action, other = NO_ACTION, NO_ACTION
     for a in usable:
         p = np.float64(propensity[a, s])
         v = (w * value_fixed[a] - price_fixed[g, a]) + (
@@ -196,7 +197,7 @@ def choose_single_rows(
         for t in doubtful[:count]:
             s = low + t
             action[t], _, far[t] = _two_best(
-                propensity, s, np.float64(w[t]), g[t], fewest[s] >= MUST, usable, tables
+                propensity, s, np.float64(w[t]), g[t], fewest[s], usable, tables
             )
             taken[t] = propensity[action[t], s] if action[t] >= 0 else np.float32(0.0)
         codes = chosen[0, low:high]
@@ -230,7 +231,7 @@ def curve_single_rows(
         for t in doubtful[:count]:
             s = low + t
             first, other, margin = _two_best(
-                propensity, s, np.float64(w[t]), g[t], fewest[s] >= MUST, usable, tables
+                propensity, s, np.float64(w[t]), g[t], fewest[s], usable, tables
             )
             action[t] = first
             taken[t] = propensity[first, s] if first >= 0 else np.float32(0.0)
