@@ -13,7 +13,8 @@ import yaml
 from jobs import allocate
 from jobs.stages import STORE
 from tests.golden.__main__ import HERE
-from tests.test_cli import runs_in, start, walras
+from tests.test_cli import runs_in, walras
+from tests.test_cli_ended import start
 
 BITS = ("allocations/*.parquet", "decisions/*.parquet", "prices.json", "certificate.json")
 
