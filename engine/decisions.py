@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from engine.actions import actions
-from engine.candidates import REASONS, Candidates, Placed
+from engine.assemble import Placed
+from engine.candidates import REASONS, Candidates
 from engine.limits import MICRO, coefficients
 from engine.parts import Dealt, Parts, parts_of
 from engine.problem import Block, Problem

@@ -9,17 +9,19 @@ also finds what is impossible only in whole contacts. How far a ratio must move 
 the ratio: the least ``of - ratio to`` that the other limits allow falls as the ratio rises, and is
 0 at the one that is looked for.
 
-Soft limits are left out: they can be passed. The two sides of an equation are told as one limit.
+Soft limits are left out: they can be passed.
 """
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, floor, isnan, nan
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
 
 from engine import exact
+from engine.conflicts import UNKNOWN, Move, conflicts_of
+from engine.conflicts import Conflict as Conflict
 from engine.errors import DataError
 from engine.forms import (
     AnyProblem,
@@ -32,27 +34,15 @@ from engine.forms import (
     without_value,
 )
 from engine.limits import MICRO
+from engine.oracle import Oracle
 from engine.prices import Dual, Evaluation, minimise_dual
 from engine.problem import Row
 from engine.stop import Deadline
 
 EVALUATIONS = 150  # most passes of one search
 EFFORT = 10.0  # CP-SAT's deterministic time of one question
-UNKNOWN = nan  # a relaxation that the time did not allow to find
 NOISE = 1e-7  # a share of the limits: less is rounding, not conflict
 MOST_DOUBLINGS, MOST_CUTS = 24, 24  # of the bracket around a ratio
-
-
-@dataclass(frozen=True)
-class Conflict:
-    """One limit of a set that no allocation can keep together."""
-
-    set_number: int  # from 1: no two sets share a limit, so one of each must give way
-    is_minimal: bool  # whether every limit of the set is known to have a part in the conflict
-    constraint: str
-    limit: float  # units of the measure
-    smallest_relaxation: float | None  # how far it alone must move; None: not enough, or unknown
-    text: str
 
 
 def explain(problem: AnyProblem, *, small: bool, deadline: Deadline) -> list[Conflict]:
@@ -71,6 +61,7 @@ def explain(problem: AnyProblem, *, small: bool, deadline: Deadline) -> list[Con
     """
     if problem.penalty is not None:
         problem = problem.with_rows(np.flatnonzero(np.isinf(problem.penalty)).tolist())
+    problem = without_value(problem)
     search = _Search(problem, small, deadline)
     free = list(range(len(problem.rows)))
     sets: list[tuple[list[int], bool]] = []
@@ -83,12 +74,12 @@ def explain(problem: AnyProblem, *, small: bool, deadline: Deadline) -> list[Con
     found = []
     for number, (core, is_minimal) in enumerate(sets, start=1):
         rows = sorted([*free, *core])
-        within = _Search(problem.with_rows(rows), small, deadline)
+        within = _Search(search.part(rows), small, deadline)
         moves = []
         for k in core:
             amount = UNKNOWN if search.is_late() else within.relaxation(rows.index(k))
-            moves.append(_Move(problem, k, _limit_of(problem, k), amount))
-        found += [_conflict(number, one, is_minimal=is_minimal) for one in _by_constraint(moves)]
+            moves.append(Move(problem, k, _limit_of(problem, k), amount))
+        found += conflicts_of(number, moves, is_minimal=is_minimal)
     return found
 
 
@@ -99,7 +90,7 @@ def _limit_of(problem: AnyProblem, k: int) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Search:
-    problem: AnyProblem
+    problem: AnyProblem  # without values
     small: bool
     deadline: Deadline
 
@@ -108,6 +99,10 @@ class _Search:
 
     def seconds(self) -> float:
         return self.deadline.seconds()
+
+    def part(self, rows: list[int]) -> AnyProblem:
+        """Return the problem with these of its rows, in their order."""
+        return self.problem if len(rows) == len(self.problem.rows) else self.problem.with_rows(rows)
 
     def core(self, rows: list[int]) -> tuple[list[int], bool]:
         """Return a set of these rows in conflict, empty if none is proved; whether minimal."""
@@ -122,17 +117,16 @@ class _Search:
 
     def conflict(self, rows: list[int]) -> list[int] | None:
         """Return those of the rows that a proof of conflict needs, or None if none is found."""
-        part = self.problem.with_rows(rows)
-        scale = oracle_of(part).scale
-        dual = self.least(part, (np.zeros(len(rows)), 1.0 / scale))
+        part = self.part(rows)
+        oracle = oracle_of(part)
+        scale = oracle.scale
+        dual = self.least(part, oracle, (np.zeros(len(rows)), 1.0 / scale))
         own = np.abs(stated_amounts_of(part))  # the limits of the proof
         size = float((dual.prices * own).sum())
         if dual.bound < -NOISE * max(1.0, size):
             return [rows[i] for i in np.flatnonzero(dual.prices * scale > 1e-6)]
         if self.small:
-            answer = exact.solve_exactly(
-                without_value(part), slack=0, effort=EFFORT, seconds=self.seconds()
-            )
+            answer = exact.solve_exactly(part, slack=0, effort=EFFORT, seconds=self.seconds())
             return rows if answer.status == "INFEASIBLE" else None
         return None
 
@@ -155,10 +149,11 @@ class _Search:
 
     def beyond(self, problem: AnyProblem, k: int) -> float:
         """Return by how much the least use of limit k that the other limits allow is above it."""
-        scale = oracle_of(problem).scale
+        oracle = oracle_of(problem)
+        scale = oracle.scale
         lowest, highest = np.zeros(len(scale)), 1e4 / scale
         lowest[k] = highest[k] = 1.0 / scale[k]
-        return -self.least(problem, (lowest, highest)).bound * float(scale[k])
+        return -self.least(problem, oracle, (lowest, highest)).bound * float(scale[k])
 
     def _ratio_exactly(self, k: int) -> float | None:
         """Return by how much ratio k must move, from whole contacts."""
@@ -217,9 +212,8 @@ class _Search:
                 outer, short = middle, value
         return float(outer - start) * sign
 
-    def least(self, problem: AnyProblem, range_: tuple[Any, Any]) -> Dual:
+    def least(self, problem: AnyProblem, oracle: Oracle, range_: tuple[Any, Any]) -> Dual:
         """Minimise D_0 over prices in a range."""
-        oracle = oracle_of(without_value(problem))
 
         def is_done(count: int, best: Evaluation, model: float) -> bool:
             return count >= EVALUATIONS or self.is_late()
@@ -238,71 +232,3 @@ def _on_grid(limit: Fraction) -> Fraction:
 def _outwards(limit: Fraction, row: Row) -> Fraction:
     """Return the first ratio that can be asked for and is no tighter."""
     return Fraction(floor(limit * MICRO) if row.is_minimum else ceil(limit * MICRO), MICRO)
-
-
-@dataclass(frozen=True, eq=False)
-class _Move:
-    """How far one limit of a set must move."""
-
-    problem: AnyProblem
-    k: int
-    limit: float
-    relaxation: float | None  # None: moving it alone is not enough; NaN: not known
-
-    @property
-    def row(self) -> Row:
-        return self.problem.rows[self.k]
-
-    @property
-    def amount(self) -> float | None:
-        """Return the amount as it is told: whole contacts, never below 0."""
-        if self.relaxation is None or isnan(self.relaxation):
-            return None
-        amount = self.relaxation
-        is_sum = ratio_of(self.problem, self.k) is None
-        if is_sum and self.row.measure == "contacts":  # whole ones count
-            if self.row.is_minimum:
-                amount = self.limit - floor(self.limit - amount + 1e-6)
-            else:
-                amount = ceil(self.limit + amount - 1e-6) - self.limit
-        return max(amount, 0.0)
-
-    def text(self) -> str:
-        """Return in words how far it must move."""
-        if self.relaxation is None:
-            return "changing it alone is not enough"
-        if self.amount is None:
-            return "by how much it would have to change was not found in the time limit"
-        lowered = self.row.is_minimum
-        target = self.limit - self.amount if lowered else self.limit + self.amount
-        verb = "lower it" if lowered else "raise it"
-        return f"{verb} by at least {self.amount:,.10g}, to {target:,.10g}"
-
-    def head(self) -> str:
-        """Return the limit's name and what it asks for."""
-        units = self.problem.units(self.k)
-        if ratio_of(self.problem, self.k) is not None:
-            side = "at least" if self.row.is_minimum else "at most"
-            kind = f"a ratio of {side} {self.limit:,.10g}"
-        elif self.row.twin is not None:
-            kind = f"equal to {self.limit:,.10g} {units}"
-        else:
-            kind = (
-                f"{'a minimum' if self.row.is_minimum else 'a limit'} of {self.limit:,.10g} {units}"
-            )
-        return f"{self.row.twin or self.row.name} ({kind})"
-
-
-def _by_constraint(moves: list[_Move]) -> list[list[_Move]]:
-    """Return the limits of a set; the two sides of an equation are one."""
-    found: dict[str, list[_Move]] = {}
-    for move in moves:
-        found.setdefault(move.row.twin or move.row.name, []).append(move)
-    return list(found.values())
-
-
-def _conflict(number: int, sides: list[_Move], *, is_minimal: bool) -> Conflict:
-    least = min((m.amount for m in sides if m.amount is not None), default=None)
-    text = f"{sides[0].head()}: {' or '.join(dict.fromkeys(move.text() for move in sides))}"
-    name = sides[0].row.twin or sides[0].row.name
-    return Conflict(number, is_minimal, name, sides[0].limit, least, text)

@@ -16,6 +16,7 @@ from ortools.linear_solver import pywraplp
 from ortools.sat.python import cp_model
 
 from engine.errors import EngineError
+from engine.integer_rows import Choices, Softs, Uses, add_limit, add_soft, shrink
 
 SCIP_OPTIONS = """
 limits/nodes = {nodes}
@@ -26,15 +27,7 @@ misc/catchctrlc = FALSE
 """
 MARGINS = (0.0, 1e-9, 1e-7, 1e-5)  # room taken off a limit, as a share of it
 MOST_WHOLE = 1_000_000  # largest coefficient that stays a whole number in SCIP's rows
-MOST_SUM = 1 << 52  # CP-SAT's sums stay far below its 64-bit limit
 LONGEST = 1e9  # seconds that SCIP can count
-LIMB = 1 << 40  # larger sums are kept in parts
-DIGIT = 1 << 26  # larger whole variables are kept in two
-SMALL_LIMB = 1 << 30  # parts of sums that such variables are in
-
-Uses = Sequence[tuple[Sequence[int], Sequence[int], int]]
-Softs = Sequence[tuple[Sequence[int], Sequence[int], int, Any]]
-Choices = Sequence[tuple[Sequence[int], int]]
 
 
 @dataclass(frozen=True)
@@ -44,103 +37,6 @@ class Answer:
     status: str  # OPTIMAL (within the gap asked for), FEASIBLE, INFEASIBLE or UNKNOWN
     taken: Any  # [N] bool, or empty
     bound: int  # no answer is worth more, in units of the values given
-
-
-def shrink(values: Sequence[int], soft: Softs = ()) -> tuple[list[int], int]:
-    """Divide whole numbers until their sum is far below 64 bits.
-
-    The common divisor goes first and loses nothing. If the sum is still too large, values are
-    rounded up, so that a bound on the shrunk values holds for the true ones.
-
-    Args:
-        values: whole numbers of any size.
-        soft: as in :func:`solve`; what their overruns may cost counts too.
-
-    Returns:
-        the shrunk values and the divisor.
-    """
-    costs = [cost * c for _, coefficients, limit, cost in soft for c in (*coefficients, limit)]
-    divisor = max(1, gcd(*values, *costs))
-    total = (sum(map(abs, values)) + sum(map(_most_cost, soft))) // divisor
-    while total > MOST_SUM:
-        divisor *= 2
-        total //= 2
-    return [-(-v // divisor) for v in values], divisor
-
-
-def _most_cost(soft: tuple[Sequence[int], Sequence[int], int, Any]) -> int:
-    """Return what the largest overrun of a soft limit costs."""
-    _, coefficients, limit, cost = soft
-    return max(0, sum(max(c, 0) for c in coefficients) - limit) * int(cost)
-
-
-def add_limit(
-    model: cp_model.CpModel,
-    variables: Sequence[Any],
-    coefficients: Sequence[int],
-    limit: int,
-    most: Sequence[int] | None = None,
-) -> None:
-    """Add ``sum coefficients x <= limit`` exactly, whatever the size of the numbers.
-
-    With coefficients ``high * limb + low`` and a whole number ``carry``, it is the same as
-    ``sum low x <= limit_low + limb * carry`` and ``sum high x + carry <= limit_high``.
-
-    Args:
-        model: receives the limit.
-        variables: [N] whole variables, at least 0.
-        coefficients: [N] whole numbers.
-        limit: a whole number.
-        most: [N] the largest value of each variable; None: 1.
-    """
-    tops = [1] * len(variables) if most is None else most
-    least = sum(min(c, 0) * top for c, top in zip(coefficients, tops, strict=True))
-    greatest = sum(max(c, 0) * top for c, top in zip(coefficients, tops, strict=True))
-    if greatest <= limit:
-        return
-    divisor = max(1, gcd(*coefficients))
-    limit = max(limit, least - divisor) // divisor  # below ``least``: never kept, but 64 bits
-    whole = [c // divisor for c in coefficients]
-    if sum(abs(c) * top for c, top in zip(whole, tops, strict=True)) <= MOST_SUM:
-        model.add(cp_model.LinearExpr.weighted_sum(variables, whole) <= limit)
-        return
-    limb = LIMB if most is None else SMALL_LIMB
-    high, low = zip(*(divmod(c, limb) for c in whole), strict=True)
-    limit_high, limit_low = divmod(limit, limb)
-    carry_most = 1 + sum(c * top for c, top in zip(low, tops, strict=True)) // limb
-    carry = model.new_int_var(0, carry_most, "")
-    model.add(cp_model.LinearExpr.weighted_sum([*variables, carry], [*low, -limb]) <= limit_low)
-    add_limit(model, [*variables, carry], [*high, 1], limit_high, [*tops, carry_most])
-
-
-def _add_soft(
-    model: cp_model.CpModel,
-    variables: Sequence[Any],
-    soft: tuple[Sequence[int], Sequence[int], int, Any],
-    divisor: int,
-) -> list[tuple[Any, int]]:
-    """Return variables and weights that add up to what a soft limit's overrun costs.
-
-    The cost counts in whole divisors, rounded down, so that the model's bound stays a bound: z is
-    the least whole number with ``cost (sum coefficients x - limit) < divisor (z + 1)``.
-    """
-    indices, coefficients, limit, cost = soft
-    most = _most_cost(soft) // divisor
-    if most == 0:
-        return []
-    digits = [(model.new_int_var(0, min(most, DIGIT - 1), ""), 1)]
-    tops = [min(most, DIGIT - 1)]
-    if most >= DIGIT:
-        digits.append((model.new_int_var(0, most // DIGIT, ""), DIGIT))
-        tops.append(most // DIGIT)
-    add_limit(
-        model,
-        [*(variables[i] for i in indices), *(digit for digit, _ in digits)],
-        [*(cost * c for c in coefficients), *(-divisor * weight for _, weight in digits)],
-        cost * limit + divisor - 1,
-        [*([1] * len(indices)), *tops],
-    )
-    return digits
 
 
 def near_best(
@@ -287,7 +183,7 @@ def solve(
     for indices, coefficients, limit in uses:
         add_limit(model, [variables[i] for i in indices], coefficients, limit)
     scaled, divisor = shrink(values, soft)
-    paid = [digit for limit in soft for digit in _add_soft(model, variables, limit, divisor)]
+    paid = [digit for limit in soft for digit in add_soft(model, variables, limit, divisor)]
     model.maximize(
         cp_model.LinearExpr.weighted_sum(
             [*variables, *(digit for digit, _ in paid)],

@@ -13,7 +13,7 @@ import numpy as np
 from ortools.sat.python import cp_model
 
 from engine import integers
-from engine.integers import add_limit
+from engine.integer_rows import add_limit
 from engine.multiple_choice_bound import Bound
 
 KERNELS = (2, 4)  # items a group, on average, in the first models

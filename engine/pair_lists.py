@@ -12,7 +12,6 @@ from numba import njit
 
 from engine.errors import DataError
 from engine.pair_block import PairBlock
-from kernels.backend import to_cpu
 from kernels.choose_pairs import MOST_PAIRS
 
 LOW_BITS = 31
@@ -61,7 +60,7 @@ def measured(blocks: Sequence[PairBlock], actions: int, constraints: int) -> Mea
     """Measure the pairs of some blocks.
 
     Args:
-        blocks: on either side.
+        blocks: on the host.
         actions: A.
         constraints: K.
     """
@@ -70,7 +69,7 @@ def measured(blocks: Sequence[PairBlock], actions: int, constraints: int) -> Mea
     high, low = np.zeros((2, actions, constraints), np.int64)
     for block in blocks:
         lists = block.action, block.value, block.use_first, block.use_row, block.use_amount
-        _add(*map(to_cpu, lists), value, count, largest, used, high, low)
+        _add(*lists, value, count, largest, used, high, low)
     whole = np.ldexp(high.astype(np.float64), LOW_BITS) + low
     total = np.ldexp(high.sum(axis=0).astype(np.float64), LOW_BITS) + low.sum(axis=0)
     pairs = int(count.sum())
@@ -97,7 +96,7 @@ def refuse_wrong(
     """Refuse lists that are not right.
 
     Args:
-        blocks: on either side.
+        blocks: on the host.
         kinds: offer, channel and category of each action.
         constraints: K.
 
@@ -108,9 +107,8 @@ def refuse_wrong(
     ends = int(channel.max(initial=-1)), int(category.max(initial=-1))
     first = 0
     for block in blocks:
-        host = block.to_host()
-        problems = _check_lists(host, first, (len(offer), constraints, *ends))
-        problems = problems or _check_caps(host, first, (channel, category))
+        problems = _check_lists(block, first, (len(offer), constraints, *ends))
+        problems = problems or _check_caps(block, first, (channel, category))
         if problems:
             raise DataError.of(problems)
         first += len(block)

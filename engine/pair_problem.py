@@ -19,7 +19,7 @@ C channels, H categories, Q most pairs of any subscriber. A pair is 20 bytes, an
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from math import inf
@@ -29,14 +29,14 @@ import numpy as np
 
 from engine.errors import DataError
 from engine.pair_block import PairBlock
+from engine.pair_checks import numbers, tables
 from engine.pair_full import FullBlock
-from engine.pair_grids import as_written, in_whole_units, not_finite, whole_limit, wrong_signs
+from engine.pair_grids import as_written, in_whole_units, not_finite, whole_limit
 from engine.pair_lists import MOST_UNITS as MOST_UNITS
 from engine.pair_lists import Measured, contacts_of, measured, most_units_of, refuse_wrong
-from engine.pair_ratio import Ratio, SumRatio, check_ratios, names_of, sums_taken, with_forms
+from engine.pair_ratio import Ratio, SumRatio, names_of, sums_taken, with_forms
 from engine.problem import UNIT, Row
 from kernels.backend import library
-from kernels.choose import MOST_BUNDLE, MOST_CODES
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,37 +54,19 @@ class PairProblem:
     currency: str = "money"  # its name, for people
     penalty: Any = None  # [K] float64, money per unit beyond a limit, inf: hard; None: all are hard
     ratios: Sequence[SumRatio | None] = ()  # [K] of each form of a ratio, that; empty: all are sums
+    measured: Measured = field(init=False, repr=False)  # what pairs count on the whole
 
     def __post_init__(self) -> None:
-        actions, rows = len(self.offer), len(self.rows)
-        problems = [
-            f"{name}: has {len(found)} entries; one for each of the {wanted} {what} is needed"
-            for name, found, wanted, what in (
-                ("channel", self.channel, actions, "actions"),
-                ("category", self.category, actions, "actions"),
-                ("limit", self.limit, rows, "constraints"),
-                ("use_unit", self.use_unit, rows, "constraints"),
-            )
-            if len(found) != wanted
-        ]
-        if actions > MOST_CODES:
-            problems.append(f"actions: {actions} of them; at most {MOST_CODES} are allowed")
-        if self.width > MOST_BUNDLE:
-            problems.append(
-                f"most: {self.width} pairs per subscriber; at most {MOST_BUNDLE} are allowed"
-            )
-        if min([self.value_unit, *self.use_unit]) < 1:
-            problems.append("value_unit, use_unit: must be whole numbers of at least 1")
-        problems += self._bad_rows()
-        if problems:
-            raise DataError.of(problems)
-        refuse_wrong(self.blocks, (self.offer, self.channel, self.category), rows)
-        problems = self._too_large() + check_ratios(
-            self.ratios, self.limit, self.blocks, self.most_units
-        )
-        problems += wrong_signs([b.to_host() for b in self.blocks], self.rows, self.use_unit)
-        if problems:
-            raise DataError.of(problems)
+        found = tables(self)
+        if found:
+            raise DataError.of(found)
+        host = [block.to_host() for block in self.blocks]  # once: they may be large
+        refuse_wrong(host, (self.offer, self.channel, self.category), len(self.rows))
+        sizes = measured(host, len(self.offer), len(self.rows))
+        object.__setattr__(self, "measured", sizes)
+        found = numbers(self, host)
+        if found:
+            raise DataError.of(found)
 
     @staticmethod
     def of(
@@ -145,46 +127,6 @@ class PairProblem:
             found, *kinds, rows, limits, units[0], units[1:], currency=currency, penalty=soft,
             ratios=kept,
         )  # fmt: skip
-
-    def _bad_rows(self) -> list[str]:
-        """Return the constraints that listed pairs do not have, in words."""
-        found = [
-            f"{row.name}: is a ratio of a structured problem; give it as engine.pair_ratio.Ratio"
-            for row in self.rows
-            if row.quotient is not None
-        ]
-        if self.penalty is None:
-            return found
-        if len(self.penalty) != len(self.rows):
-            return [
-                *found,
-                f"penalty: has {len(self.penalty)} entries; {len(self.rows)} are needed",
-            ]
-        return found + [
-            f"penalty of {row.name}: got {penalty:g}; it must be above 0, or inf for a hard limit"
-            for row, penalty in zip(self.rows, self.penalty, strict=True)
-            if not penalty > 0
-        ]
-
-    def _too_large(self) -> list[str]:
-        """Return the numbers whose sums may not fit, in words."""
-        contacts, most = max(1, self.contacts), self.most_units
-        named = [("value", self.measured.largest_value, self.value_unit)]
-        for row, largest, unit in zip(
-            self.rows, self.measured.largest_use.tolist(), self.use_unit, strict=True
-        ):
-            named.append((f"use of {row.name}", largest, unit))
-        return [
-            f"{name}: up to {largest / unit:g} in units of 1/{unit}; with {contacts} contacts at "
-            f"most {most / unit:g} is allowed, so that sums stay below 2**62 units"
-            for name, largest, unit in named
-            if largest > most
-        ]
-
-    @cached_property
-    def measured(self) -> Measured:
-        """Return what pairs count on the whole."""
-        return measured(self.blocks, len(self.offer), len(self.rows))
 
     @property
     def subscribers(self) -> int:

@@ -35,7 +35,7 @@ from engine.errors import DataError
 from engine.limits import MICRO
 from engine.parts import Parts, told
 from engine.problem_checks import MOST_WEIGHT as MOST_WEIGHT
-from engine.problem_checks import problems_of
+from engine.problem_checks import Checked, problems_of
 from engine.quotient import Quotient
 from engine.rules import Rules
 from kernels.backend import library, to_cpu
@@ -139,13 +139,13 @@ class Problem:
     currency: str = "money"  # its name, for people
     penalty: Any = None  # [K] float64, money per unit beyond a limit, inf: hard; None: all are hard
     term_of: Any = None  # [T] int64 the limit of each term, ascending; None: T = K, one each
-    checked: Any = field(default=None, repr=False)  # the blocks, once found right
+    checked: Checked | None = field(default=None, repr=False)  # once the blocks are found right
 
     def __post_init__(self) -> None:
         found = problems_of(self, self.checked)
         if found:
             raise DataError.of(found)
-        object.__setattr__(self, "checked", self.blocks)
+        object.__setattr__(self, "checked", Checked.of(self))
         actions = len(self.offer)
         if self.width > 1 and actions > MOST_ACTIONS:
             raise DataError(f"catalogue: {actions} actions; bundles allow at most {MOST_ACTIONS}")

@@ -6,14 +6,14 @@ contacts are of grid units: ``p`` at 2**-24, ``w p`` at 2**-34; what they are mu
 whole numbers of any size.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine.limits import MICRO, MOST_AMOUNT, MOST_USE
-from engine.parts import parts_of
+from engine.parts import Parts, parts_of
 from kernels.backend import library, to_cpu
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID
 
@@ -252,9 +252,45 @@ def _closed(block: "Block", members: Any) -> list[Any]:
     return [] if first is None else [("cap", count, first[0], 0.0, first[1])]
 
 
-def problems_of(problem: "Problem", checked: Sequence[Any] | None) -> list[str]:
-    """Return every problem of a problem's numbers; those of blocks that are checked are right."""
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """Subscribers whose numbers were found right, and what they were found right for."""
+
+    blocks: Any  # as :func:`_listed`
+    actions: int
+    groups: int
+    members: Any  # [D, A] of the rules
+
+    @staticmethod
+    def of(problem: "Problem") -> "Checked":
+        """Return that the subscribers of a problem are right for it."""
+        kinds = len(problem.offer), problem.groups
+        return Checked(_listed(problem), *kinds, problem.rules.members)
+
+    def holds(self, problem: "Problem") -> bool:
+        """Say whether nothing is another that decides what a subscriber's numbers may be."""
+        own, other = self.blocks, _listed(problem)
+        is_same = own is other or (
+            isinstance(own, tuple)
+            and isinstance(other, tuple)
+            and len(own) == len(other)
+            and all(one is two for one, two in zip(own, other, strict=True))
+        )
+        return (
+            is_same
+            and (self.actions, self.groups) == (len(problem.offer), problem.groups)
+            and np.array_equal(self.members, problem.rules.members)
+        )
+
+
+def _listed(problem: "Problem") -> Any:
+    """Return parts as they are, and of other blocks each: their list may get others."""
+    return problem.blocks if isinstance(problem.blocks, Parts) else tuple(problem.blocks)
+
+
+def problems_of(problem: "Problem", checked: Checked | None) -> list[str]:
+    """Return every problem of a problem's numbers; what is checked is not looked at again."""
     found = tables(problem)
-    if found or problem.blocks is checked:
+    if found or (checked is not None and checked.holds(problem)):
         return found
     return blocks(problem)

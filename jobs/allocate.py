@@ -12,8 +12,9 @@ import pandas as pd
 import psutil
 
 from engine import decisions, goals, sensitivity, tables
+from engine.assemble import Placed, assemble
 from engine.baselines import Baseline, Instance, arrival_order, greedy
-from engine.candidates import Candidates, Placed, assemble, candidates, described
+from engine.candidates import Candidates, candidates, described
 from engine.errors import AllocationError
 from engine.goals import Pursued
 from engine.parts import Parts

@@ -16,7 +16,7 @@ import pyarrow as pa
 from engine import expressions, limit_problems, profile, score, tables
 from engine.actions import actions
 from engine.errors import ConfigError, DataError, EngineError
-from engine.goals import Stage, stages
+from engine.levels import Stage, stages
 from engine.settings import Job
 from engine.settings.inputs import SyntheticSource
 from jobs import sources

@@ -16,8 +16,10 @@ import pyarrow as pa
 import pyarrow.csv as csv
 
 from engine.errors import DataError
+from jobs.csv_quotes import ALLOWED, open_quote
 
 BLOCK_BYTES = 4 * 1024 * 1024  # of a file parsed at once; Arrow holds up to 40 of them
+EMPTY = "Empty CSV file"  # as Arrow says it, also where no row ends in the first block
 LAST = "the end of the file"  # first field of the row after the last
 
 
@@ -31,7 +33,7 @@ def names_of(path: Path) -> list[str]:
     with _reader(path, _End(path, LAST), csv.ConvertOptions()) as reader:
         names = list(reader.schema.names)
     if names == [LAST]:
-        raise pa.ArrowInvalid("Empty CSV file")
+        raise pa.ArrowInvalid(EMPTY)
     return names
 
 
@@ -83,8 +85,10 @@ class _End:
         return "skip" if self.is_met else "error"
 
     def not_closed(self) -> DataError:
+        line = open_quote(self.path)
         return DataError(
-            f"{self.path}: a quote is not closed: its field goes on to the end of the file"
+            f"{self.path}, line {line}: a quote is opened and not closed, so its field goes on to "
+            f"the end of the file; {ALLOWED}"
         )
 
 
@@ -99,13 +103,20 @@ def _reader(path: Path, end: _End, convert: Any) -> Iterator[Any]:
             ) as reader:  # fmt: skip
                 yield reader
     except pa.ArrowInvalid as error:
-        if end.is_within:
+        if end.is_within or (EMPTY in str(error) and open_quote(path)):
             raise end.not_closed() from None
-        if "straddles two block boundaries" not in str(error):
+        if "straddles two block boundaries" not in str(error) and EMPTY not in str(error):
             raise
-        raise DataError(
-            f"{path}: a row is longer than {BLOCK_BYTES:,} bytes; is a quote not closed?"
-        ) from None
+        raise _too_long(path) from None
+
+
+def _too_long(path: Path) -> DataError:
+    """Return the error of a row that no block holds."""
+    what = f"a row is longer than {BLOCK_BYTES:,} bytes"
+    line = open_quote(path, BLOCK_BYTES)
+    if line is None:
+        return DataError(f"{path}: {what}, the most that one may have")
+    return DataError(f"{path}, line {line}: {what}; is a quote not closed? {ALLOWED}")
 
 
 class _Blocks(RawIOBase):

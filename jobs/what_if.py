@@ -10,10 +10,12 @@ import pyarrow as pa
 
 from engine import goals
 from engine.actions import actions
-from engine.candidates import Candidates, Placed, assemble, candidates
+from engine.assemble import Placed, assemble
+from engine.candidates import Candidates, candidates
 from engine.errors import ConfigError
 from engine.explain import Explanation
 from engine.goals import Reached
+from engine.levels import stages
 from engine.limits import measured
 from engine.reasons import beside, closed
 from engine.session import Session
@@ -99,7 +101,7 @@ def opened(file: str | Path, changes: Sequence[str] = ()) -> WhatIf:
     names = [action.name for action in actions(job.catalogue)]
     only = [other.name for other in measured(job)]
     problem, reached = placed.problem, []
-    if len(goals.stages(job)) > 1:  # what goals reach are limits of the last stage
+    if len(stages(job)) > 1:  # what goals reach are limits of the last stage
         pursued = goals.pursue(job, placed.stock, solve)
         problem, reached = pursued.problem, pursued.before
         if pursued.found.status == Status.INFEASIBLE:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from engine import goals
-from engine.candidates import assemble, candidates
+from engine.assemble import assemble
+from engine.candidates import candidates
 from engine.errors import ConfigError
 from engine.problem import VALUE_UNIT
 from engine.session import Session

@@ -13,7 +13,8 @@ import yaml
 from jobs import allocate
 from jobs.stages import STORE
 from tests.golden.__main__ import HERE
-from tests.test_cli import runs_in, start, walras
+from tests.test_cli import runs_in, walras
+from tests.test_cli_ended import start
 
 BITS = ("allocations/*.parquet", "decisions/*.parquet", "prices.json", "certificate.json")
 
@@ -93,6 +94,17 @@ def unreadable(folder):
     (folder / "network.csv").write_bytes(b"\xff\xfe")
 
 
+def quote_among_names(folder):
+    path = folder / "network.csv"
+    path.write_text(path.read_text().replace("severity", '"severity', 1))
+
+
+def quote_in_a_row(folder):
+    path = folder / "network.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:3], '"' + lines[3], *lines[4:]]) + "\n")
+
+
 def other_column(folder):
     path = folder / "usage-1.csv"
     path.write_text(path.read_text().replace("charge", "fee", 1))
@@ -130,6 +142,12 @@ def scores(kind, boost):
 CASES = {
     "missing file": (no_file, (), ["inputs.events.network.path: no file matches", "network.csv"]),
     "unreadable file": (unreadable, (), ["network.csv: cannot be read as CSV"]),
+    "a quote left open among the names": (
+        quote_among_names, (), ["network.csv, line 1: a quote is opened and not closed", "twice"],
+    ),
+    "a quote left open in a row": (
+        quote_in_a_row, (), ["network.csv, line 4: a quote is opened and not closed", "twice"],
+    ),
     "wrong column": (other_column, (), ["usage-1.csv: the column charge is missing; the columns"]),
     "wrong type": (
         no_number,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from engine import tables
 from engine.actions import actions
-from engine.candidates import REASONS, assemble, candidates, scopes
+from engine.assemble import assemble
+from engine.candidates import REASONS, candidates, scopes
 from engine.errors import ConfigError, DataError
 from engine.problem import KEY_RANGE
 from engine.settings import parse
@@ -305,7 +306,7 @@ def test_weights_out_of_range_are_counted_over_all_partitions(wrong):
 
 
 def test_weights_too_large_in_sum_are_refused(monkeypatch):
-    monkeypatch.setattr("engine.candidates.MOST_WEIGHT", 1)
+    monkeypatch.setattr("engine.assemble.MOST_WEIGHT", 1)
     job, frames = job_of(), one()
     with pytest.raises(DataError, match="catalogue.weight: sums to 2; at most 1 allowed"):
         assemble(job, [candidates(job, *frames, None)])

@@ -27,8 +27,8 @@ AS_OF = 1_790_812_800  # 2026-10-01T00:00:00Z
 DAY = 86_400
 FORBIDDEN = {
     "engine.problem", "engine.zoom", "engine.prices", "engine.rounding", "engine.integers",
-    "engine.candidates", "engine.solve", "engine.pose", "engine.goals", "engine.quotient",
-    "kernels.choose",
+    "engine.candidates", "engine.assemble", "engine.levels", "engine.solve", "engine.pose",
+    "engine.goals", "engine.quotient", "kernels.choose",
 }  # fmt: skip
 
 

@@ -1,20 +1,15 @@
 """The command: its exit codes, what it prints where, and that no half-written run is left."""
 
 import json
-import os
-import resource
-import signal
 import subprocess
 import sys
-import textwrap
-import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from engine.errors import AllocationError
-from jobs import report, stages, synthetic
+from jobs import report, stages
 from jobs.cli import app
 from jobs.stages import STORE
 from tests.test_report import infeasible_summary, summary_of
@@ -143,22 +138,6 @@ def test_a_full_standard_output_is_said_and_is_no_success(more):
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ") and "standard output" in line and "No space left" in line
-
-
-def test_of_two_that_generate_into_one_folder_the_second_is_told(tmp_path, monkeypatch):
-    generate, folder = synthetic.generate, tmp_path / "operator"
-
-    def overtaken(temporary, subscribers, days, seed, tasks):
-        made = generate(temporary, subscribers, days, seed, tasks)
-        generate(folder, subscribers, days, seed + 1, tasks)
-        return made
-
-    monkeypatch.setattr(synthetic, "generate", overtaken)
-    result = walras("generate", "--subscribers", 30, "--days", 5, "--out", folder, "--quiet")
-    assert result.exit_code == 2 and result.stdout == ""
-    said = f"error: --out: another process has filled {folder} meanwhile; give another\n"
-    assert result.stderr == said
-    assert [path.name for path in tmp_path.iterdir()] == ["operator"]
 
 
 @pytest.mark.parametrize("command", ["run", "score"])
@@ -342,86 +321,6 @@ def test_report_shows_the_run_again(job, allocated):
     assert (found["run"], found["summary"]) == (str(folder), OPTIMAL)
 
 
-def test_generate_fills_a_new_folder_whole(tmp_path):
-    folder = tmp_path / "deep" / "operator"
-    made = walras("generate", "--subscribers", 30, "--days", 5, "--out", folder, "--json")
-    assert made.exit_code == 0 and json.loads(made.stdout)["folder"] == str(folder)
-    assert {"subscribers", "usage", "contacts"} <= {path.name for path in folder.iterdir()}
-    assert [path.name for path in folder.parent.iterdir()] == ["operator"]
-    again = walras("generate", "--subscribers", 30, "--out", folder)
-    assert again.exit_code == 2 and "is there and is not empty" in again.stderr
-
-
-@pytest.mark.parametrize(
-    ("leads_to", "said"),
-    [
-        ("new", None),
-        ("empty", None),
-        ("deep/new", None),
-        ("full", "is there and is not empty"),
-        ("file", "is there and is not empty"),
-        ("out", "is there and is not empty"),  # itself
-        ("file/below", "the folder cannot be made (File exists)"),
-    ],
-)
-def test_generate_follows_a_link_or_refuses_it(tmp_path, leads_to, said):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "mine").write_text("")
-    (tmp_path / "file").write_text("")
-    out = tmp_path / "out"
-    out.symlink_to(tmp_path / leads_to)
-    result = walras("generate", "--subscribers", 30, "--days", 5, "--out", out, "--quiet")
-    if said is None:
-        assert (result.exit_code, result.stdout) == (0, f"generated: {out}\n")
-        assert (out / "subscribers").is_dir() and out.is_symlink()
-        assert not list(tmp_path.rglob(".tmp-*"))
-    else:
-        assert result.exit_code == 2
-        assert result.stderr.startswith("error: --out: ") and said in result.stderr
-        assert f"got {out}" in result.stderr
-        assert {path.name for path in tmp_path.iterdir()} == {"empty", "full", "file", "out"}
-
-
-@pytest.mark.parametrize("place", ["file/out", "x" * 300])
-def test_generate_refuses_a_place_where_no_folder_can_be(tmp_path, place):
-    (tmp_path / "file").write_text("")
-    result = walras("generate", "--out", tmp_path / place)
-    assert result.exit_code == 2
-    assert result.stderr.startswith("error: --out: the folder cannot be made (")
-
-
-def unread(stream, *arguments):
-    """Run the command while nobody reads one of its streams; return how it ended."""
-    read, write = os.pipe()
-    os.close(read)
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: write}
-    command = [sys.executable, "-m", "jobs", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, text=True, **streams)
-    os.close(write)
-    return done
-
-
-@pytest.mark.parametrize("arguments", ["settings", "settings --json", "version", "--help"])
-def test_whoever_stops_reading_is_left_in_peace(arguments):
-    done = unread("stdout", *arguments.split())
-    assert (done.returncode, done.stderr) == (141, "")
-
-
-@pytest.mark.parametrize("manner", [(), ("--json",)])
-def test_a_run_whose_result_nobody_reads_is_whole(job, manner):
-    done = unread("stdout", "run", job, "--quiet", *manner)
-    assert (done.returncode, done.stderr) == (141, "")
-    (folder,) = runs_in(output_of(job))
-    assert (folder / "report.html").exists()
-
-
-def test_a_run_whose_progress_nobody_reads_ends_and_leaves_nothing(job):
-    done = unread("stderr", "run", job)
-    assert (done.returncode, done.stdout) == (141, "")
-    assert runs_in(output_of(job)) == [] and list((output_of(job) / STORE).iterdir()) == []
-
-
 def test_the_help_says_where_a_failure_is_explained():
     text = " ".join(walras("--help").stdout.split())
     assert "failure-*.txt in the output folder" in text
@@ -433,65 +332,3 @@ def test_settings_are_listed():
     found = json.loads(walras("settings", "--json").stdout)["settings"]
     assert any(row["path"] == "inputs.partitions" for row in found)
     assert "| `inputs.partitions` |" in walras("settings").stdout
-
-
-def start(job, patch, **options):
-    """Start the command in a process of its own, some code of it replaced."""
-    code = textwrap.dedent(patch) + f"\nimport sys\nsys.argv = ['walras', 'run', {str(job)!r}]\n"
-    code += "from jobs.cli import main\nmain()\n"
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
-SLEEPY = """
-    import time
-    from jobs import stages
-
-    def ingest(job, folder, tasks):
-        (folder / "half").write_text("half")
-        print("begun", flush=True)
-        tasks.map("sleep", time.sleep, [0, 50, 50])
-
-    stages.stage_function = lambda name: ingest
-"""
-
-
-def test_ctrl_c_ends_a_running_job_soon_and_leaves_nothing(job):
-    process = start(job, SLEEPY)
-    assert process.stdout.readline() == "begun\n"
-    time.sleep(1.0)  # until the tasks sleep
-    began = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=40)
-    assert process.returncode == 130
-    assert time.monotonic() - began < 30
-    assert said.splitlines()[-1].startswith("interrupted: nothing half-written is left")
-    assert list((output_of(job) / STORE).iterdir()) == []
-
-
-def test_a_killed_job_leaves_nothing_that_looks_finished(job, allocated):
-    process = start(job, SLEEPY)
-    process.stdout.readline()
-    process.kill()
-    process.communicate()
-    (left,) = (output_of(job) / STORE).iterdir()
-    assert left.name.startswith(".tmp-") and (left / "half").exists()
-    assert walras("run", job).exit_code == 0
-    assert not left.exists()
-
-
-def test_a_full_disk_is_one_message(job):
-    def no_room():  # a file may have so many bytes: the write that goes on fails as on a full disk
-        resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
-
-    process = start(job, "", preexec_fn=no_room, env={**os.environ, "NUMBA_DISABLE_JIT": "1"})
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "is full" in said.splitlines()[-1] and "Traceback" not in said
-    assert runs_in(output_of(job)) == [] and list((output_of(job) / STORE).iterdir()) == []

@@ -179,7 +179,7 @@ def test_conditions_of_any_number_are_told_apart(stages, tmp_path, count):
 
 
 def test_too_many_groups_are_refused(stages, tmp_path, monkeypatch):
-    monkeypatch.setattr("engine.candidates.MOST_GROUPS", 2)
+    monkeypatch.setattr("engine.assemble.MOST_GROUPS", 2)
     rows = [{"name": f"c{i}", "measure": "contacts", "at_most": 9, "where": f"arpu > {4 * i}"}
             for i in range(4)]  # fmt: skip
     with pytest.raises(DataError, match=r"constraints: their conditions \(where\) tell \d groups"):

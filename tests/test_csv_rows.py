@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine.errors import DataError
 from engine.ingest import ROW
 from jobs import csv_rows, raw
-from tests.ingested import error_of, job_of, parts_of, run
+from tests.ingested import job_of, parts_of, run
 
 NAMES = ["id", "a", "b"]
 TEXTS = st.lists(st.sampled_from(["a", '"', ",", "\n", "\r\n", "\r", " ", "é"]), max_size=5)
@@ -86,26 +86,6 @@ def test_a_table_with_line_breaks_is_what_it_is_in_parquet(tmp_path, monkeypatch
     for table in ("subscribers", "events/usage"):
         found = pa.concat_tables(parts_of(text, table))
         assert found == pa.concat_tables(parts_of(parquet, table))
-
-
-@pytest.mark.parametrize("tail", ['"8,9\n10,11\n', '"', '8,"9', '8,9,"10\n', '8,"9\r\n,7\r\n'])
-def test_a_quote_that_is_not_closed_is_an_error(tail, tmp_path):
-    """It would swallow all rows after it, and nobody would miss them."""
-    (tmp_path / "people9.csv").write_text("id,a\n1,2\n" + tail)
-    (tmp_path / "whole.csv").write_text('id,a\n1,5" pipe\n2,"a ""b"""\n')
-    assert rows_of(tmp_path / "whole.csv") == [["1", '5" pipe'], ["2", 'a "b"']]
-    with pytest.raises(DataError) as error:
-        rows_of(tmp_path / "people9.csv")
-    assert str(error.value) == (
-        f"{tmp_path}/people9.csv: a quote is not closed: its field goes on to the end of the file"
-    )
-
-
-def test_a_row_longer_than_a_block_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_rows, "BLOCK_BYTES", 64)
-    (tmp_path / "people9.csv").write_text("id,a\n1,2\n3," + '"8,9\n' + "10,11\n" * 99)
-    found = error_of(tmp_path, people=pa.table({"id": [1]}))
-    assert "a row is longer than 64 bytes; is a quote not closed?" in found[0]
 
 
 def test_a_row_with_a_field_too_many_is_still_an_error(tmp_path):

@@ -7,7 +7,8 @@ import yaml
 
 from engine import decisions
 from engine.actions import actions
-from engine.candidates import assemble, candidates
+from engine.assemble import assemble
+from engine.candidates import candidates
 from engine.settings import parse
 from engine.solve import solve
 

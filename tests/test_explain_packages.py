@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.actions import actions
-from engine.candidates import assemble, candidates
+from engine.assemble import assemble
+from engine.candidates import candidates
 from engine.limits import MICRO, coefficients, limits, question
 from engine.reasons import beside, closed
 from engine.session import Session

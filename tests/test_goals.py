@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import goals
+from engine import goals, levels
 from engine.actions import actions
-from engine.candidates import assemble, candidates
+from engine.assemble import assemble
+from engine.candidates import candidates
 from engine.certificate import certify, check_partition
 from engine.errors import AllocationError, DataError
 from engine.limits import MICRO, coefficients, limits
@@ -121,7 +122,7 @@ def test_each_stage_is_the_best_within_what_those_before_it_reached(world):
     job, features, propensity = world
     listed = Listed(job, features, propensity)
     placed, pursued = asked(job, features, propensity)
-    course, by_name = goals.stages(job), {limit.name: limit for limit in limits(job)}
+    course, by_name = levels.stages(job), {limit.name: limit for limit in limits(job)}
     later = {name for stage in course for name in stage.meet}
     hard = [limit for limit in by_name.values() if limit.name not in later]
     left = [a for a in listed.every if not any(listed.missed(a, limit) for limit in hard)]

@@ -7,11 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import infeasible
 from engine.infeasible import explain
-from engine.problem import Row
+from engine.pair_problem import PairProblem
+from engine.problem import Problem, Row
 from engine.stop import Deadline
 from tests import problems
 from tests.problems import MICRO
+from tests.test_pair_ratios import one_each
+from tests.test_ratios import cost_per_acceptance
 
 
 def explained(problem, *, small=True, seconds=60.0):
@@ -156,3 +160,31 @@ def test_without_time_the_conflict_is_told_and_its_relaxation_is_not():
     assert conflict and {c.smallest_relaxation for c in conflict} == {None}
     assert {c.is_minimal for c in conflict} == {False}
     assert "not found in the time limit" in conflict[0].text
+
+
+@pytest.mark.parametrize("form", [Problem, PairProblem])
+def test_each_ratio_tried_takes_one_problem_and_each_search_one_oracle(form, monkeypatch):
+    """What else is built: the problem without values, and the limits without each, twice."""
+    problem = (
+        cost_per_acceptance(3, 1, minimum=20)
+        if form is Problem
+        else one_each([1, 2, 4], [2, 2, 3], 0.5, fewest=1)
+    )
+    calls = dict.fromkeys(("at_ratio", "oracle_of", "minimise_dual", "__post_init__"), 0)
+
+    def counted(where, name):
+        function = getattr(where, name)
+
+        def call(*args, **named):
+            calls[name] += 1
+            return function(*args, **named)
+
+        monkeypatch.setattr(where, name, call)
+
+    for name in ("at_ratio", "oracle_of", "minimise_dual"):
+        counted(infeasible, name)
+    counted(form, "__post_init__")
+    assert explained(problem, small=False)[0].smallest_relaxation > 0
+    assert calls["at_ratio"] > 2 and calls["oracle_of"] == calls["minimise_dual"]
+    rows = len(problem.rows)
+    assert calls["__post_init__"] - calls["at_ratio"] <= 1 + (2 * rows if rows > 1 else 0)

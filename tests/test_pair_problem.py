@@ -15,7 +15,9 @@ from engine.errors import DataError
 from engine.pair_block import PairBlock, joined_pairs
 from engine.pair_problem import MOST_UNITS, PairProblem
 from engine.problem import Row
-from tests import pair_problems, problems
+from kernels import backend
+from tests import device_stand_in, pair_problems, problems
+from tests.test_pair_ratios import one_each
 
 ONE_KIND = tuple(np.array(x, np.int32) for x in ([0, 1, 2], [0, 0, 0], [0, 0, 0]))
 ROWS = [Row("budget", "cost", is_minimum=False)]
@@ -183,3 +185,20 @@ def test_a_plain_problem_of_the_benchmarks_is_taken_in_its_units():
     assert (block_.use_amount / problem.use_unit[0]).tolist() == [1.0]
     assert problem.amount(0) == 3.0  # 3.75, but uses are whole
     assert len(set(keys(1_000).tolist())) == 1_000 and keys(1_000).min() >= 0
+
+
+def test_a_block_on_the_device_is_copied_once_to_be_looked_at(monkeypatch):
+    problem = one_each([1, 2, 4], [2, 2, 3], 0.5)
+    device_stand_in.install(monkeypatch)
+    arrays = {n: backend.to_gpu(a) for n, a in problem.blocks[0].__dict__.items()}
+    copied = dict.fromkeys(map(id, arrays.values()), 0)
+
+    def get(array):
+        copied[id(array)] = copied.get(id(array), 0) + 1
+        return array.host.copy()
+
+    monkeypatch.setattr(device_stand_in.DeviceArray, "get", get)
+    there = replace(problem, blocks=[PairBlock(**arrays)])
+    assert set(copied.values()) == {1}
+    assert there.measured.largest_use.tolist() == problem.measured.largest_use.tolist()
+    assert there.least_value == problem.least_value and set(copied.values()) == {1}

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from engine.candidates import assemble, candidates
+from engine.assemble import assemble
+from engine.candidates import candidates
 from engine.errors import ConfigError
 from engine.limits import MICRO
 from engine.problem import MOST_WEIGHT

@@ -23,6 +23,7 @@ from tests.test_solve import ROUNDED, ROUNDING, TIGHT, line
 
 # Nothing, a micro, a tie with the "ties" palette's money, an odd one, more than anything is worth.
 PENALTIES = [None, None, 1, MICRO // 2, MICRO, 1_234_567, 10**15]
+LONG = 600.0  # seconds: the effort ends a search, not the clock
 
 
 @st.composite
@@ -168,7 +169,7 @@ def test_the_exact_model_counts_overruns_of_any_size(model, data):
         if kept(taken := [bool(number >> i & 1) for i in range(len(values))], choices, uses)
     ]
     best = max(map(worth, allowed), default=None)
-    answer = integers.solve(values, choices, uses, soft, slack=0, effort=10.0, seconds=10.0)
+    answer = integers.solve(values, choices, uses, soft, slack=0, effort=10.0, seconds=LONG)
     if best is None:
         assert answer.status == "INFEASIBLE"
         return
@@ -179,6 +180,21 @@ def test_the_exact_model_counts_overruns_of_any_size(model, data):
     _, divisor = integers.shrink(values, soft)
     slack = divisor * (len(values) + len(soft) + 1)
     assert best - slack < worth(answer.taken) <= best <= answer.bound < best + slack
+
+
+@pytest.mark.parametrize(
+    ("values", "soft", "worth"),
+    [
+        ([-1], ([0], [1], -1, 7**20), -(7**20)),
+        ([0, 2**24], ([1, 0], [3**50, -(3**50)], 3**50 - 1, 7**20), 2**24),
+    ],
+)
+def test_large_overruns_are_no_long_search(values, soft, worth):
+    """Digits of an overrun that hung together with carries were narrowed a unit at a time."""
+    choices = [([0], 1)]
+    answer = integers.solve(values, choices, [], [soft], slack=0, effort=0.01, seconds=LONG)
+    _, divisor = integers.shrink(values, [soft])
+    assert answer.status == "OPTIMAL" and worth <= answer.bound < worth + 4 * divisor
 
 
 def test_the_rows_of_a_problem_keep_their_penalties():

@@ -282,8 +282,12 @@ def test_the_remedy_of_several_conflicts_tells_them_apart(exact_pairs):
 def test_a_bound_far_above_does_not_loosen_the_exact_model():
     """An offer worth a million that no limit lets through: prices sell a share of it."""
     problem = line(3, rows=((3, False),))
+    block = problem.blocks[0]
+    p = np.tile(block.propensity, (2, 1))
+    p[0] = [0.25, 0.5, 1.0]
     unaffordable = replace(
         problem,
+        blocks=[replace(block, propensity=p)],
         offer=np.array([0, 1], np.int32),
         channel=np.zeros(2, np.int32),
         rules=plain(2),
@@ -294,10 +298,6 @@ def test_a_bound_far_above_does_not_loosen_the_exact_model():
         use_accept=np.array([[0, 0]]),
         limit=np.array([10**12 - 1]),
     )
-    block = problem.blocks[0]
-    p = np.tile(block.propensity, (2, 1))
-    p[0] = [0.25, 0.5, 1.0]
-    unaffordable = unaffordable.with_blocks([replace(block, propensity=p)])
     found = solve(unaffordable, Solver(gap_tolerance=1e-7))
     assert found.dual_bound > 999_999
     assert problems.value_of(unaffordable, found.chosen) == problems.optimum(unaffordable) > 0
