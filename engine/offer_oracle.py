@@ -36,7 +36,6 @@ from kernels.gather import counted_codes, marked
 from kernels.nearby import choose_nearby
 from kernels.threads import each_whole
 
-REQUIRES = 7  # its place among a problem's rules
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
 COUNTED = 50_000  # subscribers that it is counted from, if that is enough ...
 TIES_PER_LIMIT = 40  # ... for so many near ties
@@ -218,8 +217,9 @@ class OfferOracle(Oracle):
             return super().narrowing(prices, reach)
         tables = self._tables(prices)
         arrays = [(*block.arrays(), block.key) for block in self.blocks]
-        found, taken = choose_nearby(arrays, tables[REQUIRES], tables[len(self.rules) :], reach)
-        total = sum((f.tally[:, 1:] for f in found), self._no_tally() + self.constant)
+        rules = len(self.rules)
+        found, tally, taken = choose_nearby(arrays, tables[rules - 1], tables[rules:], reach)
+        total = tally + self.constant
         chosen, margin, near = (
             [getattr(f, n) for f in found] for n in ("chosen", "margin", "rows")
         )
