@@ -51,16 +51,6 @@ def _ranked_paying(
 
 
 @njit(cache=True, nogil=True)
-def _first_nearest(surplus: Any) -> Any:
-    """Return the first of the best actions that do not pay, or none."""
-    near, nearest = NO_ACTION, -np.inf
-    for a in range(surplus.size):
-        if surplus[a] <= 0.0 and surplus[a] > nearest:
-            near, nearest = a, surplus[a]
-    return near
-
-
-@njit(cache=True, nogil=True)
 def _may_join(
     best: Any, size: int, a: int, s: int, cap: Any, members: Any, contact: Any, cap_indptr: Any,
     cap_group: Any, per_contact: Any, conflicts: Any,
@@ -84,27 +74,30 @@ def _may_join(
 
 @njit(cache=True, nogil=True)
 def _one_more(
-    s: int, best_total: float, second: float, surplus: Any, cap: Any, members: Any, contact: Any,
-    cap_indptr: Any, cap_group: Any, per_contact: Any, conflicts: Any, best: Any, other: Any,
+    s: int, w: float, g: int, closest: int, nearest: float, best_total: float, second: float,
+    propensity: Any, value_fixed: Any, value_accept: Any, price_fixed: Any, price_accept: Any,
+    cap: Any, members: Any, contact: Any, cap_indptr: Any, cap_group: Any, per_contact: Any,
+    conflicts: Any, best: Any, other: Any,
 ) -> float:  # fmt: skip
     """Return the second best surplus where the best and one more, that does not pay, may be it."""
-    size = 0
+    size, found = 0, closest
     while best[size] >= 0:
         size += 1
-    found = _first_nearest(surplus)
     if _may_join(
-        best, size, found, s, cap, members, contact, cap_indptr, cap_group, per_contact, conflicts
+        best, size, closest, s, cap, members, contact, cap_indptr, cap_group, per_contact, conflicts
     ):
-        second = best_total + surplus[found]
+        second = best_total + nearest
     else:
         found = NO_ACTION
-        for a in range(surplus.size):
-            total = best_total + surplus[a]
-            if surplus[a] <= 0.0 and total > second and _may_join(
+        for a in range(propensity.shape[0]):
+            v = _surplus(
+                w, g, propensity[a, s], a, value_fixed, value_accept, price_fixed, price_accept
+            )
+            if v <= 0.0 and best_total + v > second and _may_join(
                 best, size, a, s, cap, members, contact, cap_indptr, cap_group, per_contact,
                 conflicts,
             ):  # fmt: skip
-                found, second = a, total
+                found, second = a, best_total + v
     if found >= 0:
         for d in range(best.size):
             other[d] = best[d] if d < size else NO_ACTION
@@ -137,7 +130,7 @@ def search_listed(
         work: from :func:`kernels.bundle_search.work_for`.
     """
     value_fixed, value_accept, price_fixed, price_accept = tables
-    wide, nearest, paying, bare, listed, apart, bundles, others = tile
+    wide, nearest, closest, paying, bare, listed, apart, bundles, others = tile
     order, ranked, lead, follow, bundle, total, picked, barred, room = work
     offer, kind, contact, cap_indptr, cap_group, per_contact, conflicts, requires = rules
     surplus, width = np.empty(propensity.shape[0]), bundles.shape[1]
@@ -176,26 +169,11 @@ def search_listed(
                 requires, best, other,
             )  # fmt: skip
         if is_ranked and best_total + nearest[t] > second and best[size - 1] < 0:
-            for a in range(surplus.size):
-                surplus[a] = _surplus(
-                    w, g, propensity[a, s], a, value_fixed, value_accept, price_fixed, price_accept
-                )
             second = _one_more(
-                s, best_total, second, surplus, cap, members, contact, cap_indptr, cap_group,
-                per_contact, conflicts, best, other,
+                s, w, g, closest[t], nearest[t], best_total, second, propensity, value_fixed,
+                value_accept, price_fixed, price_accept, cap, members, contact, cap_indptr,
+                cap_group, per_contact, conflicts, best, other,
             )  # fmt: skip
         apart[t] = best_total - second if best_total > -np.inf else np.inf
         for d in range(width):
             bundles[t, d], others[t, d] = best[d], other[d]
-
-
-@njit(cache=True, nogil=True)
-def first_nearest(propensity: Any, s: int, w: float, g: int, tables: Any) -> Any:
-    """Return the first of the best actions of one of whose actions none pays."""
-    value_fixed, value_accept, price_fixed, price_accept = tables
-    surplus = np.empty(propensity.shape[0])
-    for a in range(surplus.size):
-        surplus[a] = _surplus(
-            w, g, propensity[a, s], a, value_fixed, value_accept, price_fixed, price_accept
-        )
-    return _first_nearest(surplus)

@@ -212,7 +212,7 @@ def search(
             is_open = total[depth] + ranked[i] > second
         elif is_open:
             is_open = _sum(total[depth], depth, i, most, least, count, ranked) > second
-            if is_open and count - i > most - depth:
+            if is_open and depth + 2 < most:  # for the last two it costs more than it saves
                 is_open = second < _reach(
                     total[depth], depth, i, most, least, count, order, ranked, picked, barred, room,
                     cap_indptr, cap_group, per_contact,

@@ -9,39 +9,55 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from kernels.bundle_rows import NO_ACTION
+
 
 # The loops below have no branches, so that they compile to vector instructions: ``max(b, v)`` is v
 # where v is greater, else b, also where v is NaN (a pair that is not open).
 @njit(cache=True, nogil=True)
-def _one_action(p: Any, w: Any, x: Any, bit: int, paying: Any, nearest: Any) -> None:
+def _one_action(
+    p: Any, w: Any, x: Any, a: int, bit: int, paying: Any, nearest: Any, closest: Any
+) -> None:
     for t in range(nearest.size):
+        n = nearest[t]
         v = (w[t] * x[0] - x[1]) + (w[t] * x[2] - x[3]) * np.float64(p[t])
-        nearest[t] = max(nearest[t], -np.inf if v > 0.0 else v)
         paying[t] |= bit if v > 0.0 else 0
+        v = -np.inf if v > 0.0 else v
+        closest[t] = a if v > n else closest[t]
+        nearest[t] = max(n, v)
 
 
 @njit(cache=True, nogil=True)
 def _four_actions(
-    p: Any, q: Any, r: Any, s: Any, w: Any, x: Any, bit: int, paying: Any, nearest: Any
-) -> None:
+    p: Any, q: Any, r: Any, s: Any, w: Any, x: Any, a: int, bit: int, paying: Any, nearest: Any,
+    closest: Any,
+) -> None:  # fmt: skip
     """Four actions at once load and store what is known a quarter as often."""
     x0, x1, x2, x3 = x
     bit1, bit2, bit3 = bit << 1, bit << 2, bit << 3
     for t in range(nearest.size):
-        n, k = nearest[t], paying[t]
+        n, c, k = nearest[t], closest[t], paying[t]
         v = (w[t] * x0[0] - x0[1]) + (w[t] * x0[2] - x0[3]) * np.float64(p[t])
-        n = max(n, -np.inf if v > 0.0 else v)
         k |= bit if v > 0.0 else 0
+        v = -np.inf if v > 0.0 else v
+        c = a if v > n else c
+        n = max(n, v)
         v = (w[t] * x1[0] - x1[1]) + (w[t] * x1[2] - x1[3]) * np.float64(q[t])
-        n = max(n, -np.inf if v > 0.0 else v)
         k |= bit1 if v > 0.0 else 0
+        v = -np.inf if v > 0.0 else v
+        c = a + 1 if v > n else c
+        n = max(n, v)
         v = (w[t] * x2[0] - x2[1]) + (w[t] * x2[2] - x2[3]) * np.float64(r[t])
-        n = max(n, -np.inf if v > 0.0 else v)
         k |= bit2 if v > 0.0 else 0
+        v = -np.inf if v > 0.0 else v
+        c = a + 2 if v > n else c
+        n = max(n, v)
         v = (w[t] * x3[0] - x3[1]) + (w[t] * x3[2] - x3[3]) * np.float64(s[t])
-        n = max(n, -np.inf if v > 0.0 else v)
         k |= bit3 if v > 0.0 else 0
-        nearest[t], paying[t] = n, k
+        v = -np.inf if v > 0.0 else v
+        c = a + 3 if v > n else c
+        n = max(n, v)
+        nearest[t], closest[t], paying[t] = n, c, k
 
 
 @njit(cache=True, nogil=True)
@@ -57,6 +73,7 @@ def tile_of(size: int, actions: int, width: int) -> Any:
     Returns:
         wide: [T] float64, weights.
         nearest: [T] float64, best surplus of the actions that do not pay; -inf: none is open.
+        closest: [T] int64, the first of the best of them, or none.
         paying: [ceil(A / 64), T] int64, bit a % 64 of word a // 64 where action a has a surplus.
         bare: [T] bool, whether any part of an allowed bundle is allowed too.
         listed: [T] int64, who is to be looked at, by number in the tile.
@@ -65,8 +82,9 @@ def tile_of(size: int, actions: int, width: int) -> Any:
         others: [T, Q] int64, its second best bundle.
     """
     return (
-        np.empty(size), np.empty(size), np.empty((-(-actions // 64), size), np.int64),
-        np.empty(size, np.bool_), np.empty(size, np.int64), np.empty(size),
+        np.empty(size), np.empty(size), np.empty(size, np.int64),
+        np.empty((-(-actions // 64), size), np.int64), np.empty(size, np.bool_),
+        np.empty(size, np.int64), np.empty(size),
         np.empty((size, width), np.int64), np.empty((size, width), np.int64),
     )  # fmt: skip
 
@@ -94,9 +112,9 @@ def look_through(
         how many are listed.
     """
     actions, has_needs = propensity.shape[0], rules[7].shape[0] > 0
-    wide, nearest, paying, bare, listed = tile[:5]
+    wide, nearest, closest, paying, bare, listed = tile[:6]
     for t in range(high - low):
-        wide[t], nearest[t] = weight[low + t], -np.inf
+        wide[t], nearest[t], closest[t] = weight[low + t], -np.inf, NO_ACTION
         bare[t] = (fewest[low + t] <= 1) & (most[low + t] >= 1) & (not has_needs)
     for word in range(paying.shape[0]):
         for t in range(high - low):
@@ -107,6 +125,7 @@ def look_through(
         while stop < high and group[stop] == g:
             stop += 1
         w, n = wide[run - low : stop - low], nearest[run - low : stop - low]
+        c = closest[run - low : stop - low]
         for a in range(0, actions - 3, 4):
             x = (
                 _coefficients(tables, g, a), _coefficients(tables, g, a + 1),
@@ -115,12 +134,12 @@ def look_through(
             _four_actions(  # rows are cut out one by one, so that they are known to be contiguous
                 propensity[a, run:stop], propensity[a + 1, run:stop],
                 propensity[a + 2, run:stop], propensity[a + 3, run:stop], w, x,
-                np.int64(1) << (a & 63), paying[a >> 6, run - low : stop - low], n,
+                a, np.int64(1) << (a & 63), paying[a >> 6, run - low : stop - low], n, c,
             )  # fmt: skip
         for a in range(actions - actions % 4, actions):
             _one_action(
-                propensity[a, run:stop], w, _coefficients(tables, g, a), np.int64(1) << (a & 63),
-                paying[a >> 6, run - low : stop - low], n,
+                propensity[a, run:stop], w, _coefficients(tables, g, a), a,
+                np.int64(1) << (a & 63), paying[a >> 6, run - low : stop - low], n, c,
             )  # fmt: skip
         run = stop
     count = 0

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from kernels.bundle_listed import first_nearest, search_listed
+from kernels.bundle_listed import search_listed
 from kernels.bundle_rows import MUST as MUST
 from kernels.bundle_rows import NO_ACTION as NO_ACTION
 from kernels.bundle_rows import REST, is_free
@@ -166,7 +166,7 @@ def choose_bundle_rows(
     (actions, _), width, caps = propensity.shape, chosen.shape[0], cap.shape[0]
     tile, work = tile_of(TILE, actions, width), work_for(actions, width, caps)
     members = members_of(actions, caps, rules[3], rules[4])
-    wide, nearest, _, _, listed, apart, bundles, _ = tile
+    wide, nearest, _, _, _, listed, apart, bundles, _ = tile
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
         count = look_through(
@@ -305,7 +305,7 @@ def curve_bundle_rows(
     actions, caps = propensity.shape[0], cap.shape[0]
     tile, work = tile_of(TILE, actions, width), work_for(actions, width, caps)
     members = members_of(actions, caps, rules[3], rules[4])
-    wide, nearest, _, _, listed, apart, bundles, others = tile
+    wide, nearest, closest, _, _, listed, apart, bundles, others = tile
     found, amount = np.empty(curvature.shape[0], np.int64), np.empty(curvature.shape[0])
     none, other = np.full(1, NO_ACTION), np.empty(1, np.int64)
     for low in range(begin, end, TILE):
@@ -333,6 +333,6 @@ def curve_bundle_rows(
                 continue
             near[0] += 1
             s, g = low + t, group[low + t]
-            other[0] = first_nearest(propensity, s, wide[t], g, tables)
+            other[0] = closest[t]
             moved = _difference(s, g, propensity, none, other, entries, found, amount)
             _add_square(found, amount, moved, unit, curvature)
