@@ -5,34 +5,15 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from kernels.bundle_listed import search_listed
 from kernels.bundle_rows import MUST as MUST
 from kernels.bundle_rows import NO_ACTION as NO_ACTION
-from kernels.bundle_rows import best_bundle, best_single, scratch
+from kernels.bundle_search import members_of, work_for
+from kernels.bundle_tiles import look_through, tile_of
 
 PROPENSITY_GRID = 1 << 24
 WEIGHT_GRID = 1 << 10
 TILE = 512  # subscribers whose surpluses are held in cache at a time
-
-
-@njit(cache=True, nogil=True)
-def _surplus_tile(
-    propensity: Any, weight: Any, group: Any, begin: int, end: int, tables: Any, out: Any
-) -> None:
-    """Fill ``out[a, s - begin]``; runs of one scope group share their row of the tables."""
-    value_fixed, value_accept, price_fixed, price_accept = tables
-    run = begin
-    while run < end:
-        g, stop = group[run], run + 1
-        while stop < end and group[stop] == g:
-            stop += 1
-        for a in range(propensity.shape[0]):
-            fixed, accept = value_fixed[a], value_accept[a]
-            paid, paid_accept = price_fixed[g, a], price_accept[g, a]
-            for s in range(run, stop):
-                w = np.float64(weight[s])
-                p = np.float64(propensity[a, s])
-                out[a, s - begin] = (w * fixed - paid) + (w * accept - paid_accept) * p
-        run = stop
 
 
 @njit(cache=True, nogil=True)
@@ -47,40 +28,35 @@ def _count(tally: Any, p: Any, w: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _best_of(
-    surplus: Any, t: int, s: int, most: int, fewest: int, cap: Any, rules: Any, room: Any,
-    best: Any, other: Any,
-) -> Any:  # fmt: skip
-    if most > 1:
-        return best_bundle(surplus, t, s, most, fewest, cap, rules, room, best, other)
-    if most == 1:
-        return best_single(surplus, t, fewest, rules, best, other)
-    for i in range(best.size):
-        best[i] = other[i] = NO_ACTION
-    return np.inf
-
-
-@njit(cache=True, nogil=True)
 def choose_bundle_rows(
     propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, cap: Any, rules: Any,
     tables: Any, begin: int, end: int, chosen: Any, margin: Any, tally: Any,
 ) -> None:  # fmt: skip
-    actions, width = propensity.shape[0], chosen.shape[0]
-    surplus = np.empty((actions, TILE), np.float64)
-    room = scratch(actions, width, cap.shape[0])
-    best, other = np.empty(width, np.int64), np.empty(width, np.int64)
+    (actions, _), width, caps = propensity.shape, chosen.shape[0], cap.shape[0]
+    tile, work = tile_of(TILE, actions, width), work_for(actions, width, caps)
+    members = members_of(actions, caps, rules[3], rules[4])
+    wide, nearest, _, _, _, listed, apart, bundles, _ = tile
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
-        _surplus_tile(propensity, weight, group, low, high, tables, surplus)
-        for s in range(low, high):
-            margin[s] = _best_of(
-                surplus, s - low, s, most[s], fewest[s], cap, rules, room, best, other
-            )
+        count = look_through(
+            propensity, weight, group, most, fewest, rules, tables, low, high, tile
+        )  # fmt: skip
+        for t in range(high - low):
+            margin[low + t] = 0.0 - nearest[t]
+        for i in range(width):
+            for s in range(low, high):
+                chosen[i, s] = NO_ACTION
+        search_listed(
+            propensity, group, most, fewest, cap, rules, tables, members, low, count, tile, work
+        )  # fmt: skip
+        for t in listed[:count]:
+            s = low + t
+            margin[s] = apart[t]
             for i in range(width):
-                a = best[i]
+                a = bundles[t, i]
                 chosen[i, s] = a
                 if a >= 0:
-                    _count(tally[group[s], a], propensity[a, s], np.float64(weight[s]))
+                    _count(tally[group[s], a], propensity[a, s], wide[t])
 
 
 @njit(cache=True, nogil=True)
@@ -169,25 +145,37 @@ def curve_bundle_rows(
     tables: Any, entries: Any, bandwidth: float, unit: float, begin: int, end: int, width: int,
     tally: Any, curvature: Any, near: Any,
 ) -> None:  # fmt: skip
-    actions = propensity.shape[0]
-    surplus = np.empty((actions, TILE), np.float64)
-    room = scratch(actions, width, cap.shape[0])
-    best, other = np.empty(width, np.int64), np.empty(width, np.int64)
+    actions, caps = propensity.shape[0], cap.shape[0]
+    tile, work = tile_of(TILE, actions, width), work_for(actions, width, caps)
+    members = members_of(actions, caps, rules[3], rules[4])
+    wide, nearest, closest, _, _, listed, apart, bundles, others = tile
     found, amount = np.empty(curvature.shape[0], np.int64), np.empty(curvature.shape[0])
+    none, other = np.full(1, NO_ACTION), np.empty(1, np.int64)
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
-        _surplus_tile(propensity, weight, group, low, high, tables, surplus)
-        for s in range(low, high):
-            g = group[s]
-            margin = _best_of(
-                surplus, s - low, s, most[s], fewest[s], cap, rules, room, best, other
-            )
-            for i in range(width):
-                if best[i] >= 0:
-                    _count(
-                        tally[g, best[i]], propensity[best[i], s], np.float64(weight[s])
-                    )  # fmt: skip
-            if margin < bandwidth:
+        count = look_through(
+            propensity, weight, group, most, fewest, rules, tables, low, high, tile
+        )  # fmt: skip
+        search_listed(
+            propensity, group, most, fewest, cap, rules, tables, members, low, count, tile, work
+        )  # fmt: skip
+        for t in listed[:count]:
+            s, g = low + t, group[low + t]
+            for a in bundles[t]:
+                if a >= 0:
+                    _count(tally[g, a], propensity[a, s], wide[t])
+            if apart[t] < bandwidth:
                 near[0] += 1
-                count = difference(s, g, propensity, best, other, entries, found, amount)
-                add_square(found, amount, count, unit, curvature)
+                moved = difference(
+                    s, g, propensity, bundles[t], others[t], entries, found, amount
+                )  # fmt: skip
+                add_square(found, amount, moved, unit, curvature)
+            nearest[t] = -np.inf  # it is done
+        for t in range(high - low):
+            if not 0.0 - nearest[t] < bandwidth:
+                continue
+            near[0] += 1
+            s, g = low + t, group[low + t]
+            other[0] = closest[t]
+            moved = difference(s, g, propensity, none, other, entries, found, amount)
+            add_square(found, amount, moved, unit, curvature)

@@ -231,6 +231,36 @@ def test_curve_matches_its_definition(on_each_backend, case, bandwidth, seed):
         assert curvature.tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize(("actions", "width"), [(20, 3), (70, 2), (130, 2)])
+@pytest.mark.parametrize("paying", [0.2, 0.9])
+def test_bundles_of_many_actions_match_their_definition(on_each_backend, actions, width, paying):
+    rng, rows = np.random.default_rng(actions), 12
+    index = np.arange(actions, dtype=np.int32)
+    offer, channel = index // 5, index % 5
+    groups = [channel == c for c in range(5)] + [offer % 4 == h for h in range(4)]
+    rules = Rules(np.array(groups), np.zeros(len(groups), bool), index, exclusive=((0, 1),))
+    propensity = rng.choice([np.nan, 0.25, 0.5, 1.0], (actions, rows)).astype(np.float32)
+    money = np.where(rng.random(actions) < paying, 1.0, -1.0) * rng.integers(1, 9, actions) / 4
+    none = np.zeros((1, actions))
+    problem = (
+        propensity, rng.choice([0.5, 1.0, 2.0], rows).astype(np.float32), np.zeros(rows, np.int32),
+        np.full(rows, width, np.uint8), np.zeros(rows, np.uint8),
+        rng.integers(1, 3, (len(groups), rows)).astype(np.uint8),
+        *rules.arrays(offer), none[0], money, none, none,
+    )  # fmt: skip
+    chosen, margin, tally = on_each_backend("choose", *problem, width)
+    for s in range(rows):
+        surplus = surpluses(problem, s)
+        found, _, apart = definition(problem, s, rules, surplus)
+        bundle = tuple(int(a) for a in chosen[:, s] if a != NO_ACTION)
+        assert total_of(bundle, surplus) == total_of(found, surplus)
+        assert bundle in bundles(problem, s, rules, surplus)
+        assert margin[s] == apart
+    assert tally.tolist() == counted(problem, chosen).tolist()
+    same = choose(*problem, width)
+    assert (chosen.tolist(), margin.tolist()) == (same[0].tolist(), same[1].tolist())
+
+
 def test_a_wrong_dtype_is_refused():
     problem = [np.zeros((1, 1), np.float64)] + [np.zeros(1, np.float32)] * 17
     with pytest.raises(TypeError, match="choose: propensity must be contiguous float32"):
