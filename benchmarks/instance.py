@@ -31,7 +31,7 @@ MICRO = 1_000_000
 CHANNEL_COST = (0.03, 0.01, 0.005, 0.02, 0.8)
 CATEGORIES, SEGMENTS, SPLIT = 6, 4, 4
 SHARES = (0.5, 0.25, 0.15, 0.1)  # of the segments
-BLOCK = 1 << 18  # subscribers of a block
+BLOCK = 1 << 20  # subscribers of a block
 MEAN_LOGIT = -4.0
 
 

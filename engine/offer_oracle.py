@@ -33,7 +33,6 @@ from engine.scatter import add_scatter, deviations, invert, product
 from kernels.backend import library, to_cpu
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID, choose, curve, within
 from kernels.gather import counted_codes, marked
-from kernels.nearby import choose_nearby
 from kernels.threads import each_whole
 
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
@@ -209,26 +208,7 @@ class OfferOracle(Oracle):
 
     def narrowed(self, survey: Survey) -> "OfferOracle":
         """Return the oracle of the near subscribers; the others keep their bundles."""
-        return self._settled(survey, self._taken(survey.near))
-
-    def narrowing(self, prices: Any, reach: Any) -> tuple[Survey, Oracle]:
-        """As in :meth:`engine.oracle.Oracle.narrowing`, in one pass over the memory."""
-        if self.width > 1 or not self._is_here:
-            return super().narrowing(prices, reach)
-        tables = self._tables(prices)
-        arrays = [(*block.arrays(), block.key) for block in self.blocks]
-        rules = len(self.rules)
-        found, tally, taken = choose_nearby(arrays, tables[rules - 1], tables[rules:], reach)
-        total = tally + self.constant
-        chosen, margin, near = (
-            [getattr(f, n) for f in found] for n in ("chosen", "margin", "rows")
-        )
-        survey = Survey(self.evaluation(prices, total), total, chosen, margin, near, reach)
-        *columns, key = taken
-        return survey, self._settled(survey, self.over([Block(key, *columns)]))
-
-    def _settled(self, survey: Survey, inner: "OfferOracle") -> "OfferOracle":
-        """Return the oracle of those near, the others' bundles being constant."""
+        inner = self._taken(survey.near)
         own = inner.survey(survey.evaluation.prices).total
         return inner.over(inner.blocks, survey.total - own)
 
@@ -271,8 +251,8 @@ class OfferOracle(Oracle):
 
     @cached_property
     def every(self) -> int:
-        """Return one in how many subscribers the curvature is counted from, if ties are many."""
-        return max(1, self.subscribers // COUNTED)
+        """Return one in how many subscribers, a power of 2, make the curvature if ties are many."""
+        return 1 << max(0, (self.subscribers // COUNTED).bit_length() - 1)
 
     @cached_property
     def _counted(self) -> list[Block]:
@@ -431,8 +411,8 @@ def near_cells(block: Block, chosen: Any, rows: Any, shape: tuple[int, int]) -> 
 
 
 def one_in(block: Block, every: int) -> Block:
-    """Return the block of one in so many of its subscribers, by their keys."""
-    return block if every == 1 else block.take(marked(block.key % every == 0))
+    """Return the block of one in so many of its subscribers, a power of 2, by their keys."""
+    return block if every == 1 else block.take(marked((block.key & (every - 1)) == 0))
 
 
 def curve_of(block: Block, tables: Any, sizes: Any) -> tuple[Any, ...]:

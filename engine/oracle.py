@@ -21,6 +21,7 @@ import numpy as np
 from engine.core import MOST_CORE, Core
 from engine.prices import Evaluation
 from kernels.backend import library, to_cpu
+from kernels.threads import each_task
 
 LARGEST_PRICE = 1e4  # in typical values a contact
 FEWEST_NEAR = 48  # near subscribers that use a tight limit, if there are so many
@@ -60,6 +61,10 @@ class Survey:
     def near_count(self) -> int:
         """Return how many subscribers are near to changing."""
         return sum(len(rows) for rows in self.near)
+
+
+def _copied(array: Any) -> Any:
+    return array.copy()
 
 
 class Oracle(ABC):
@@ -168,11 +173,6 @@ class Oracle(ABC):
     def narrowed(self, survey: Survey) -> "Oracle":
         """Return the oracle of the near subscribers; the others keep their bundles."""
 
-    def narrowing(self, prices: Any, reach: Any) -> tuple[Survey, "Oracle"]:
-        """Return the survey at the prices with those near within a reach, and their oracle."""
-        survey = self.survey(prices, reach)
-        return survey, self.narrowed(survey)
-
     def with_near(self, survey: Survey, inner: "Oracle", prices: Any, reach: Any) -> Survey:
         """Return a survey whose near subscribers have their best bundles at other prices.
 
@@ -183,17 +183,14 @@ class Oracle(ABC):
             reach: which of them are near then.
         """
         theirs = inner.survey(prices, reach)
-        chosen, margin, near = [], [], []
-        begin = 0
-        for bundles, distance, rows in zip(survey.chosen, survey.margin, survey.near, strict=True):
+        chosen, margin = (each_task(_copied, found) for found in (survey.chosen, survey.margin))
+        near, begin = [], 0
+        for bundles, distance, rows in zip(chosen, margin, survey.near, strict=True):
             end = begin + len(rows)
-            bundles, distance = bundles.copy(), distance.copy()
             bundles[:, rows] = theirs.chosen[0][:, begin:end]
             distance[rows] = theirs.margin[0][begin:end]
             still = theirs.near[0]
             near.append(rows[still[(still >= begin) & (still < end)] - begin])
-            chosen.append(bundles)
-            margin.append(distance)
             begin = end
         both = np.minimum(reach, survey.reach)  # nobody else was looked at
         return Survey(theirs.evaluation, theirs.total, chosen, margin, near, both)

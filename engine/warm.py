@@ -178,7 +178,8 @@ def _among_near(full: Oracle, guess: Guess, deadline: Deadline) -> tuple[Zoomed,
         the survey, and everybody's bundles when near subscribers move to the prices found; how the
         search among them ended.
     """
-    survey, inner = full.narrowing(guess.prices, guess.reach)
+    survey = full.survey(guess.prices, guess.reach)
+    inner = full.narrowed(survey)
     found = descend(
         inner, full.limit, guess.prices, bandwidth=guess.bandwidth, radius=guess.radius,
         tolerance=FINE, room=SPAN * float(guess.reach.max(initial=0.0)),

@@ -112,17 +112,18 @@ def zoom(
     prices, reads, bandwidth, radius = guess.prices, guess.passes, guess.bandwidth, guess.radius
     is_stuck, last, before = full.subscribers <= SMALL, None, prices
     for attempt in range(MOST_ROUNDS):
-        if last is None:
-            reach = full.everybody if full.subscribers <= CORE else guess.reach
-            survey, inner = full.narrowing(prices, reach)
-        else:
-            survey = full.survey(prices)
+        survey = full.survey(prices)
         dual = survey.evaluation.dual(limit)
         small = tolerance * max(1.0, abs(dual))
-        if last is not None:
-            reach = _reach_around(full, survey, last, before, is_lost=last.is_at_edge or is_stuck)
-            survey = full.reached(survey, reach)
-            inner = full.narrowed(survey)
+        if full.subscribers <= CORE:
+            reach = full.everybody
+        elif last is None:
+            reach = guess.reach
+        else:
+            is_lost = last.is_at_edge or is_stuck
+            reach = _reach_around(full, survey, last, before, is_lost=is_lost)
+        survey = full.reached(survey, reach)
+        inner = full.narrowed(survey)
         share = inner.subscribers / max(1, full.subscribers)
         reads += 1.0 + share
         most = MOST_CUTS if is_stuck else MOST_EVALUATIONS
@@ -174,8 +175,6 @@ def _reach_around(
         before: the prices it started from.
         is_lost: whether its curvature foretells nothing: then they may move as far once more.
     """
-    if full.subscribers <= CORE:
-        return full.everybody
     core = min(last.bandwidth * CORE / max(last.near, 1), WARM * full.typical)
     prices = survey.evaluation.prices
     if is_lost:

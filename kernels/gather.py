@@ -13,7 +13,7 @@ EACH = 2_048  # columns that a thread takes at a time: each costs as many cache 
 
 
 @njit(cache=True, nogil=True)
-def gather_columns(array: Any, rows: Any, begin: int, end: int, out: Any, place: int) -> None:
+def _gather_columns(array: Any, rows: Any, begin: int, end: int, out: Any, place: int) -> None:
     taken = rows[begin:end]
     for a in range(array.shape[0]):
         source, target = array[a], out[a, place + begin : place + end]
@@ -56,14 +56,14 @@ def gather_all(parts: Sequence[Sequence[Any]], rows: Sequence[Any]) -> list[Any]
         part, begin = task
         end = min(begin + EACH, sizes[part])
         for array, target in zip(sources[part], targets, strict=True):
-            gather_columns(array, chosen[part], begin, end, target, places[part])
+            _gather_columns(array, chosen[part], begin, end, target, places[part])
 
     each_task(work, [(i, low) for i, size in enumerate(sizes) for low in range(0, size, EACH)])
     return out
 
 
 @njit(cache=True, nogil=True)
-def marked_rows(mark: Any, begin: int, end: int, out: Any) -> int:
+def _marked_rows(mark: Any, begin: int, end: int, out: Any) -> int:
     count, mine = 0, mark[begin:end]
     for t in range(mine.size):
         out[count] = begin + t
@@ -95,7 +95,7 @@ def marked(mark: Any) -> Any:
     if library(mark) is not np:
         return library(mark).flatnonzero(mark)
     (seen,) = read_only(mark)
-    return _found(len(mark), lambda begin, end, out: marked_rows(seen, begin, end, out))
+    return _found(len(mark), lambda begin, end, out: _marked_rows(seen, begin, end, out))
 
 
 def up_to(key: Any, most: int) -> Any:

@@ -74,7 +74,7 @@ struct Choice {
                                    base.count, base.screen, table);
         best = rough.best;
         precise = margin = rough.first - rough.second;
-        if (margin > (w * base.doubt[0] + base.doubt[1 + g]) + more) return;
+        if (margin > w * base.doubt[0] + (base.doubt[1 + g] + more)) return;
         const TwoBest<double> exact(base.propensity, base.subscribers, s, w, must, base.usable,
                                     base.count, base.tables, table);
         best = exact.best;

@@ -13,6 +13,7 @@ from kernels.bundle_rows import MUST, NO_ACTION, REST
 from kernels.choose_rows import PROPENSITY_GRID, WEIGHT_GRID, add_square, difference
 
 TILE = 4_096  # subscribers whose best surpluses are held in cache at a time
+STRETCH = 256  # subscribers that are looked through for doubts at a time
 NOTHING = np.float32(-np.inf)
 
 
@@ -71,6 +72,22 @@ def _coefficients(tables: Any, g: int, a: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
+def _has_blocked(most: Any) -> bool:
+    blocked = np.uint8(0)
+    for t in range(most.size):
+        blocked = np.uint8(blocked | np.uint8(most[t] == 0))
+    return blocked > 0
+
+
+@njit(cache=True, nogil=True)
+def _has_least(fewest: Any) -> bool:
+    flags = np.uint8(0)
+    for t in range(fewest.size):
+        flags = np.uint8(flags | fewest[t])
+    return flags > 0
+
+
+@njit(cache=True, nogil=True)
 def _screen(
     propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, usable: Any, low: int,
     high: int, tables: Any, best: Any, second: Any, action: Any, taken: Any,
@@ -79,14 +96,11 @@ def _screen(
 
     No action is worth 0. Runs of one scope group share their row of the tables.
     """
-    least, flags = np.uint8(1), np.uint8(0)
-    for s in range(low, high):
-        least = min(least, most[s])
-        flags |= fewest[s]
-    for t in range(high - low):
-        best[t], second[t] = np.float32(0.0), NOTHING
-        action[t], taken[t] = np.int32(NO_ACTION), np.float32(0.0)
-    for t in range(high - low if flags >= MUST else 0):
+    size = high - low
+    has_blocked, has_least = _has_blocked(most[low:high]), _has_least(fewest[low:high])
+    best[:size], second[:size] = np.float32(0.0), NOTHING
+    action[:size], taken[:size] = np.int32(NO_ACTION), np.float32(0.0)
+    for t in range(size if has_least else 0):
         best[t] = NOTHING if fewest[low + t] >= MUST else np.float32(0.0)
     run = low
     while run < high:
@@ -115,25 +129,43 @@ def _screen(
             i += 1
         run = stop
     if usable.size < propensity.shape[0]:
-        for t in range(high - low):
+        for t in range(size):
             action[t] = usable[action[t]] if action[t] >= 0 else NO_ACTION
-    for t in range(high - low if least == 0 or flags & REST > 1 else 0):
+    for t in range(size if has_blocked or has_least else 0):
         if most[low + t] == 0 or fewest[low + t] & REST > 1:
             best[t], second[t] = np.float32(0.0), NOTHING
             action[t], taken[t] = np.int32(NO_ACTION), np.float32(0.0)
 
 
 @njit(cache=True, nogil=True)
+def _is_any_below(margin: Any, weight: Any, each: Any, base: Any) -> bool:
+    found = np.int32(0)
+    for t in range(margin.size):
+        found |= np.int32(not (margin[t] > weight[t] * each + base))
+    return found > 0
+
+
+@njit(cache=True, nogil=True)
 def _doubtful(
     best: Any, second: Any, weight: Any, group: Any, doubt: Any, more: Any, margin: Any, found: Any
 ) -> int:
-    """Fill the margins, and list who is not certain to have more than ``doubt + more``."""
+    """Fill the margins, and list who is not certain to have more than ``doubt + more``.
+
+    They are few: where a stretch has none it is passed over.
+    """
     for t in range(margin.size):
         margin[t] = best[t] - second[t]
-    count, each = 0, doubt[0]
-    for t in range(margin.size):
-        found[count] = t
-        count += not (margin[t] > (weight[t] * each + doubt[1 + group[t]]) + more)
+    count, each, run = 0, doubt[0], 0
+    while run < margin.size:
+        g, stop = group[run], run + 1
+        while stop < min(margin.size, run + STRETCH) and group[stop] == g:
+            stop += 1
+        base = doubt[1 + g] + more
+        if _is_any_below(margin[run:stop], weight[run:stop], each, base):
+            for t in range(run, stop):
+                found[count] = t
+                count += not (margin[t] > weight[t] * each + base)
+        run = stop
     return count
 
 
