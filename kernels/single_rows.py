@@ -72,7 +72,7 @@ def _coefficients(tables: Any, g: int, a: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _has_blocked(most: Any) -> bool:
+def _has_blocked(most: Any) -> Any:
     blocked = np.uint8(0)
     for t in range(most.size):
         blocked = np.uint8(blocked | np.uint8(most[t] == 0))
@@ -80,7 +80,7 @@ def _has_blocked(most: Any) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _has_least(fewest: Any) -> bool:
+def _has_least(fewest: Any) -> Any:
     flags = np.uint8(0)
     for t in range(fewest.size):
         flags = np.uint8(flags | fewest[t])
@@ -138,7 +138,7 @@ def _screen(
 
 
 @njit(cache=True, nogil=True)
-def _is_any_below(margin: Any, weight: Any, each: Any, base: Any) -> bool:
+def _is_any_below(margin: Any, weight: Any, each: Any, base: Any) -> Any:
     found = np.int32(0)
     for t in range(margin.size):
         found |= np.int32(not (margin[t] > weight[t] * each + base))
