@@ -15,8 +15,9 @@ from benchmarks.pair_cases import (
 from engine.rules import Rules
 from kernels import choose
 from kernels.choose import NO_ACTION, WEIGHT_GRID
+from kernels.screen import screened
 from tests import test_choose
-from tests.test_choose import PRICE_FIXED
+from tests.test_choose import PRICE_FIXED, VALUE_FIXED
 from tests.test_decay import decay_definition, trend_definition
 from tests.test_rhythm import rhythm_definition
 from tests.test_windows import window_definition
@@ -27,7 +28,7 @@ DAY_S = 86_400
 DAYS = 90
 WINDOWS = np.array([1, 7, 30, 90], np.int64) * DAY_S
 MOST_ENUMERATED = 1_000  # rows of which every bundle is tried
-ROUNDED = 1e-7  # of margins, which are float32
+ROUNDED = 1e-7  # of margins, which are float32; those of single actions by their doubt
 OFFERS_PER_CHANNEL, SCOPE_GROUPS = 10, 16
 
 
@@ -170,6 +171,8 @@ def by_choice(operands, count, result):
     *problem, _ = operands
     rules = rules_of(len(problem[0]))
     chosen, margin = result[0][:, :count].copy(), result[1][:count].copy()
+    _, doubt = screened(*problem[VALUE_FIXED : VALUE_FIXED + 4])
+    doubts = problem[1] * doubt[0] + doubt[1 + problem[2]] if len(chosen) == 1 else 0.0 * margin
     for s in range(len(margin)):
         total = test_choose.totals(problem, s, rules)
         bundle = frozenset(chosen[:, s].tolist()) - {NO_ACTION}
@@ -177,7 +180,7 @@ def by_choice(operands, count, result):
         expected = best - max(total.values(), default=-np.inf)
         if expected < -ROUNDED:
             chosen[:, s] = NO_ACTION - 1  # as no result is
-        elif abs(margin[s] - expected) > ROUNDED:
+        elif abs(margin[s] - expected) > ROUNDED + doubts[s]:
             margin[s] = expected
     problem[0] = np.nan_to_num(problem[0], nan=-1.0)  # not open: the tally is wrong then
     return [chosen, margin, test_choose.counted(problem, result[0])]

@@ -31,6 +31,7 @@ AHEAD = 2.0  # times the step that is foreseen: so far may surpluses move
 WARM = 0.02  # longest reach around prices that are found, in typical values
 TIES_PER_LIMIT = 50  # near ties that a zoom's first curvature is made of
 UNMET = 30.0  # contacts that a limit may be off at the last prices: those near make up for them
+LEAST_BANDWIDTH = 1e-12  # of a zoom, in typical values
 FINE = 1e-3  # the last prices are so much finer than the bound: fewer units to mend
 DUST = (1e-3, 1e-5, 1e-7)  # prices below these shares of a typical value are tried as zero
 MOST_CUTS = 400  # evaluations by cutting planes
@@ -141,7 +142,7 @@ def zoom(
         search = _cut if is_stuck else _descend
         # Who is farther than the reach is missing from the inner oracle, and from its curvature.
         seen = np.median(reach) / 8 if last is None else reach.min()
-        bandwidth = min(bandwidth, float(seen))
+        bandwidth = max(min(bandwidth, float(seen)), LEAST_BANDWIDTH * full.typical)
         sizes = bandwidth, radius, EDGE * float(reach.max(initial=0.0))
         fine = tolerance * (0.25 if attempt == 0 or is_stuck else FINE)
         unmet = np.inf if attempt == 0 else UNMET
