@@ -10,8 +10,8 @@ budget, capacity of each channel, quota of each offer, contacts of each segment,
 segment, a minimum volume of every fourth offer, contacts of each channel in each segment, of each
 offer in each segment, cost of each channel in each segment, acceptances and cost of each offer in
 each segment, contacts of each action, then of each action in each segment. That makes 207 limits
-of 20 actions, 437 of 50. Each block of subscribers comes from a stream of its own, so a partition
-can be drawn alone (:func:`block`); the number of limits changes no subscriber.
+of 20 actions, 437 of 50. Each quarter of a block comes from a stream of its own, so a part of a
+base can be drawn alone (:func:`block`); the number of limits changes no subscriber.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.problem import Block, Problem, Row
+from engine.problem import Block, Problem, Row, joined
 from engine.rules import Rules
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID
 
@@ -31,7 +31,8 @@ MICRO = 1_000_000
 CHANNEL_COST = (0.03, 0.01, 0.005, 0.02, 0.8)
 CATEGORIES, SEGMENTS, SPLIT = 6, 4, 4
 SHARES = (0.5, 0.25, 0.15, 0.1)  # of the segments
-BLOCK = 1 << 20  # subscribers of a block
+STREAM = 1 << 18  # subscribers that are drawn from one stream of random numbers
+BLOCK = 4 * STREAM  # subscribers of a block
 MEAN_LOGIT = -4.0
 
 
@@ -190,9 +191,16 @@ def instance(case: Case, subscribers: int, actions: int, constraints: int) -> Pr
     if len(taken) < constraints:
         raise ValueError(f"constraints: {len(taken)} at most with {actions} actions")
     rows, fixed, accept, scope, amount = zip(*taken, strict=True)
-    sizes = [min(BLOCK, subscribers - begin) for begin in range(0, subscribers, BLOCK)]
+    starts = range(0, subscribers, STREAM)
+    sizes = [min(STREAM, subscribers - begin) for begin in starts]
+    each = BLOCK // STREAM
+
+    def drawn(first: int) -> Block:
+        streams = range(first, min(first + each, len(sizes)))
+        return joined([block(case, sold, i, sizes[i]) for i in streams])
+
     with ThreadPoolExecutor(len(sched_getaffinity(0))) as threads:
-        blocks = list(threads.map(lambda i: block(case, sold, i, sizes[i]), range(len(sizes))))
+        blocks = list(threads.map(drawn, range(0, len(sizes), each)))
     return Problem(
         blocks,
         sold.offer, sold.channel, sold.rules, _micro(-sold.unit_cost), _micro(sold.value),

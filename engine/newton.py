@@ -234,7 +234,7 @@ def descend(
         best, curvature, near = oracle.curve(at, bandwidth)
         count += 1
     dual, least_radius = best.dual(limit), radius * 1e-9
-    is_flat = False
+    is_flat, fewest = False, max(FEWEST_TIES, ties // 8)
     while True:
         slope = (limit - best.use_in_all) / scale
         y = best.prices * scale
@@ -254,7 +254,7 @@ def descend(
             step = box_minimum(slope, curvature, *near_by, MOST_PIVOTS)
         promised = _fall(slope, curvature, step)
         length = float(np.abs(step).max(initial=0.0))
-        width = bandwidth if near < FEWEST_TIES else min(bandwidth, max(length, bandwidth / 8))
+        width = bandwidth if near < fewest else min(bandwidth, max(length, bandwidth / 8))
         prices = np.clip((y + step) / scale, *oracle.range)
         trial, bend, found = oracle.curve(prices, width)
         count += 1

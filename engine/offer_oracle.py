@@ -36,6 +36,7 @@ from kernels.gather import counted_codes, marked
 from kernels.threads import each_whole
 
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
+GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # odd; its products' high bits mix all bits of a key
 COUNTED = 50_000  # subscribers that it is counted from, if that is enough ...
 TIES_PER_LIMIT = 40  # ... for so many near ties
 
@@ -252,7 +253,7 @@ class OfferOracle(Oracle):
     @cached_property
     def every(self) -> int:
         """Return one in how many subscribers, a power of 2, make the curvature if ties are many."""
-        return 1 << max(0, (self.subscribers // COUNTED).bit_length() - 1)
+        return 1 << min(15, max(0, (self.subscribers // COUNTED).bit_length() - 1))
 
     @cached_property
     def _counted(self) -> list[Block]:
@@ -412,7 +413,9 @@ def near_cells(block: Block, chosen: Any, rows: Any, shape: tuple[int, int]) -> 
 
 def one_in(block: Block, every: int) -> Block:
     """Return the block of one in so many of its subscribers, a power of 2, by their keys."""
-    return block if every == 1 else block.take(marked((block.key & (every - 1)) == 0))
+    if every == 1:
+        return block
+    return block.take(marked((block.key * GOLDEN >> 48 & (every - 1)) == 0))
 
 
 def curve_of(block: Block, tables: Any, sizes: Any) -> tuple[Any, ...]:

@@ -63,8 +63,11 @@ class Survey:
         return sum(len(rows) for rows in self.near)
 
 
-def _copied(array: Any) -> Any:
-    return array.copy()
+def _copied(arrays: list[Any]) -> list[Any]:
+    """Return copies; of arrays in host memory by several threads."""
+    if all(library(array) is np for array in arrays):
+        return each_task(lambda array: array.copy(), arrays)
+    return [array.copy() for array in arrays]
 
 
 class Oracle(ABC):
@@ -183,7 +186,7 @@ class Oracle(ABC):
             reach: which of them are near then.
         """
         theirs = inner.survey(prices, reach)
-        chosen, margin = (each_task(_copied, found) for found in (survey.chosen, survey.margin))
+        chosen, margin = _copied(survey.chosen), _copied(survey.margin)
         near, begin = [], 0
         for bundles, distance, rows in zip(chosen, margin, survey.near, strict=True):
             end = begin + len(rows)

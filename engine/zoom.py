@@ -31,7 +31,7 @@ AHEAD = 2.0  # times the step that is foreseen: so far may surpluses move
 WARM = 0.02  # longest reach around prices that are found, in typical values
 TIES_PER_LIMIT = 50  # near ties that a zoom's first curvature is made of
 UNMET = 30.0  # contacts that a limit may be off at the last prices: those near make up for them
-LEAST_BANDWIDTH = 1e-12  # of a zoom, in typical values
+LEAST_REACH = 1e-8  # in typical values: a shorter one says nothing of the bandwidth
 FINE = 1e-3  # the last prices are so much finer than the bound: fewer units to mend
 DUST = (1e-3, 1e-5, 1e-7)  # prices below these shares of a typical value are tried as zero
 MOST_CUTS = 400  # evaluations by cutting planes
@@ -121,7 +121,7 @@ def zoom(
         elif last is None:
             reach = guess.reach
         else:
-            is_lost = last.is_at_edge or is_stuck
+            is_lost = last.is_at_edge or is_stuck or not last.curvature.any()
             reach = _reach_around(full, survey, last, before, is_lost=is_lost)
         survey = full.reached(survey, reach)
         inner = full.narrowed(survey)
@@ -141,8 +141,8 @@ def zoom(
 
         search = _cut if is_stuck else _descend
         # Who is farther than the reach is missing from the inner oracle, and from its curvature.
-        seen = np.median(reach) / 8 if last is None else reach.min()
-        bandwidth = max(min(bandwidth, float(seen)), LEAST_BANDWIDTH * full.typical)
+        seen = float(reach.mean() / 8 if last is None else reach.min())
+        bandwidth = min(bandwidth, seen if seen > LEAST_REACH * full.typical else np.inf)
         sizes = bandwidth, radius, EDGE * float(reach.max(initial=0.0))
         fine = tolerance * (0.25 if attempt == 0 or is_stuck else FINE)
         unmet = np.inf if attempt == 0 else UNMET
@@ -209,17 +209,20 @@ def _cut(
     oracle: Oracle, start: Any, sizes: tuple[float, ...], tolerance: float, is_done: Any
 ) -> Descent:
     """Minimise by cutting planes: exact, also where few subscribers make the dual angular."""
+    (lowest, highest), room = oracle.range, sizes[2] / oracle.scale
+    range_ = np.maximum(lowest, start - room), np.minimum(highest, start + room)
     found = minimise_dual(
         oracle.evaluate, oracle.limit, start, scale=oracle.scale, unit=oracle.typical,
-        range_=oracle.range, radius=max(2 * sizes[0], WARM * oracle.typical),
+        range_=range_, radius=max(2 * sizes[0], WARM * oracle.typical),
         tolerance=tolerance, is_done=is_done,
     )  # fmt: skip
     zero = np.zeros((len(found.prices), len(found.prices)))
     still = max(found.bound - found.model, 0.0)
     best = _without_dust(oracle, found.best, tolerance)
+    is_at_edge = bool((np.abs(best.prices - start) > 0.99 * room).any())
     return Descent(
         best, best.dual(oracle.limit), zero, sizes[0], oracle.subscribers, still, sizes[1],
-        found.evaluations, is_at_edge=False,
+        found.evaluations, is_at_edge=is_at_edge,
     )  # fmt: skip
 
 

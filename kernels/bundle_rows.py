@@ -100,3 +100,10 @@ def best_single(surplus: Any, fewest: int, requires: Any, best: Any, other: Any)
         else:
             second, other[0] = value, a
     return best_total, second
+
+
+@njit(cache=True, nogil=True)
+def coefficients(tables: Any, g: int, a: int) -> Any:
+    """Return what the surplus of an action is made of, in one scope group."""
+    value_fixed, value_accept, price_fixed, price_accept = tables
+    return value_fixed[a], price_fixed[g, a], value_accept[a], price_accept[g, a]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from kernels.bundle_rows import NO_ACTION
+from kernels.bundle_rows import NO_ACTION, coefficients
 
 
 # The loops below have no branches, so that they compile to vector instructions: ``max(b, v)`` is v
@@ -61,12 +61,6 @@ def _four_actions(
 
 
 @njit(cache=True, nogil=True)
-def _coefficients(tables: Any, g: int, a: int) -> Any:
-    value_fixed, value_accept, price_fixed, price_accept = tables
-    return value_fixed[a], price_fixed[g, a], value_accept[a], price_accept[g, a]
-
-
-@njit(cache=True, nogil=True)
 def tile_of(size: int, actions: int, width: int) -> Any:
     """Return room for a tile of so many subscribers.
 
@@ -99,13 +93,13 @@ def look_through(
     Args:
         propensity: [A, S] float32, and so on: as in :func:`kernels.choose.choose_cpu`.
         weight: [S] float32.
-        group: [S] int32; runs of one scope group share their row of the
+        group: [S] int32; runs of one scope group share their row of the tables.
         most: [S] uint8.
         fewest: [S] uint8.
         rules: the relations.
         tables: value and prices.
-        low: first subscriber of the
-        high: the end of the
+        low: first subscriber of the tile.
+        high: the end of the tile.
         tile: from :func:`tile_of`.
 
     Returns:
@@ -128,8 +122,8 @@ def look_through(
         c = closest[run - low : stop - low]
         for a in range(0, actions - 3, 4):
             x = (
-                _coefficients(tables, g, a), _coefficients(tables, g, a + 1),
-                _coefficients(tables, g, a + 2), _coefficients(tables, g, a + 3),
+                coefficients(tables, g, a), coefficients(tables, g, a + 1),
+                coefficients(tables, g, a + 2), coefficients(tables, g, a + 3),
             )  # fmt: skip
             _four_actions(  # rows are cut out one by one, so that they are known to be contiguous
                 propensity[a, run:stop], propensity[a + 1, run:stop],
@@ -138,7 +132,7 @@ def look_through(
             )  # fmt: skip
         for a in range(actions - actions % 4, actions):
             _one_action(
-                propensity[a, run:stop], w, _coefficients(tables, g, a), a,
+                propensity[a, run:stop], w, coefficients(tables, g, a), a,
                 np.int64(1) << (a & 63), paying[a >> 6, run - low : stop - low], n, c,
             )  # fmt: skip
         run = stop

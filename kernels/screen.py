@@ -21,6 +21,7 @@ from kernels.backend import library
 
 UNIT = 2.0**-24  # of float32: the largest relative error of a rounding
 ROUNDINGS = 16.0  # in units: more than 2 x 5.01, and the roundings of margin and doubt themselves
+MOST = 1e27  # money; beyond it sums might overflow, and nobody is beyond doubt
 LEAST = 2.0**-40  # money; smaller coefficients are 0 on the screen
 FLUSHED = 2.0**-37  # money: more than four coefficients below ``LEAST`` amount to
 
@@ -47,9 +48,12 @@ def screened(
     if not len(value_fixed):
         doubt[:] = 0.0
         return tuple(table.astype(np.float32) for table in tables), doubt
-    doubt[0] = ROUNDINGS * UNIT * (fixed.max() + accept.max()) + FLUSHED
-    doubt[1:] = ROUNDINGS * UNIT * (paid[0].max(axis=1) + paid[1].max(axis=1)) + FLUSHED
-    narrow = [side.where(abs(t) < LEAST, 0.0, t).astype(np.float32) for t in tables]
+    largest = side.stack([fixed.max(), accept.max(), paid[0].max(), paid[1].max()]).max()
+    is_wide = largest > MOST
+    own, theirs = fixed.max() + accept.max(), paid[0].max(axis=1) + paid[1].max(axis=1)
+    doubt[0] = side.where(is_wide, np.inf, ROUNDINGS * UNIT * own + FLUSHED)
+    doubt[1:] = side.where(is_wide, np.inf, ROUNDINGS * UNIT * theirs + FLUSHED)
+    narrow = [side.where((abs(t) < LEAST) | is_wide, 0.0, t).astype(np.float32) for t in tables]
     return (narrow[0], narrow[1], narrow[2], narrow[3]), doubt
 
 
@@ -65,4 +69,5 @@ def usable(requires: Any) -> Any:
 
 def beyond(bandwidth: float) -> Any:
     """Return a float32 number that is more than ``bandwidth`` by what float32 sums may lose."""
-    return np.float32(bandwidth) * np.float32(1.0 + 8 * UNIT)
+    with np.errstate(over="ignore"):  # infinite then, which is more
+        return np.float32(bandwidth) * np.float32(1.0 + 8 * UNIT)

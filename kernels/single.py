@@ -1,7 +1,4 @@
-"""``choose`` and ``curve`` where nobody gets more than one action; see :mod:`kernels.choose`.
-
-Surpluses are screened in float32; whom that leaves in doubt is looked at again in float64.
-"""
+"""``choose`` and ``curve`` where nobody gets more than one action; see :mod:`kernels.choose`."""
 
 from typing import Any
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from kernels.bundle_rows import MUST, NO_ACTION, REST
+from kernels.bundle_rows import MUST, NO_ACTION, REST, coefficients
 from kernels.choose_rows import PROPENSITY_GRID, WEIGHT_GRID, add_square, difference
 
 TILE = 4_096  # subscribers whose best surpluses are held in cache at a time
@@ -66,9 +66,9 @@ def _four_actions(
 
 
 @njit(cache=True, nogil=True)
-def _coefficients(tables: Any, g: int, a: int) -> Any:
-    value_fixed, value_accept, price_fixed, price_accept = tables
-    return value_fixed[a], price_fixed[g, a], value_accept[a], price_accept[g, a]
+def _is_blocked(most: int, fewest: int) -> bool:
+    """Return whether one may not have one action."""
+    return most == 0 or fewest & REST > 1
 
 
 @njit(cache=True, nogil=True)
@@ -114,8 +114,8 @@ def _screen(
         while i + 4 <= usable.size:
             a = (usable[i], usable[i + 1], usable[i + 2], usable[i + 3])
             x = (
-                _coefficients(tables, g, a[0]), _coefficients(tables, g, a[1]),
-                _coefficients(tables, g, a[2]), _coefficients(tables, g, a[3]),
+                coefficients(tables, g, a[0]), coefficients(tables, g, a[1]),
+                coefficients(tables, g, a[2]), coefficients(tables, g, a[3]),
             )  # fmt: skip
             _four_actions(  # rows are cut out one by one, so that they are known to be contiguous
                 propensity[a[0], run:stop], propensity[a[1], run:stop],
@@ -124,7 +124,7 @@ def _screen(
             )  # fmt: skip
             i += 4
         while i < usable.size:
-            a0, x0 = usable[i], _coefficients(tables, g, usable[i])
+            a0, x0 = usable[i], coefficients(tables, g, usable[i])
             _one_action(propensity[a0, run:stop], w, x0, np.int32(i), b, c, k, z)
             i += 1
         run = stop
@@ -132,7 +132,7 @@ def _screen(
         for t in range(size):
             action[t] = usable[action[t]] if action[t] >= 0 else NO_ACTION
     for t in range(size if has_blocked or has_least else 0):
-        if most[low + t] == 0 or fewest[low + t] & REST > 1:
+        if _is_blocked(most[low + t], fewest[low + t]):
             best[t], second[t] = np.float32(0.0), NOTHING
             action[t], taken[t] = np.int32(NO_ACTION), np.float32(0.0)
 
@@ -228,6 +228,8 @@ def choose_single_rows(
         )  # fmt: skip
         for t in doubtful[:count]:
             s = low + t
+            if _is_blocked(most[s], fewest[s]):
+                continue
             action[t], _, far[t] = _two_best(
                 propensity, s, np.float64(w[t]), g[t], fewest[s], usable, tables
             )
@@ -262,6 +264,8 @@ def curve_single_rows(
         count = _doubtful(best[:size], second[:size], w, g, doubt, beyond, far[:size], doubtful)
         for t in doubtful[:count]:
             s = low + t
+            if _is_blocked(most[s], fewest[s]):
+                continue
             first, other, margin = _two_best(
                 propensity, s, np.float64(w[t]), g[t], fewest[s], usable, tables
             )

@@ -12,8 +12,6 @@ T = TypeVar("T", bound=tuple[Any, ...])
 CHUNK = 32_768  # subscribers a thread takes at a time
 LIGHT_CHUNK = 1 << 17  # where a subscriber costs next to nothing
 MOST_THREADS = ContextVar("MOST_THREADS", default=0)  # 0: one per processor of this process
-
-
 MANY = 4  # tasks a thread: so many keep all threads busy to the end
 _here = threading.local()  # ``is_busy`` in the threads that do tasks
 
@@ -25,6 +23,9 @@ def _mark() -> None:
 @cache
 def _threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, initializer=_mark)
+
+
+os.register_at_fork(after_in_child=_threads.cache_clear)  # a forked process has no threads
 
 
 def _count() -> int:

@@ -6,7 +6,7 @@ import pytest
 from benchmarks import generators
 from benchmarks.bundles import best_bundles
 from benchmarks.generators import CAPS, GENERATORS, USE_GRID, VALUE_GRID, matching
-from benchmarks.instance import BLOCK, CASES, block, catalogue, instance, limits
+from benchmarks.instance import BLOCK, CASES, STREAM, block, catalogue, instance, limits
 from benchmarks.judge import judged, lagrangian_bound
 from benchmarks.plain import check, lowered
 
@@ -125,6 +125,7 @@ def test_how_many_limits_there_are_is_as_documented():
 
 def test_a_partition_is_a_block_of_the_whole():
     whole = instance(CASES["one-offer"], BLOCK + 10, 5, 3)
-    alone = block(CASES["one-offer"], catalogue(CASES["one-offer"], 5), 1, 10)
+    place = BLOCK // STREAM
+    alone = block(CASES["one-offer"], catalogue(CASES["one-offer"], 5), place, 10)
     for name, array in alone.__dict__.items():
         np.testing.assert_array_equal(array, getattr(whole.blocks[1], name))

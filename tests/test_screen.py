@@ -130,3 +130,31 @@ def test_no_action_leaves_empty_tables():
     none, paid = np.empty(0), np.empty((2, 0))
     (fixed, _, price, _), doubt = screened(none, none, paid, paid)
     assert (fixed.shape, price.shape, doubt.tolist()) == ((0,), (2, 0), [0.0, 0.0, 0.0])
+
+
+@given(problem=problems(), size=st.sampled_from([1e28, 1e39, 1e200]))
+def test_tables_beyond_float32_are_left_to_float64(on_each_backend, problem, size):
+    tables = [table * size for table in problem[VALUE_FIXED:]]
+    problem = (*problem[:VALUE_FIXED], *tables)
+    chosen, margin, tally = on_each_backend("choose", *problem, 1)
+    with np.errstate(over="ignore"):
+        expected = [definition(problem, s) for s in range(len(margin))]
+    assert chosen[0].tolist() == [a for a, _ in expected]
+    assert margin.tolist() == [float(m) for _, m in expected]
+    assert tally.tolist() == counted(problem, chosen).tolist()
+
+
+def test_the_blocked_have_no_action_at_any_bandwidth(on_each_backend):
+    one = np.ones(3, np.uint8)
+    problem = (
+        np.full((2, 3), 0.5, np.float32), one.astype(np.float32), 0 * one.astype(np.int32),
+        np.array([0, 1, 1], np.uint8), np.array([0, 0, 2], np.uint8), np.ones((1, 3), np.uint8),
+        np.arange(2, dtype=np.int32), np.full(2, -1, np.int32), np.arange(2, dtype=np.int32),
+        np.zeros(3, np.int32), np.empty(0, np.int32), np.zeros(1, np.uint8),
+        np.zeros((2, 1), np.int64), np.zeros((0, 2, 1), np.int64),
+        np.ones(2), np.ones(2), np.zeros((1, 2)), np.zeros((1, 2)),
+    )  # fmt: skip
+    entries = np.arange(3), np.zeros(2, np.int64), np.ones(2), np.zeros(2)
+    tally, _, near = on_each_backend("curve", *problem, *entries, 1e39, 1.0, 1, 1)
+    assert tally[..., 0].sum() == choose(*problem, 1)[2][..., 0].sum() == 1
+    assert near.tolist() == [1]
