@@ -83,7 +83,7 @@ def box_minimum(slope: Any, curvature: Any, lowest: Any, highest: Any, pivots: i
         largest = max(largest, curvature[k, k])
     damped = curvature.copy()
     for k in range(count):
-        damped[k, k] += 1e-6 * curvature[k, k] + 1e-9 * largest + 1e-300
+        damped[k, k] += DAMPING * curvature[k, k] + 1e-9 * largest + 1e-300
     held = np.zeros(count, np.int8)
     for k in range(count):
         if lowest[k] == 0.0 and slope[k] >= 0.0:
@@ -164,11 +164,21 @@ def foreseen(oracle: Oracle, limit: Any, at: Evaluation, curvature: Any) -> Any:
         at: value and use where the step starts.
         curvature: [K, K] float64, as in :meth:`engine.oracle.Oracle.curve`.
     """
-    lowest, highest = oracle.range
+    bounds = oracle.range[0] * oracle.scale, oracle.range[1] * oracle.scale
+    y, *_, step = _whole_step(oracle, limit, at, curvature, bounds)
+    return np.clip((y + step) / oracle.scale, *oracle.range)
+
+
+def _whole_step(
+    oracle: Oracle, limit: Any, at: Evaluation, curvature: Any, bounds: tuple[Any, Any]
+) -> tuple[Any, Any, tuple[Any, Any], Any]:
+    """Return prices, slope, the box of steps within bounds, and the step to the model's minimum.
+
+    Prices are those of a typical contact.
+    """
     slope, y = (limit - at.use_in_all) / oracle.scale, at.prices * oracle.scale
-    box = lowest * oracle.scale - y, highest * oracle.scale - y
-    step = box_minimum(slope, curvature, *box, MOST_PIVOTS)
-    return np.clip((y + step) / oracle.scale, lowest, highest)
+    box = bounds[0] - y, bounds[1] - y
+    return y, slope, box, box_minimum(slope, curvature, *box, MOST_PIVOTS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,10 +246,7 @@ def descend(
     dual, least_radius = best.dual(limit), radius * 1e-9
     is_flat, fewest = False, max(FEWEST_TIES, ties // 8)
     while True:
-        slope = (limit - best.use_in_all) / scale
-        y = best.prices * scale
-        box = lowest - y, highest - y
-        whole = box_minimum(slope, curvature, *box, MOST_PIVOTS)
+        y, slope, box, whole = _whole_step(oracle, limit, best, curvature, (lowest, highest))
         still = _fall(slope, curvature, whole)
         small = tolerance * max(1.0, abs(dual))
         is_met = np.abs(slope[whole != box[0]]).max(initial=0.0) <= unmet

@@ -10,7 +10,7 @@ from engine.core import MOST_CORE, Core, least_regretful
 from engine.parts import Dealt, parts_of
 from engine.problem import Block, Problem, joined, to_host
 from kernels.backend import to_cpu
-from kernels.bundle_rows import MUST, REST, fill, fits, is_complete
+from kernels.bundle_rows import MUST, REST, fill, fits, is_complete, surplus_at
 from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
 
 if TYPE_CHECKING:
@@ -22,12 +22,11 @@ def _surpluses(
     propensity: Any, weight: Any, group: Any, value: Any, price_fixed: Any, price_accept: Any,
     out: Any,
 ) -> None:  # fmt: skip
+    fixed, accept = value[0], value[1]
     for a in range(out.shape[0]):
         for s in range(out.shape[1]):
-            w, g = np.float64(weight[s]), group[s]
-            out[a, s] = (w * value[0, a] - price_fixed[g, a]) + (
-                w * value[1, a] - price_accept[g, a]
-            ) * np.float64(propensity[a, s])
+            w, g, p = np.float64(weight[s]), group[s], propensity[a, s]
+            out[a, s] = surplus_at(w, g, p, a, fixed, accept, price_fixed, price_accept)
 
 
 @njit(cache=True)

@@ -1,17 +1,18 @@
 """The oracle of a base: propensities of every subscriber and action, scoped linear uses."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from math import inf
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from engine.core import Core
+from engine.entries import Entries, added, paid
 from engine.limits import MICRO
+from engine.offer_blocks import best_of, curve_of, heaviest, near_cells, near_rows, one_in
 from engine.offer_core import core_of, exact_numbers, near_of, tally_of
 from engine.oracle import Oracle, Survey, unit_of_prices
 from engine.prices import Evaluation
@@ -30,70 +31,13 @@ from engine.problem import (
     whole_limits,
 )
 from engine.scatter import add_scatter, deviations, invert, product
-from kernels.backend import library, to_cpu
-from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID, choose, curve, within
-from kernels.gather import counted_codes, marked
+from kernels.backend import library
+from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID
 from kernels.threads import each_whole
 
 FINEST_SQUARE = 30  # curvature is summed in whole numbers of 2**-30, or coarser ones
-GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # odd; its products' high bits mix all bits of a key
 COUNTED = 50_000  # subscribers that it is counted from, if that is enough ...
 TIES_PER_LIMIT = 40  # ... for so many near ties
-
-
-@dataclass(frozen=True, eq=False)
-class Entries:
-    """What each action uses of each constraint, the zeros left out; a cell is a group's action."""
-
-    first: Any  # [G A + 1] int64
-    constraint: Any  # [N] int64, increasing within a cell
-    fixed: Any  # [N] float64, units of the constraint per contact
-    accept: Any  # [N] float64, per acceptance
-
-    @staticmethod
-    def of(problem: Problem) -> "Entries":
-        """Collect the entries of a problem; terms of the same constraint become one."""
-        used = (problem.use_fixed != 0) | (problem.use_accept != 0)
-        mask = problem.in_scope.T[:, None, :] & used.T[None, :, :]
-        group, action, term = np.nonzero(mask)
-        cell, constraint = group * len(problem.offer) + action, problem.terms[term]
-        is_new = (np.diff(cell, prepend=-1) != 0) | (np.diff(constraint, prepend=-1) != 0)
-        starts = np.flatnonzero(is_new)
-        fixed, accept = problem.use_fixed[term, action], problem.use_accept[term, action]
-        if len(starts) < len(term):
-            fixed, accept = np.add.reduceat(fixed, starts), np.add.reduceat(accept, starts)
-        return Entries(
-            np.searchsorted(cell[starts], np.arange(problem.groups * len(problem.offer) + 1)),
-            np.ascontiguousarray(constraint[starts]),
-            fixed / MICRO,
-            accept / MICRO,
-        )
-
-
-@njit(cache=True)
-def _paid(first: Any, constraint: Any, use: Any, prices: Any, out: Any) -> None:
-    for cell in range(out.size):
-        total = 0.0
-        for e in range(first[cell], first[cell + 1]):
-            total += prices[constraint[e]] * use[e]
-        out[cell] = total
-
-
-@njit(cache=True)
-def _added(
-    tally: Any, value: Any, first: Any, constraint: Any, fixed: Any, accept: Any, classes: Any,
-    p_grid: float, w_grid: float, worth: Any, use: Any,
-) -> None:  # fmt: skip
-    """Add up value and use by class, in the order of groups, actions and constraints."""
-    for g in range(tally.shape[0]):
-        for a in range(tally.shape[1]):
-            contacts, p = np.float64(tally[g, a, 0]), np.float64(tally[g, a, 1]) / p_grid
-            weight = np.float64(tally[g, a, 2]) / w_grid
-            weighted = np.float64(tally[g, a, 3]) / (p_grid * w_grid)
-            worth[classes[g]] += weight * value[0, a] + weighted * value[1, a]
-            cell = g * tally.shape[1] + a
-            for e in range(first[cell], first[cell + 1]):
-                use[constraint[e], classes[g]] += fixed[e] * contacts + accept[e] * p
 
 
 class OfferOracle(Oracle):
@@ -147,7 +91,7 @@ class OfferOracle(Oracle):
         fixed, accept = np.empty((2, self.problem.groups, len(self.problem.offer)))
         entries = self.entries
         for use, out in ((entries.fixed, fixed), (entries.accept, accept)):
-            _paid(entries.first, entries.constraint, use, prices, out.reshape(-1))
+            paid(entries.first, entries.constraint, use, prices, out.reshape(-1))
         return fixed, accept
 
     def _tables(self, prices: Any) -> tuple[Any, ...]:
@@ -347,7 +291,7 @@ class OfferOracle(Oracle):
         sizes = np.zeros(problem.groups * len(problem.offer))
         entries = self.entries
         use = np.abs(entries.fixed) + np.abs(entries.accept)
-        _paid(entries.first, entries.constraint, use, prices, sizes)
+        paid(entries.first, entries.constraint, use, prices, sizes)
         worth = self._heaviest() * float(np.abs(self.value).sum(axis=0).max(initial=0.0))
         size = self.width * self.subscribers * (worth + float(sizes.max(initial=0.0)))
         terms = int(np.diff(entries.first).max(initial=0)) + 2 * self.width + 16
@@ -377,52 +321,11 @@ class OfferOracle(Oracle):
         count = int(self.classes.max(initial=-1)) + 1
         worth, use = np.zeros(count), np.zeros((len(self.problem.rows), count))
         entries = self.entries
-        _added(
+        added(
             tally, self.value, entries.first, entries.constraint, entries.fixed, entries.accept,
             self.classes, float(PROPENSITY_GRID), float(WEIGHT_GRID), worth, use,
         )  # fmt: skip
         return Evaluation(prices, worth, use, self.floor)
-
-
-def best_of(block: Block, tables: Any, width: int) -> tuple[Any, Any, Any]:
-    """Return bundles and margins of a block, and their tally on the host."""
-    side = library(block.propensity)
-    chosen, margin, tally = choose(*block.arrays(), *(side.asarray(t) for t in tables), width)
-    return chosen, margin, to_cpu(tally)
-
-
-def heaviest(block: Block) -> float:
-    """Return the largest weight of a block."""
-    return float(block.weight.max()) if len(block) else 0.0
-
-
-def near_rows(block: Block, chosen: Any, margin: Any, reach: Any, among: Any = None) -> Any:
-    """Return the rows of a block, or those among some, whose margin is within the reach."""
-    if among is not None:
-        chosen, margin, group = (x[..., among] for x in (chosen, margin, block.group))
-        side = library(margin)
-        near = within(side.ascontiguousarray(chosen), margin, group, side.asarray(reach))
-        return among[marked(near)]
-    return marked(within(chosen, margin, block.group, library(margin).asarray(reach)))
-
-
-def near_cells(block: Block, chosen: Any, rows: Any, shape: tuple[int, int]) -> Any:
-    """Return [G, 1 + A] how many of some rows have no action, or each action, on the host."""
-    return counted_codes(chosen, rows, block.group[rows], shape)
-
-
-def one_in(block: Block, every: int) -> Block:
-    """Return the block of one in so many of its subscribers, a power of 2, by their keys."""
-    if every == 1:
-        return block
-    return block.take(marked((block.key * GOLDEN >> 48 & (every - 1)) == 0))
-
-
-def curve_of(block: Block, tables: Any, sizes: Any) -> tuple[Any, ...]:
-    """Return tally, curvature and the number of near ties of a block, on the host."""
-    side = library(block.propensity)
-    found = curve(*block.arrays(), *(side.asarray(t) for t in tables), *sizes)
-    return tuple(to_cpu(x) for x in found)
 
 
 def _against_others(move: Any, tally: Any) -> Any:

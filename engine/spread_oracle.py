@@ -14,16 +14,9 @@ from typing import Any
 import numpy as np
 
 from engine.core import Core
+from engine.offer_blocks import best_of, curve_of, heaviest, near_cells, near_rows, one_in
 from engine.offer_core import Near, core_of, near_of
-from engine.offer_oracle import (
-    OfferOracle,
-    best_of,
-    curve_of,
-    heaviest,
-    near_cells,
-    near_rows,
-    one_in,
-)
+from engine.offer_oracle import OfferOracle
 from engine.oracle import Oracle, Survey
 from engine.parts import Dealt, Parts
 from engine.prices import Evaluation

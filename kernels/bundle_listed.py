@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from kernels.bundle_rows import NO_ACTION, REST, best_single, joins
+from kernels.bundle_rows import NO_ACTION, REST, best_single, joins, surplus_at
 from kernels.bundle_search import rank, search
 
 # Of a de Bruijn number's product with 2**n the six highest bits are another place for every n.
@@ -17,16 +17,6 @@ LOWEST_BIT = 0x03F79D71B4CB0A89
 PLACES = np.empty(64, np.int64)
 for _n in range(64):
     PLACES[((LOWEST_BIT << _n) % 2**64) >> 58] = _n
-
-
-@njit(cache=True, nogil=True)
-def _surplus(
-    w: float, g: int, p: float, a: int, value_fixed: Any, value_accept: Any, price_fixed: Any,
-    price_accept: Any,
-) -> Any:  # fmt: skip
-    return (w * value_fixed[a] - price_fixed[g, a]) + (
-        w * value_accept[a] - price_accept[g, a]
-    ) * np.float64(p)
 
 
 @njit(cache=True, nogil=True)
@@ -42,7 +32,7 @@ def _ranked_paying(
             lowest = bits & -bits
             bits ^= lowest
             a = 64 * word + PLACES[((lowest * LOWEST_BIT) >> 58) & 63]
-            v = _surplus(
+            v = surplus_at(
                 w, g, propensity[a, s], a, value_fixed, value_accept, price_fixed, price_accept
             )
             rank(a, v, count, order, ranked)
@@ -90,7 +80,7 @@ def _one_more(
     else:
         found = NO_ACTION
         for a in range(propensity.shape[0]):
-            v = _surplus(
+            v = surplus_at(
                 w, g, propensity[a, s], a, value_fixed, value_accept, price_fixed, price_accept
             )
             if v <= 0.0 and best_total + v > second and _may_join(
@@ -149,7 +139,7 @@ def search_listed(
             )  # fmt: skip
         elif size > 0 and fewest[s] & REST <= size:
             for a in range(surplus.size):
-                surplus[a] = _surplus(
+                surplus[a] = surplus_at(
                     w, g, propensity[a, s], a, value_fixed, value_accept, price_fixed, price_accept
                 )
                 if size > 1 and (surplus[a] > 0.0 or surplus[a] <= 0.0):  # NaN: not open

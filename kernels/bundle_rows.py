@@ -107,3 +107,14 @@ def coefficients(tables: Any, g: int, a: int) -> Any:
     """Return what the surplus of an action is made of, in one scope group."""
     value_fixed, value_accept, price_fixed, price_accept = tables
     return value_fixed[a], price_fixed[g, a], value_accept[a], price_accept[g, a]
+
+
+@njit(cache=True, nogil=True)
+def surplus_at(
+    w: float, g: int, p: float, a: int, value_fixed: Any, value_accept: Any, price_fixed: Any,
+    price_accept: Any,
+) -> Any:  # fmt: skip
+    """Return an action's surplus; arrays come one by one, as those of tuples are counted."""
+    return (w * value_fixed[a] - price_fixed[g, a]) + (
+        w * value_accept[a] - price_accept[g, a]
+    ) * np.float64(p)

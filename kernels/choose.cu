@@ -7,7 +7,6 @@
 
 #define MOST_ACTIONS 512  // open actions of one subscriber that the bundle search can hold
 #define MOST_CAPS 256     // caps of a problem
-#define MUST 128          // flag in `fewest`: the empty bundle is allowed only where no other is
 
 // What may be in one bundle; see choose_cpu in choose.py.
 struct Rules {

@@ -4,8 +4,6 @@
 
 #include "tally.cuh"
 
-#define MUST 128  // flag in `fewest`: no action is allowed only where no other is
-
 // Tables of one precision at the prices.
 template <class Real>
 struct Tables {

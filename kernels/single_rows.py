@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from kernels.bundle_rows import MUST, NO_ACTION, REST, coefficients
+from kernels.bundle_rows import MUST, NO_ACTION, REST, coefficients, surplus_at
 from kernels.choose_rows import PROPENSITY_GRID, WEIGHT_GRID, add_square, difference
 
 TILE = 4_096  # subscribers whose best surpluses are held in cache at a time
@@ -178,10 +178,8 @@ def _two_best(
     best, second = -np.inf if fewest >= MUST else 0.0, -np.inf
     action, other = NO_ACTION, NO_ACTION
     for a in usable:
-        p = np.float64(propensity[a, s])
-        v = (w * value_fixed[a] - price_fixed[g, a]) + (
-            w * value_accept[a] - price_accept[g, a]
-        ) * p
+        p = propensity[a, s]
+        v = surplus_at(w, g, p, a, value_fixed, value_accept, price_fixed, price_accept)
         if v > best:  # strict: the first of equals wins
             best, second, action, other = v, best, a, action
         elif v > second:

@@ -1,6 +1,7 @@
 // What chosen actions add up to, and what a switch between bundles moves; shared by sources.
 
 #define MOST_BUNDLE 4  // actions of one bundle
+#define MUST 128       // flag in `fewest`: the empty bundle is allowed only where no other is
 
 // Add one contact to its cell: contacts, p, w, w p in whole grid units.
 DEVICE void count(long long* tally, double p, double w) {

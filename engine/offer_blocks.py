@@ -1,0 +1,51 @@
+"""What the oracles ask of one block, wherever it is: pure functions, on the block's side."""
+
+from typing import Any
+
+from engine.problem import Block
+from kernels.backend import library, to_cpu
+from kernels.choose import choose, curve, within
+from kernels.gather import counted_codes, marked
+
+GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # odd; its products' high bits mix all bits of a key
+
+
+def best_of(block: Block, tables: Any, width: int) -> tuple[Any, Any, Any]:
+    """Return bundles and margins of a block, and their tally on the host."""
+    side = library(block.propensity)
+    chosen, margin, tally = choose(*block.arrays(), *(side.asarray(t) for t in tables), width)
+    return chosen, margin, to_cpu(tally)
+
+
+def heaviest(block: Block) -> float:
+    """Return the largest weight of a block."""
+    return float(block.weight.max()) if len(block) else 0.0
+
+
+def near_rows(block: Block, chosen: Any, margin: Any, reach: Any, among: Any = None) -> Any:
+    """Return the rows of a block, or those among some, whose margin is within the reach."""
+    if among is not None:
+        chosen, margin, group = (x[..., among] for x in (chosen, margin, block.group))
+        side = library(margin)
+        near = within(side.ascontiguousarray(chosen), margin, group, side.asarray(reach))
+        return among[marked(near)]
+    return marked(within(chosen, margin, block.group, library(margin).asarray(reach)))
+
+
+def near_cells(block: Block, chosen: Any, rows: Any, shape: tuple[int, int]) -> Any:
+    """Return [G, 1 + A] how many of some rows have no action, or each action, on the host."""
+    return counted_codes(chosen, rows, block.group[rows], shape)
+
+
+def one_in(block: Block, every: int) -> Block:
+    """Return the block of one in so many of its subscribers, a power of 2, by their keys."""
+    if every == 1:
+        return block
+    return block.take(marked((block.key * GOLDEN >> 48 & (every - 1)) == 0))
+
+
+def curve_of(block: Block, tables: Any, sizes: Any) -> tuple[Any, ...]:
+    """Return tally, curvature and the number of near ties of a block, on the host."""
+    side = library(block.propensity)
+    found = curve(*block.arrays(), *(side.asarray(t) for t in tables), *sizes)
+    return tuple(to_cpu(x) for x in found)
