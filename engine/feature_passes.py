@@ -1,37 +1,70 @@
-"""The passes over a partition's events: which sources are read, and what kernels make of them.
+"""The passes over a partition's events: the fewest that give all quantities, and what they read.
 
-A row is a subscriber at an instant; its events are one range of the subscriber's. All windows of
-a source (table, value column, condition, channel) share one pass of the window kernel.
+A row is a subscriber at an instant; its events are one range of the subscriber's. Everything that
+is asked of a series of events (a table, a condition, a channel, a value column) comes from one pass
+of :func:`kernels.summarised`; what needs no values rides along with a column of the same events.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from engine import expressions, tables
-from engine.features import DAY_S, Column, Measure, Quantity, Source
-from kernels import backend, decayed, events_until, rhythm, trend, windowed
+from engine.quantities import Column, Measure, Quantity, Source
+from kernels import backend, events_until, ranges, summarised
+from kernels.summary import MOST_WEIGHED, Asked
 
-RHYTHM: tuple[Measure, ...] = ("recency", "gap_mean", "gap_std")
-Groups = Mapping[Source, list[Quantity]]
+FIELDS: dict[Measure, str] = {
+    "recency": "recency_days", "age": "age_days", "gap_mean": "gap_mean_days",
+    "gap_std": "gap_std_days", "latest": "latest", "count": "count", "sum": "total",
+    "min": "least", "max": "most", "std": "spread", "days": "days", "decayed": "decayed",
+    "trend": "trend",
+}  # fmt: skip
+"""Field of a summary that holds a measure."""
+OF_TIMES: frozenset[Measure] = frozenset(("recency", "age", "gap_mean", "gap_std", "count", "days"))
+"""Measures that need no values."""
+WINDOWED: frozenset[Measure] = frozenset(("count", "sum", "min", "max", "std", "days"))
+HEAVY = 1 << 16
+"""Events of a row beyond which a device leaves the row to the processor: one thread would stall."""
 
 
 @dataclass(frozen=True)
 class Rows:
     """R rows of a partition; arrays [R] int64 on one side."""
 
-    position: Any  # the subscriber's position in the partition
+    position: Any  # the subscriber's position in the partition, ascending
     at: Any  # the instant, s
     last: Any  # the last instant whose events count, s
 
 
 @dataclass(frozen=True)
+class Pass:
+    """One pass over the events of a source."""
+
+    source: Source
+    asked: Asked
+    quantities: tuple[Quantity, ...]
+
+    def taken(self, summary: Any) -> dict[Quantity, Any]:
+        """Return each quantity from what the pass found."""
+        places: dict[str, tuple[Any, ...]] = dict.fromkeys(
+            ("count", "sum", "min", "max", "std", "days"), self.asked.windows
+        )
+        places |= {"decayed": self.asked.half_lives, "trend": self.asked.trends}
+        found = {}
+        for quantity in self.quantities:
+            field = getattr(summary, FIELDS[quantity.measure])
+            place = places.get(quantity.measure)
+            found[quantity] = field if place is None else field[place.index(_span(quantity))]
+        return found
+
+
+@dataclass(frozen=True)
 class Events:
-    """The events of a source and the range of them that each row sees."""
+    """The events of a table that a condition keeps, and the range of them that each row sees."""
 
     frame: Any
     kept: Any | None  # [events of the table] bool; None: all
@@ -39,49 +72,54 @@ class Events:
     start: Any  # [R] int64
     stop: Any  # [R] int64
 
-    def value(self, column: str | None) -> Any:
-        """Return the values of a column, [E] float64; ones without a column."""
-        if column is None:
-            return backend.library(self.time).ones(len(self.time))
-        array = tables.array(self.frame[column])
+    def value(self, source: Source) -> Any:
+        """Return the values of a source, [E] float64; an empty array without a column."""
+        if source.column is None:
+            return backend.library(self.time).empty(0)
+        array = tables.array(self.frame[source.column])
         kept = array if self.kept is None else array[self.kept]
-        return kept.astype("float64", copy=False)
+        value = kept.astype("float64", copy=False)
+        return value * value if source.squared else value
 
 
-def searched(keys: Any, wanted: Any, side: str) -> Any:
-    """Return [R] int64: where the wanted keys lie among sorted keys, numbers or text."""
-    return keys.searchsorted(wanted, side=side).astype("int64", copy=False)
-
-
-def grouped(columns: Iterable[Column]) -> dict[Source, list[Quantity]]:
-    """Group the quantities of columns by table, condition and channel (sources without column)."""
-    groups: dict[Source, list[Quantity]] = defaultdict(list)
-    for quantity in dict.fromkeys(q for c in columns for q in c.inputs if isinstance(q, Quantity)):
+def planned(columns: Iterable[Column]) -> tuple[Pass, ...]:
+    """Return the passes that give the quantities of columns, table by table."""
+    wanted = dict.fromkeys(q for c in columns for q in c.inputs if isinstance(q, Quantity))
+    series: dict[Source, dict[Source, list[Quantity]]] = defaultdict(lambda: defaultdict(list))
+    for quantity in wanted:
         source = quantity.source
-        groups[Source(source.table, None, source.where, source.channel)].append(quantity)
-    return groups
+        if quantity.measure in OF_TIMES:
+            source = source.events
+        series[source.events][source].append(quantity)
+    passes = []
+    for events, by_column in sorted(series.items(), key=lambda item: str(item[0])):
+        own = by_column.get(events, [])
+        if all(q.measure in OF_TIMES for q in own) and len(by_column) > 1:
+            del by_column[events]
+            next(iter(by_column.values())).extend(own)  # they ride with a column's values
+        for source, quantities in by_column.items():
+            passes += _passes(source, quantities)
+    return tuple(sorted(passes, key=lambda one: one.source.table))
 
 
-def counted(groups: Groups) -> dict[str, int]:
-    """Return how many sources are read and how often each kernel runs on a partition."""
-    total = {"sources": 0, "windowed": 0, "rhythm": 0, "decayed": 0, "trend": 0}
-    for quantities in groups.values():
-        total["sources"] += len(
-            {q.source.column for q in quantities if q.measure != "count"} or {None}
-        )
-        total["windowed"] += len(_windows(quantities))
-        total["rhythm"] += len(_spans(quantities))
-        for measure in ("decayed", "trend"):
-            total[measure] += sum(q.measure == measure for q in quantities)
-    return total
+def counted(passes: Iterable[Pass]) -> dict[str, int]:
+    """Return how many tables are read, and how many passes and quantities there are."""
+    found = list(passes)
+    return {
+        "tables": len({one.source.table for one in found}),
+        "passes": len(found),
+        "quantities": sum(len(one.quantities) for one in found),
+    }
 
 
-def needed(groups: Groups) -> dict[str, list[str]]:
+def needed(passes: Iterable[Pass]) -> dict[str, list[str]]:
     """Return the columns of each event table that are read, key and time first."""
     named: dict[str, set[str]] = {}
-    for source, quantities in groups.items():
+    for one in passes:
+        source = one.source
         of_table = named.setdefault(source.table, set())
-        of_table |= {q.source.column for q in quantities if q.source.column is not None}
+        if source.column is not None:
+            of_table.add(source.column)
         if source.where is not None:
             of_table |= expressions.parse(source.where, str(source)).columns
         if source.channel is not None:
@@ -90,12 +128,12 @@ def needed(groups: Groups) -> dict[str, list[str]]:
 
 
 def quantities(
-    groups: Groups, frames: Mapping[str, Any], keys: Any, rows: Rows
+    passes: Iterable[Pass], frames: Mapping[str, Any], keys: Any, rows: Rows
 ) -> dict[Quantity, Any]:
     """Compute every quantity of the rows.
 
     Args:
-        groups: the quantities, as :func:`grouped` returns them.
+        passes: as :func:`planned` returns them.
         frames: event tables by name, each sorted by subscriber and time.
         keys: the partition's subscribers, a sorted series.
         rows: the rows.
@@ -103,48 +141,77 @@ def quantities(
     Returns:
         [R] float64 by quantity.
     """
-    seen: dict[str, Events] = {}
     found: dict[Quantity, Any] = {}
-    for source, wanted in groups.items():
-        if source.table not in seen:
-            seen[source.table] = _events(frames[source.table], keys, rows)
-        found |= _computed(_kept(seen[source.table], source), source, wanted, rows)
+    seen: dict[Source, Events] = {}
+    for one in passes:
+        whole, kept = Source(one.source.table), one.source.events
+        if whole not in seen:
+            seen = {whole: _events(frames[whole.table], keys, rows)}  # one table at a time
+        if kept not in seen:
+            seen = {whole: seen[whole], kept: _kept(seen[whole], kept)}
+        found |= one.taken(_summary(seen[kept], one, rows))
     return found
 
 
-def _windows(quantities: Iterable[Quantity]) -> dict[str | None, list[int]]:
-    """Return the windows of each value column, ascending; counts ride along with a column."""
-    spans: dict[str | None, set[int]] = defaultdict(set)
-    counted = set()
+def searched(keys: Any, wanted: Any, side: str) -> Any:
+    """Return [R] int64: where the wanted keys lie among sorted keys, numbers or text."""
+    return keys.searchsorted(wanted, side=side).astype("int64", copy=False)
+
+
+def _span(quantity: Quantity) -> Any:
+    """Return what tells a quantity apart from others of its measure and source."""
+    return quantity.span_s if quantity.bins is None else quantity.bins
+
+
+def _passes(source: Source, quantities: list[Quantity]) -> list[Pass]:
+    """Return the passes over one series: one, unless there are many half-lives or trends."""
+    weighed: dict[Measure, list[Any]] = {"decayed": [], "trend": []}
     for q in quantities:
-        if q.measure in ("sum", "max"):
-            spans[q.source.column].add(q.span_s or 0)
-        elif q.measure == "count":
-            counted.add(q.span_s or 0)
-    if counted:
-        spans[next(iter(spans), None)] |= counted
-    return {column: sorted(windows) for column, windows in spans.items()}
+        if q.measure in weighed and _span(q) not in weighed[q.measure]:
+            weighed[q.measure].append(_span(q))
+    passes = []
+    left = set(quantities)
+    for turn in range(max(1, *(-(-len(spans) // MOST_WEIGHED) for spans in weighed.values()))):
+        some = slice(turn * MOST_WEIGHED, (turn + 1) * MOST_WEIGHED)
+        half_lives, trends = (tuple(spans[some]) for spans in weighed.values())
+        own = [
+            q for q in quantities
+            if (q.measure not in weighed and turn == 0)
+            or (q.measure == "decayed" and _span(q) in half_lives)
+            or (q.measure == "trend" and _span(q) in trends)
+        ]  # fmt: skip
+        measures = {q.measure for q in own}
+        asked = Asked(
+            windows=tuple(sorted({q.span_s or 0 for q in own if q.measure in WINDOWED})),
+            valued=source.column is not None,
+            rhythm="gap_std" in measures,
+            extremes=bool({"min", "max"} & measures),
+            spread="std" in measures,
+            days="days" in measures,
+            half_lives=half_lives,
+            trends=trends,
+        )
+        passes.append(Pass(source, asked, tuple(own)))
+        left -= set(own)
+    assert not left
+    return passes
 
 
 def _events(frame: Any, keys: Any, rows: Rows) -> Events:
     """Find the events that each row sees: those of its subscriber until its last instant."""
     frame = frame.reset_index(drop=True)
     time = tables.array(frame["time"])
-    first, after = (searched(frame["subscriber"], keys, side) for side in ("left", "right"))
-    start, end = first[rows.position], after[rows.position]
+    if str(keys.dtype) == "int64":
+        start, end = ranges(tables.array(frame["subscriber"]), tables.array(keys)[rows.position])
+    else:
+        first, after = (searched(frame["subscriber"], keys, side) for side in ("left", "right"))
+        start, end = first[rows.position], after[rows.position]
     return Events(frame, None, time, start, events_until(time, start, end, rows.last))
 
 
 def _kept(events: Events, source: Source) -> Events:
     """Keep the events of a condition and a channel."""
-    masks = []
-    if source.where is not None:
-        masks.append(expressions.parse(source.where, str(source)).mask(events.frame))
-    if source.channel is not None:
-        masks.append(events.frame["channel"] == source.channel)
-    if not masks:
-        return events
-    kept = tables.array(masks[0] & masks[-1]).astype(bool, copy=False)
+    kept = _mask(events.frame, source)
     library = backend.library(kept)
     before = library.zeros(len(kept) + 1, np.int64)  # kept events before each event
     library.cumsum(kept, out=before[1:])
@@ -152,41 +219,42 @@ def _kept(events: Events, source: Source) -> Events:
     return Events(events.frame, kept, events.time[kept], start, stop)
 
 
-def _spans(quantities: Iterable[Quantity]) -> list[int | None]:
-    """Return the windows for which the rhythm of the events is wanted; None: all of them."""
-    return list(dict.fromkeys(q.span_s for q in quantities if q.measure in RHYTHM))
+def _mask(frame: Any, source: Source) -> Any:
+    """Return which events of a table a source keeps, [E] bool."""
+    conditions = [] if source.where is None else [source.where]
+    if source.channel is not None:
+        conditions.append(f"channel = '{source.channel}'")
+    masks = [_holds(expressions.parse(sql, str(source)), frame) for sql in conditions]
+    return masks[0] & masks[-1]
 
 
-def _computed(
-    events: Events, source: Source, wanted: list[Quantity], rows: Rows
-) -> dict[Quantity, Any]:
-    """Run the kernels that the quantities of one group need."""
-    library = backend.library(events.time)
-    value = cache(events.value)
-    place = (events.start, events.stop, rows.at)
-    found: dict[Quantity, Any] = {}
+def _holds(condition: expressions.Expression, frame: Any) -> Any:
+    """Return [E] bool; a condition over one column of categories is asked once of each."""
+    names = sorted(condition.columns)
+    coded = tables.coded(frame[names[0]]) if len(names) == 1 else None
+    if coded is None:
+        return tables.array(condition.mask(frame)).astype(bool, copy=False)
+    codes, categories = coded
+    holds = tables.array(condition.mask(tables.frame({names[0]: categories}, frame)))
+    return holds.astype(bool, copy=False)[codes]
 
-    def keep(measure: Measure, column: str | None, span: int | None, array: Any) -> None:
-        found[Quantity(measure, replace(source, column=column), span)] = array
 
-    for column, windows in _windows(wanted).items():
-        lengths = library.asarray(windows, dtype=np.int64)
-        count, total, largest = windowed(events.time, value(column), *place, lengths)
-        for i, window in enumerate(windows):
-            keep("count", None, window, count[i].astype("float64"))
-            keep("sum", column, window, total[i])
-            keep("max", column, window, largest[i])
-    for span in _spans(wanted):
-        start = events.start
-        if span is not None:
-            start = events_until(events.time, start, events.stop, rows.at - span)
-        arrays = rhythm(events.time, start, events.stop, rows.at)
-        for measure, array in zip(RHYTHM, arrays, strict=True):
-            keep(measure, None, span, array)
-    for q in wanted:
-        if q.measure == "decayed":
-            found[q] = decayed(events.time, value(q.source.column), *place, float(q.span_s or 0))
-        if q.measure == "trend":
-            days = (q.span_s or 0) // DAY_S
-            found[q] = trend(events.time, value(q.source.column), *place, days)
-    return {q: found[q] for q in wanted}
+def _summary(events: Events, one: Pass, rows: Rows) -> Any:
+    """Run a pass; a device leaves rows of very many events to the processor: the same bits."""
+    time, value = events.time, events.value(one.source)
+    library = backend.library(time)
+    if library is np:
+        return summarised(time, value, events.start, events.stop, rows.at, one.asked)
+    heavy = library.flatnonzero(events.stop - events.start > HEAVY)
+    stop = events.stop.copy()
+    stop[heavy] = events.start[heavy]
+    found = summarised(time, value, events.start, stop, rows.at, one.asked)
+    for r in backend.to_cpu(heavy).tolist():
+        own = slice(int(events.start[r]), int(events.stop[r]))
+        alone = [backend.to_cpu(a[own]) if len(a) else np.empty(0) for a in (time, value)]
+        bounds = np.zeros(1, np.int64), np.array([own.stop - own.start])
+        at = backend.to_cpu(rows.at[r : r + 1])
+        row = summarised(alone[0], alone[1], bounds[0], bounds[1], at, one.asked)
+        for field, filled in zip(found, row, strict=True):
+            field[..., r : r + 1] = backend.to_gpu(filled)
+    return found

@@ -14,7 +14,8 @@ from engine import expressions, feature_passes, tables
 from engine.errors import DataError
 from engine.feature_passes import Rows
 from engine.feature_problems import problems
-from engine.features import DAY_S, Column, Snapshot, columns_of, names_of
+from engine.features import columns_of, names_of
+from engine.quantities import DAY_S, Column, Snapshot
 from engine.settings import Job
 from engine.settings.features import ExpressionFeature, LifecycleFeature
 from engine.tables import Kind, Schema
@@ -79,13 +80,13 @@ def describe(job: Job) -> list[dict[str, Any]]:
 
 
 def passes(job: Job) -> dict[str, int]:
-    """Return how many sources are read and how often each kernel runs on a partition."""
-    return feature_passes.counted(feature_passes.grouped(_columns(job)))
+    """Return how many tables a partition reads, in how many passes, for how many quantities."""
+    return feature_passes.counted(feature_passes.planned(_columns(job)))
 
 
 def event_columns(job: Job) -> dict[str, list[str]]:
     """Return the columns of each event table that the features need, key and time first."""
-    return feature_passes.needed(feature_passes.grouped(_columns(job)))
+    return feature_passes.needed(feature_passes.planned(_columns(job)))
 
 
 def subscriber_columns(job: Job, present: Iterable[str]) -> list[str]:
@@ -140,9 +141,10 @@ def features_at(job: Job, subscribers: Any, events: Mapping[str, Any], rows: Any
         first = wanted.iloc[int(unknown.argmax())]
         raise DataError(f"features: a row names an unknown subscriber, got {first}")
     at = tables.array(rows["time"]).astype("int64", copy=False)
-    return tables.frame(
-        _features(job, subscribers, events, Rows(position, at, at - 1)), subscribers
-    )
+    order = backend.library(position).argsort(position, kind="stable")
+    found = _features(job, subscribers, events, Rows(position[order], at[order], at[order] - 1))
+    back = backend.library(order).argsort(order)
+    return tables.frame(found, subscribers).take(back).reset_index(drop=True)
 
 
 def _columns(job: Job) -> list[Column]:
@@ -157,9 +159,9 @@ def _expression(column: Column) -> expressions.Expression:
 def _features(job: Job, subscribers: Any, events: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
     """Return the feature columns of the rows by name."""
     wanted = _columns(job)
-    groups = feature_passes.grouped(wanted)
+    passes = feature_passes.planned(wanted)
     found: dict[Any, Any] = {
-        **feature_passes.quantities(groups, events, subscribers["subscriber"], rows)
+        **feature_passes.quantities(passes, events, subscribers["subscriber"], rows)
     }
     for one in dict.fromkeys(i for c in wanted for i in c.inputs if isinstance(i, Snapshot)):
         found[one] = _snapshot(one, subscribers, rows)

@@ -42,21 +42,27 @@ def library(like: Any) -> Any:
     return pd if isinstance(like, pd.DataFrame | pd.Series) else cudf
 
 
-def read(path: Path, columns: Sequence[str] | None = None, backend: Backend = "pandas") -> Any:
+def read(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    backend: Backend = "pandas",
+    coded: Sequence[str] = (),
+) -> Any:
     """Read a Parquet file.
 
     Args:
         path: the file.
         columns: columns to read, in this order; None: all of them.
         backend: the library that shall own the frame.
+        coded: text columns that come as categories: few distinct values, each stored once.
 
     Returns:
         DataFrame with a plain index; booleans may be null, dates are timestamps, decimals floats.
     """
     names = None if columns is None else list(columns)
     if backend == "cudf":
-        return cudf.read_parquet(path, columns=names)
-    with pq.ParquetFile(path) as file:
+        return cudf.read_parquet(path, columns=names).astype(dict.fromkeys(coded, "category"))
+    with pq.ParquetFile(path, read_dictionary=list(coded)) as file:
         table = file.read(columns=names, use_threads=False)
     for at, field in enumerate(table.schema):
         if pa.types.is_decimal(field.type):  # pandas would make objects of them
@@ -141,6 +147,17 @@ def array(series: Any) -> Any:
         if pd.api.types.is_numeric_dtype(series.dtype):
             return np.ascontiguousarray(series.to_numpy("float64", na_value=np.nan))
     return np.ascontiguousarray(series.to_numpy())
+
+
+def coded(series: Any) -> tuple[Any, Any] | None:
+    """Return the code of each row and the categories by code; None where a column has none.
+
+    A column with nulls has none either: they have no category.
+    """
+    if str(series.dtype) != "category" or series.isna().any():
+        return None
+    codes = array(series.cat.codes)
+    return codes, library(series).Series(series.cat.categories).astype("str")
 
 
 def like(series: Any, pattern: str) -> Any:
