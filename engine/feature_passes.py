@@ -95,7 +95,7 @@ def planned(columns: Iterable[Column]) -> tuple[Pass, ...]:
     for events, by_column in sorted(series.items(), key=lambda item: str(item[0])):
         own = by_column.get(events, [])
         if all(q.measure in OF_TIMES for q in own) and len(by_column) > 1:
-            del by_column[events]
+            by_column.pop(events, None)
             next(iter(by_column.values())).extend(own)  # they ride with a column's values
         for source, quantities in by_column.items():
             passes += _passes(source, quantities)

@@ -33,13 +33,13 @@ def test_a_sound_job_has_no_problems():
         ),
         (
             {"op": "trend", "name": "x", "of": "usage", "window": "36h"},
-            "features.0 (x).window: should be at least two times 1d (every), and a whole number of it, "
-            "got 36h",
+            "features.0 (x).window: should be at least two times 1d (every), and a whole number of "
+            "it, got 36h",
         ),
         (
             {"op": "trend", "name": "x", "of": "usage", "window": "1d"},
-            "features.0 (x).window: should be at least two times 1d (every), and a whole number of it, "
-            "got 1d",
+            "features.0 (x).window: should be at least two times 1d (every), and a whole number of "
+            "it, got 1d",
         ),
         (
             {"op": "trend", "name": "x", "of": "usage", "every": "36h"},
