@@ -17,7 +17,6 @@ from engine.settings.features import RunOutFeature
 from kernels import run_out
 
 EXPECTED, EARLY, CHANCE = range(3)  # outputs of the kernel
-ANY_QUANTILE = 0.5
 
 
 def run_out_columns(feature: RunOutFeature) -> Iterator[Column]:
@@ -46,18 +45,19 @@ def run_out_columns(feature: RunOutFeature) -> Iterator[Column]:
 
 
 def _computed(feature: RunOutFeature, output: int) -> Callable[..., Any]:
+    within = feature.within if output == CHANCE else None
     return partial(
         _told,
         per_hour=math.log(2.0) / (seconds(feature.half_life) / HOUR_S),
         horizon_h=seconds(feature.horizon) / HOUR_S,
-        within_h=seconds(feature.within or feature.horizon) / HOUR_S,
-        quantile=feature.quantile or ANY_QUANTILE,
+        within_h=0.0 if within is None else seconds(within) / HOUR_S,
+        quantile=(feature.quantile or 0.0) if output == EARLY else 0.0,
         output=output,
     )
 
 
 def _told(
-    decayed: Any, squares: Any, balance: Any, *, per_hour: float, output: int, **times: Any
+    decayed: Any, squares: Any, balance: Any, *, per_hour: float, output: int, **numbers: float
 ) -> Any:
-    numbers = times["horizon_h"], times["within_h"], times["quantile"]
-    return run_out(balance, decayed * per_hour, squares * per_hour, *numbers)[output]
+    asked = numbers["horizon_h"], numbers["within_h"], numbers["quantile"]
+    return run_out(balance, decayed * per_hour, squares * per_hour, *asked)[output]

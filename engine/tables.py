@@ -83,7 +83,12 @@ def write(frame: Any, path: Path) -> None:
     """
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
-        frame.to_parquet(temporary, index=False)
+        if library(frame) is pd:
+            rows = pa.Table.from_pandas(frame, preserve_index=False, nthreads=1)
+            texts = [f.name for f in rows.schema if pa.types.is_large_string(f.type)]
+            pq.write_table(rows, temporary, compression="lz4", use_dictionary=texts)
+        else:
+            frame.to_parquet(temporary, index=False)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -119,7 +124,12 @@ def array_library(like: Any) -> Any:
 
 
 def frame(columns: Mapping[str, Any], like: Any) -> Any:
-    """Return a DataFrame of arrays or series of one length, on the side of ``like``."""
+    """Return a DataFrame of arrays or series of one length, on the side of ``like``.
+
+    On the CPU the arrays stay where they are, as columns that nobody should write to.
+    """
+    if library(like) is pd:
+        return pd.DataFrame(dict(columns), copy=False)
     return library(like).DataFrame(dict(columns))
 
 

@@ -53,7 +53,13 @@ extern "C" __global__ void run_out(
         if (balance[r] < rate[r] * horizon_h) {
             expected[r] = balance[r] / rate[r];
         }
-        chance[r] = spent_within(within_h, balance[r], rate[r], variance[r]);
+        if (within_h > 0.0) {
+            chance[r] = spent_within(within_h, balance[r], rate[r], variance[r]);
+        }
+        if (quantile == 0.0) {
+            early[r] = 0.0;
+            continue;
+        }
         if (spent_within(horizon_h, balance[r], rate[r], variance[r]) < quantile) {
             continue;
         }

@@ -53,7 +53,11 @@ def _run_out(
             continue
         if balance[r] < rate[r] * horizon_h:
             expected[r] = balance[r] / rate[r]
-        chance[r] = _spent_within(within_h, balance[r], rate[r], variance[r])
+        if within_h > 0.0:
+            chance[r] = _spent_within(within_h, balance[r], rate[r], variance[r])
+        if quantile == 0.0:
+            early[r] = 0.0
+            continue
         if _spent_within(horizon_h, balance[r], rate[r], variance[r]) < quantile:
             continue
         low, high = 0.0, horizon_h
@@ -81,8 +85,8 @@ def run_out_cpu(
         rate: [R] float64, mean spend, money per hour, >= 0.
         variance: [R] float64, variance of spend, money ** 2 per hour, >= 0.
         horizon_h: longest time told, h, > 0.
-        within_h: time whose probability is wanted, h, > 0.
-        quantile: share of the time distribution, > 0 and < 1.
+        within_h: time whose probability is wanted, h, >= 0; of 0 it is 0.
+        quantile: share of the time distribution, >= 0 and < 1; its time is 0 for 0.
 
     Returns:
         expected: [R] float64, mean time, h, at most the horizon, and the horizon without spend.

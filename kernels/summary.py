@@ -18,6 +18,7 @@ from kernels.threads import each_chunk
 from kernels.weights import FINE, SHIFT, halving_tables, slope_table
 
 DAY_S = 86_400
+FIRST_LONGEST = 1 << 24  # ages that tables are made for at first, s: half a year
 MOST_PAST = -(2**62)  # before every instant, s
 MARKS = ("valued", "extremes", "spread", "days")
 MOST_WEIGHED = 4  # half-lives, and trends, of one pass; on a device each takes a register
@@ -104,26 +105,18 @@ def _empty(library: Any, rows: int, asked: Asked) -> Summary:
     return Summary(*whole, *(library.empty((n, rows)) for n in (*each, *weighed)))
 
 
-def _tables(asked: Asked, oldest: int) -> tuple[Any, ...]:
-    """Return fine and coarse factors and slopes for ages up to ``oldest``, s."""
-    longest = 1 << oldest.bit_length()  # few sizes, so that tables are made once
+def _tables(asked: Asked, longest: int) -> tuple[Any, ...]:
+    """Return fine and coarse factors and slopes for ages up to ``longest``, s."""
     fine, coarse = halving_tables(asked.half_lives, longest)
     return fine, coarse, slope_table(asked.trends, longest // DAY_S)
 
 
-@njit(cache=True, nogil=True)
-def _oldest(time: Any, start: Any, stop: Any, at: Any) -> int:
-    """Return the largest age that a row sees, s."""
-    oldest = 0
-    for r in range(len(start)):
-        if stop[r] > start[r]:
-            oldest = max(oldest, at[r] - time[np.uint64(start[r])])
-    return oldest
-
-
 @cache
 def _compiled(half_lives: int, trends: int, marks: str) -> Any:
-    """Return the CPU's pass for so many weights; ``marks`` names what else its loop does."""
+    """Return the CPU's pass for so many weights; ``marks`` names what else its loop does.
+
+    It returns whether all ages are within the tables, and stops at the first that is not.
+    """
     valued, extremes, spread, days = (m in marks for m in MARKS)
     no_sums, no_tilts = (0.0,) * max(half_lives, 1), (0.0,) * max(trends, 1)
     u = np.uint64  # a signed index would be tested for being negative, at each event
@@ -131,7 +124,7 @@ def _compiled(half_lives: int, trends: int, marks: str) -> Any:
 
     @njit(cache=True, nogil=True)
     def summarise(  # type: ignore[no-untyped-def]
-        time, value, start, stop, at, windows, turns, fine, coarse, slopes,
+        time, value, start, stop, at, windows, turns, longest, fine, coarse, slopes,
         recency_days, age_days, gap_mean_days, gap_std_days, latest, count, total, least, most,
         deviation, active, decayed, trend,
     ):  # fmt: skip
@@ -146,6 +139,8 @@ def _compiled(half_lives: int, trends: int, marks: str) -> Any:
             recency_days[r] = age_days[r] = gap_mean_days[r] = gap_std_days[r] = latest[r] = np.nan
             if events:
                 newer, oldest = time[u(end - 1)], time[u(first)]
+                if instant - oldest > longest:
+                    return False
                 latest[r] = value[u(end - 1)] if valued else 1.0
                 recency_days[r], age_days[r] = (instant - newer) / DAY_S, (instant - oldest) / DAY_S
                 if events > 1:
@@ -201,6 +196,7 @@ def _compiled(half_lives: int, trends: int, marks: str) -> Any:
                             away = value[u(e)] - mean
                             squares += away * away
                         deviation[w, r] = np.sqrt(squares / count[w, r])
+        return True
 
     return summarise
 
@@ -229,11 +225,17 @@ def summarised_cpu(time: Any, value: Any, start: Any, stop: Any, at: Any, asked:
     events, rows = backend.read_only(time, value), backend.read_only(start, stop, at)
     (windows,) = backend.read_only(np.array(asked.windows, np.int64))
 
+    reach = [FIRST_LONGEST]
+
     def work(begin: int, end: int) -> None:
         own = [a[begin:end] for a in rows]
-        tables = _tables(asked, _oldest(events[0], *own))
-        out = (field[..., begin:end] for field in found)
-        function(*events, *own, windows, asked.turns, *backend.read_only(*tables), *out)
+        out = [field[..., begin:end] for field in found]
+        longest, done = reach[0], False
+        while not done:
+            tables = backend.read_only(*_tables(asked, longest))
+            done = function(*events, *own, windows, asked.turns, longest, *tables, *out)
+            reach[0] = max(reach[0], longest)
+            longest *= 2
 
     each_chunk(len(start), work)
     return found
@@ -244,7 +246,7 @@ def summarised_gpu(time: Any, value: Any, start: Any, stop: Any, at: Any, asked:
     seen = stop > start
     oldest = int((at[seen] - time[start[seen]]).max()) if seen.any() else 0
     windows = backend.cupy.asarray(np.array(asked.windows, np.int64))
-    tables = [backend.cupy.asarray(table) for table in _tables(asked, oldest)]
+    tables = [backend.cupy.asarray(table) for table in _tables(asked, 1 << oldest.bit_length())]
     half_lives, trends = len(asked.half_lives), len(asked.trends)
     sizes = len(tables[1]) // max(half_lives, 1), len(tables[2]) // max(trends, 1)
     marks = (getattr(asked, mark) for mark in MARKS)
