@@ -7,7 +7,7 @@ of :func:`kernels.summarised`; what needs no values rides along with a column of
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from engine import expressions, tables
 from engine.quantities import Column, Measure, Quantity, Source
 from kernels import backend, events_until, ranges, summarised
 from kernels.summary import MOST_WEIGHED, Asked
+from kernels.threads import LIGHT_CHUNK, each_chunk
 
 FIELDS: dict[Measure, str] = {
     "recency": "recency_days", "age": "age_days", "gap_mean": "gap_mean_days",
@@ -64,10 +65,10 @@ class Pass:
 
 @dataclass(frozen=True)
 class Events:
-    """The events of a table that a condition keeps, and the range of them that each row sees."""
+    """The events of a table, those that a condition keeps, and the range that each row sees."""
 
     frame: Any
-    kept: Any | None  # [events of the table] bool; None: all
+    kept: Any  # [E] bool; [0]: all
     time: Any  # [E] int64, s
     start: Any  # [R] int64
     stop: Any  # [R] int64
@@ -76,9 +77,7 @@ class Events:
         """Return the values of a source, [E] float64; an empty array without a column."""
         if source.column is None:
             return backend.library(self.time).empty(0)
-        array = tables.array(self.frame[source.column])
-        kept = array if self.kept is None else array[self.kept]
-        value = kept.astype("float64", copy=False)
+        value = tables.array(self.frame[source.column]).astype("float64", copy=False)
         return value * value if source.squared else value
 
 
@@ -148,7 +147,8 @@ def quantities(
         if whole not in seen:
             seen = {whole: _events(frames[whole.table], keys, rows)}  # one table at a time
         if kept not in seen:
-            seen = {whole: seen[whole], kept: _kept(seen[whole], kept)}
+            mask = _mask(seen[whole].frame, kept)
+            seen = {whole: seen[whole], kept: replace(seen[whole], kept=mask)}
         found |= one.taken(_summary(seen[kept], one, rows))
     return found
 
@@ -206,17 +206,8 @@ def _events(frame: Any, keys: Any, rows: Rows) -> Events:
     else:
         first, after = (searched(frame["subscriber"], keys, side) for side in ("left", "right"))
         start, end = first[rows.position], after[rows.position]
-    return Events(frame, None, time, start, events_until(time, start, end, rows.last))
-
-
-def _kept(events: Events, source: Source) -> Events:
-    """Keep the events of a condition and a channel."""
-    kept = _mask(events.frame, source)
-    library = backend.library(kept)
-    before = library.zeros(len(kept) + 1, np.int64)  # kept events before each event
-    library.cumsum(kept, out=before[1:])
-    start, stop = before[events.start], before[events.stop]
-    return Events(events.frame, kept, events.time[kept], start, stop)
+    everything = backend.library(time).empty(0, bool)
+    return Events(frame, everything, time, start, events_until(time, start, end, rows.last))
 
 
 def _mask(frame: Any, source: Source) -> Any:
@@ -236,25 +227,39 @@ def _holds(condition: expressions.Expression, frame: Any) -> Any:
         return tables.array(condition.mask(frame)).astype(bool, copy=False)
     codes, categories = coded
     holds = tables.array(condition.mask(tables.frame({names[0]: categories}, frame)))
-    return holds.astype(bool, copy=False)[codes]
+    return _of_codes(holds.astype(bool, copy=False), codes)
+
+
+def _of_codes(holds: Any, codes: Any) -> Any:
+    """Return what holds of each row by its code, [E] bool."""
+    if backend.library(codes) is not np:
+        return holds[codes]
+    found = np.empty(len(codes), bool)
+
+    def work(begin: int, end: int) -> None:
+        np.take(holds, codes[begin:end], out=found[begin:end], mode="clip")
+
+    if len(holds):
+        each_chunk(len(codes), work, LIGHT_CHUNK)
+    return found
 
 
 def _summary(events: Events, one: Pass, rows: Rows) -> Any:
     """Run a pass; a device leaves rows of very many events to the processor: the same bits."""
-    time, value = events.time, events.value(one.source)
-    library = backend.library(time)
+    arrays = events.time, events.value(one.source), events.kept
+    library = backend.library(events.time)
     if library is np:
-        return summarised(time, value, events.start, events.stop, rows.at, one.asked)
+        return summarised(*arrays, events.start, events.stop, rows.at, one.asked)
     heavy = library.flatnonzero(events.stop - events.start > HEAVY)
     stop = events.stop.copy()
     stop[heavy] = events.start[heavy]
-    found = summarised(time, value, events.start, stop, rows.at, one.asked)
+    found = summarised(*arrays, events.start, stop, rows.at, one.asked)
     for r in backend.to_cpu(heavy).tolist():
         own = slice(int(events.start[r]), int(events.stop[r]))
-        alone = [backend.to_cpu(a[own]) if len(a) else np.empty(0) for a in (time, value)]
-        bounds = np.zeros(1, np.int64), np.array([own.stop - own.start])
+        time, value, kept = (backend.to_cpu(a[own] if len(a) else a) for a in arrays)
+        start, stop = np.zeros(1, np.int64), np.array([own.stop - own.start])
         at = backend.to_cpu(rows.at[r : r + 1])
-        row = summarised(alone[0], alone[1], bounds[0], bounds[1], at, one.asked)
+        row = summarised(time, value, kept, start, stop, at, one.asked)
         for field, filled in zip(found, row, strict=True):
             field[..., r : r + 1] = backend.to_gpu(filled)
     return found

@@ -8,6 +8,7 @@
 extern "C" __global__ void summarised(
     const long long* time,     // [E] instant of an event, s
     const double* value,       // [E] value of an event; not read unless valued
+    const bool* kept,          // [E] whether an event counts; not read unless narrowed
     const long long* start,    // [R] first event of a row
     const long long* stop,     // [R] first event after those of a row
     const long long* at,       // [R] instant of a row, s
@@ -15,6 +16,7 @@ extern "C" __global__ void summarised(
     const double* fine,        // [H, FINE] factor of the low bits of an age
     const double* coarse,      // [H, coarse_size] factor of its high bits
     const double* slopes,      // [T, slope_size] weight of a day of age
+    long long narrowed,        // whether only some events count
     long long coarse_size,
     long long slope_size,
     long long rows,            // R
@@ -41,12 +43,23 @@ extern "C" __global__ void summarised(
     double* trend)             // [T, R] out: slope
 {
     ROWS(r, rows) {
-        long long first = start[r], end = stop[r], instant = at[r];
-        long long events = end - first, e = end, newer = instant, last_day = -1;
+        long long first = start[r], end = stop[r], instant = at[r], last_day = -1;
         double sums[MOST_WEIGHED] = {0.0}, tilts[MOST_WEIGHED] = {0.0};
-        double added = 0.0, squares = 0.0, mean = 0.0, usual = 0.0, distinct = 0.0;
+        double added = 0.0, squares = 0.0, mean = 0.0, usual = 0.0, distinct = 0.0, seen = 0.0;
         double low = INFINITE, high = -INFINITE;
         recency_days[r] = age_days[r] = gap_mean_days[r] = gap_std_days[r] = latest[r] = nan("");
+        long long events = end - first;
+        if (narrowed) {  // the range shrinks to its first and last kept events
+            for (; first < end && !kept[first]; ++first) {
+            }
+            for (; end > first && !kept[end - 1]; --end) {
+            }
+            events = 0;
+            for (long long e = first; e < end; ++e) {
+                events += kept[e];
+            }
+        }
+        long long e = end, newer = instant;
         if (events > 0) {
             newer = time[end - 1];
             latest[r] = valued ? value[end - 1] : 1.0;
@@ -61,9 +74,13 @@ extern "C" __global__ void summarised(
             // A longer window goes on where the shorter one ended: each event is read once. The
             // turn after the longest takes all that is left.
             for (; e > first && (w == lengths || time[e - 1] > instant - windows[w]); --e) {
+                if (narrowed && !kept[e - 1]) {
+                    continue;
+                }
                 long long t = time[e - 1], age = instant - t, day = age / DAY_S;
                 double v = valued ? value[e - 1] : 1.0;
                 double away = (double)(newer - t) - usual;
+                seen += 1.0;
                 added += v;
                 squares += away * away;
                 newer = t;
@@ -89,11 +106,11 @@ extern "C" __global__ void summarised(
             }
             if (w < lengths) {
                 long long place = w * rows + r;
-                count[place] = (double)(end - e);
+                count[place] = seen;
                 total[place] = added;
                 if (extremes) {
-                    least[place] = end > e ? low : nan("");
-                    most[place] = end > e ? high : nan("");
+                    least[place] = seen > 0.0 ? low : nan("");
+                    most[place] = seen > 0.0 ? high : nan("");
                 }
                 if (days) {
                     active[place] = distinct;
@@ -116,9 +133,11 @@ extern "C" __global__ void summarised(
         }
         for (long long w = 0; w < lengths * spread; ++w) {
             double inside = count[w * rows + r], middle = total[w * rows + r] / inside, sum = 0.0;
-            for (e = end - 1; e > end - 1 - (long long)inside; --e) {
-                double away = value[e] - middle;
-                sum += away * away;
+            for (e = end; e > first && time[e - 1] > instant - windows[w]; --e) {
+                if (!narrowed || kept[e - 1]) {
+                    double away = value[e - 1] - middle;
+                    sum += away * away;
+                }
             }
             deviation[w * rows + r] = sqrt(sum / inside);  // 0 / 0, NaN, without events
         }

@@ -14,11 +14,12 @@ from numba import njit
 from numba.cpython.unsafe.tuple import tuple_setitem
 
 from kernels import backend
-from kernels.threads import each_chunk
+from kernels.threads import CHUNK, each_chunk
 from kernels.weights import FINE, SHIFT, halving_tables, slope_table
 
 DAY_S = 86_400
 FIRST_LONGEST = 1 << 24  # ages that tables are made for at first, s: half a year
+NARROW_CHUNK = 8_192  # rows whose kept events are copied at a time: they stay in the cache
 MOST_PAST = -(2**62)  # before every instant, s
 MARKS = ("valued", "extremes", "spread", "days")
 MOST_WEIGHED = 4  # half-lives, and trends, of one pass; on a device each takes a register
@@ -201,7 +202,36 @@ def _compiled(half_lives: int, trends: int, marks: str) -> Any:
     return summarise
 
 
-def summarised_cpu(time: Any, value: Any, start: Any, stop: Any, at: Any, asked: Asked) -> Summary:
+@njit(cache=True, nogil=True)
+def _narrowed(
+    time: Any, value: Any, kept: Any, start: Any, stop: Any, own_time: Any, own_value: Any,
+    own_start: Any, own_stop: Any,
+) -> None:  # fmt: skip
+    """Copy the kept events of the rows, row by row."""
+    place, one = np.uint64(0), np.uint64(1)
+    for r in range(len(start)):
+        own_start[r] = place
+        for e in range(np.uint64(start[r]), np.uint64(stop[r])):
+            own_time[place] = time[e]  # written over by the next unless it is kept
+            if len(value):
+                own_value[place] = value[e]
+            if kept[e]:
+                place += one
+        own_stop[r] = place
+
+
+def _narrow(time: Any, value: Any, kept: Any, start: Any, stop: Any) -> list[Any]:
+    """Return time, value, start and stop of the rows' kept events alone."""
+    room = int((stop - start).sum()) + 1
+    out = [np.empty(room, np.int64), np.empty(room if len(value) else 0)]
+    out += [np.empty(len(start), np.int64) for _ in range(2)]
+    _narrowed(time, value, kept, start, stop, *out)
+    return out
+
+
+def summarised_cpu(
+    time: Any, value: Any, kept: Any, start: Any, stop: Any, at: Any, asked: Asked
+) -> Summary:
     """Summarise the events of each row: windows, rhythm, decayed sums and trends in one pass.
 
     An event at ``t`` is in window ``w`` of a row when ``at - w < t <= at``. The weight of an event
@@ -212,6 +242,7 @@ def summarised_cpu(time: Any, value: Any, start: Any, stop: Any, at: Any, asked:
     Args:
         time: [E] int64, instant of an event, s, ascending within a row's range.
         value: [E] float64, value of an event, finite; [0] where ``asked.valued`` is false.
+        kept: [E] bool, the events that count; [0]: all of them.
         start: [R] int64, the events of a row are ``start[r]:stop[r]``, all at or before ``at``.
         stop: [R] int64, see ``start``.
         at: [R] int64, instant of a row, s.
@@ -222,26 +253,31 @@ def summarised_cpu(time: Any, value: Any, start: Any, stop: Any, at: Any, asked:
     """
     found = _empty(np, len(start), asked)
     function = _compiled(len(asked.half_lives), len(asked.trends), asked.marks)
-    events, rows = backend.read_only(time, value), backend.read_only(start, stop, at)
+    events, rows = backend.read_only(time, value, kept), backend.read_only(start, stop, at)
     (windows,) = backend.read_only(np.array(asked.windows, np.int64))
 
     reach = [FIRST_LONGEST]
 
     def work(begin: int, end: int) -> None:
-        own = [a[begin:end] for a in rows]
+        *place, instant = (a[begin:end] for a in rows)
+        own: tuple[Any, ...] = (*events[:2], *place)
+        if len(kept):
+            own = backend.read_only(*_narrow(*events, *place))
         out = [field[..., begin:end] for field in found]
         longest, done = reach[0], False
         while not done:
             tables = backend.read_only(*_tables(asked, longest))
-            done = function(*events, *own, windows, asked.turns, longest, *tables, *out)
+            done = function(*own, instant, windows, asked.turns, longest, *tables, *out)
             reach[0] = max(reach[0], longest)
             longest *= 2
 
-    each_chunk(len(start), work)
+    each_chunk(len(start), work, NARROW_CHUNK if len(kept) else CHUNK)
     return found
 
 
-def summarised_gpu(time: Any, value: Any, start: Any, stop: Any, at: Any, asked: Asked) -> Summary:
+def summarised_gpu(
+    time: Any, value: Any, kept: Any, start: Any, stop: Any, at: Any, asked: Asked
+) -> Summary:
     rows, found = len(start), _empty(backend.cupy, len(start), asked)
     seen = stop > start
     oldest = int((at[seen] - time[start[seen]]).max()) if seen.any() else 0
@@ -250,13 +286,15 @@ def summarised_gpu(time: Any, value: Any, start: Any, stop: Any, at: Any, asked:
     half_lives, trends = len(asked.half_lives), len(asked.trends)
     sizes = len(tables[1]) // max(half_lives, 1), len(tables[2]) // max(trends, 1)
     marks = (getattr(asked, mark) for mark in MARKS)
-    counts = (*sizes, rows, len(asked.windows), asked.turns, half_lives, trends, *marks)
+    counts = (len(kept), *sizes, rows, len(asked.windows), asked.turns, half_lives, trends, *marks)
     kernel = backend.cuda_function("summary", "summarised")
-    arrays = (time, value, start, stop, at, windows, *tables)
+    arrays = (time, value, kept, start, stop, at, windows, *tables)
     backend.launch(kernel, rows, *arrays, *map(np.int64, counts), *found)
     return found
 
 
 summarised = backend.twin(
-    summarised_cpu, summarised_gpu, dtypes=("int64", "float64", "int64", "int64", "int64")
+    summarised_cpu,
+    summarised_gpu,
+    dtypes=("int64", "float64", "bool", "int64", "int64", "int64"),
 )
