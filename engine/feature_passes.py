@@ -36,9 +36,13 @@ HEAVY = 1 << 16
 class Rows:
     """R rows of a partition; arrays [R] int64 on one side."""
 
-    position: Any  # the subscriber's position in the partition, ascending
+    position: Any | None  # the subscriber's position in the partition, ascending; None: each once
     at: Any  # the instant, s
     last: Any  # the last instant whose events count, s
+
+    def of(self, array: Any) -> Any:
+        """Return what an array of the partition's subscribers holds for each row."""
+        return array if self.position is None else array[self.position]
 
 
 @dataclass(frozen=True)
@@ -202,10 +206,10 @@ def _events(frame: Any, keys: Any, rows: Rows) -> Events:
     frame = frame.reset_index(drop=True)
     time = tables.array(frame["time"])
     if str(keys.dtype) == "int64":
-        start, end = ranges(tables.array(frame["subscriber"]), tables.array(keys)[rows.position])
+        start, end = ranges(tables.array(frame["subscriber"]), rows.of(tables.array(keys)))
     else:
         first, after = (searched(frame["subscriber"], keys, side) for side in ("left", "right"))
-        start, end = first[rows.position], after[rows.position]
+        start, end = rows.of(first), rows.of(after)
     everything = backend.library(time).empty(0, bool)
     return Events(frame, everything, time, start, events_until(time, start, end, rows.last))
 

@@ -113,7 +113,7 @@ def profile_partition(job: Job, subscribers: Any, events: Mapping[str, Any]) -> 
     subscribers = subscribers.reset_index(drop=True)
     library = np if isinstance(subscribers, pd.DataFrame) else backend.cupy
     instants = library.full(len(subscribers), int(job.as_of.timestamp()), np.int64)
-    rows = Rows(library.arange(len(subscribers), dtype=np.int64), instants, instants)
+    rows = Rows(None, instants, instants)
     features = _features(job, subscribers, events, rows)
     return tables.frame({n: subscribers[n] for n in subscribers.columns} | features, subscribers)
 
@@ -187,12 +187,14 @@ def _evaluated(
     expression: expressions.Expression, subscribers: Any, made: Mapping[str, Any], rows: Rows
 ) -> Any:
     """Evaluate an expression over features made before it and subscriber columns."""
-    known = {"": rows.position}  # gives the frame its length when the expression reads no column
+    known = {"": rows.at}  # gives the frame its length when the expression reads no column
     for name in sorted(expression.columns):
         if name in made:
             known[name] = made[name]
         else:
-            known[name] = subscribers[name].take(rows.position).reset_index(drop=True)
+            known[name] = subscribers[name]
+            if rows.position is not None:
+                known[name] = known[name].take(rows.position).reset_index(drop=True)
     return expression.evaluate(tables.frame(known, subscribers))
 
 
@@ -200,9 +202,9 @@ def _snapshot(snapshot: Snapshot, subscribers: Any, rows: Rows) -> Any:
     """Return a subscriber column of the rows as float64: its number, or days since its instant."""
     series = subscribers[snapshot.column]
     if not snapshot.days_since:
-        return tables.array(series)[rows.position].astype("float64", copy=False)
+        return rows.of(tables.array(series)).astype("float64", copy=False)
     if isinstance(series.dtype, pd.DatetimeTZDtype):
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
-    missing = tables.array(series.isna())[rows.position]
-    since = tables.array(series.astype("datetime64[s]")).astype("int64")[rows.position]
+    missing = rows.of(tables.array(series.isna()))
+    since = rows.of(tables.array(series.astype("datetime64[s]")).astype("int64"))
     return backend.library(missing).where(missing, np.nan, (rows.at - since) / DAY_S)
