@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine import expressions, feature_passes, tables
+from engine import expressions, feature_passes, feature_plan, tables
 from engine.errors import DataError
 from engine.feature_passes import Rows
 from engine.feature_problems import problems
@@ -81,12 +81,12 @@ def describe(job: Job) -> list[dict[str, Any]]:
 
 def passes(job: Job) -> dict[str, int]:
     """Return how many tables a partition reads, in how many passes, for how many quantities."""
-    return feature_passes.counted(feature_passes.planned(_columns(job)))
+    return feature_plan.counted(feature_plan.planned(_columns(job)))
 
 
 def event_columns(job: Job) -> dict[str, list[str]]:
     """Return the columns of each event table that the features need, key and time first."""
-    return feature_passes.needed(feature_passes.planned(_columns(job)))
+    return feature_plan.needed(feature_plan.planned(_columns(job)))
 
 
 def subscriber_columns(job: Job, present: Iterable[str]) -> list[str]:
@@ -159,7 +159,7 @@ def _expression(column: Column) -> expressions.Expression:
 def _features(job: Job, subscribers: Any, events: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
     """Return the feature columns of the rows by name."""
     wanted = _columns(job)
-    passes = feature_passes.planned(wanted)
+    passes = feature_plan.planned(wanted)
     found: dict[Any, Any] = {
         **feature_passes.quantities(passes, events, subscribers["subscriber"], rows)
     }

@@ -133,6 +133,16 @@ def frame(columns: Mapping[str, Any], like: Any) -> Any:
     return library(like).DataFrame(dict(columns))
 
 
+def room(rows: int, like: Any) -> Any:
+    """Return an array for so many float64 numbers, on the side of ``like``, not yet filled.
+
+    On the CPU it is of Arrow's pool, which keeps pages that were given back.
+    """
+    if library(like) is not pd:
+        return side.cupy.empty(rows)
+    return np.frombuffer(pa.allocate_buffer(8 * rows), np.float64)
+
+
 def concat(frames: Sequence[Any]) -> Any:
     """Return the frames (at least one, of one side) below each other, with a plain index."""
     return library(frames[0]).concat(list(frames), ignore_index=True)
