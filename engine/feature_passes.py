@@ -67,18 +67,20 @@ def _of_table(frame: Any, passes: list[Pass], keys: Any, rows: Rows) -> dict[Qua
     """Compute the quantities of one table's events."""
     read = _series(frame, passes)
     time, count = tables.array(frame["time"]), len(rows.at)
+    library = backend.library(time)
     ranged = _ranged(frame["subscriber"], keys, rows)
     found = {q: tables.room(count, frame) for one in passes for q in one.quantities}
 
     def work(some: slice) -> None:
         start, stop = ranged(some)
-        stop = events_until(time, start, stop, rows.last[some])
+        at, last = (library.ascontiguousarray(instants[some]) for instants in (rows.at, rows.last))
+        stop = events_until(time, start, stop, last)
         for one, series in zip(passes, read, strict=True):
-            summary = _summary(series, (start, stop, rows.at[some]), one)
+            summary = _summary(series, (start, stop, at), one)
             for quantity, array in one.taken(summary).items():
                 found[quantity][some] = array
 
-    chunk = CHUNK if backend.library(time) is np else max(count, 1)
+    chunk = CHUNK if library is np else max(count, 1)
     each_task(work, [slice(at, min(at + chunk, count)) for at in range(0, count, chunk)])
     return found
 

@@ -112,7 +112,8 @@ def profile_partition(job: Job, subscribers: Any, events: Mapping[str, Any]) -> 
     """
     subscribers = subscribers.reset_index(drop=True)
     library = np if isinstance(subscribers, pd.DataFrame) else backend.cupy
-    instants = library.full(len(subscribers), int(job.as_of.timestamp()), np.int64)
+    instant = library.asarray(int(job.as_of.timestamp()), dtype=np.int64)
+    instants = library.broadcast_to(instant, (len(subscribers),))
     rows = Rows(None, instants, instants)
     features = _features(job, subscribers, events, rows)
     return tables.frame({n: subscribers[n] for n in subscribers.columns} | features, subscribers)
