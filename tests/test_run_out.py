@@ -107,9 +107,9 @@ def test_the_time_is_inverse_gaussian(on_each_backend, balance, rate, variance):
     assert early[0] == pytest.approx(time.ppf(0.2), rel=1e-5, abs=1e5 / 2**HALVINGS)
 
 
-def grown(on_each_backend, balance, rate, variance, within=24.0, quantile=0.1):
-    """Return the outcome of each of several values of one argument."""
-    arrays = np.broadcast_arrays(*map(np.float64, (balance, rate, variance)))
+def grown(on_each_backend, row, within=24.0, quantile=0.1):
+    """Return the outcomes of a row of which one argument may have several values."""
+    arrays = np.broadcast_arrays(*map(np.atleast_1d, row))
     return on_each_backend("run_out", *(a.copy() for a in arrays), 2_160.0, within, quantile)
 
 
@@ -118,18 +118,16 @@ def test_more_spend_is_likelier_and_earlier_and_more_balance_is_not(
     on_each_backend, variance, rate, balance
 ):
     more = np.geomspace(1e-3, 1e4, 40)
-    _, early, chance = grown(on_each_backend, 10.0, more, variance)
+    _, early, chance = grown(on_each_backend, (10.0, more, variance))
     assert (np.diff(chance) >= -2 * ROUNDING).all()
     assert (np.diff(early) <= 1e-3).all()
-    expected, early, chance = grown(on_each_backend, more, rate, variance)
+    expected, early, chance = grown(on_each_backend, (more, rate, variance))
     assert (np.diff(expected) >= 0).all() and (np.diff(early) >= -1e-3).all()
     assert (np.diff(chance) <= 2 * ROUNDING).all()
     assert ((chance >= 0) & (chance <= 1)).all() and (early <= 2_160.0).all()
     row = balance, rate, variance
-    by_time = [grown(on_each_backend, *map(np.atleast_1d, row), t)[2][0] for t in (1, 9, 99, 999)]
-    by_share = [
-        grown(on_each_backend, *map(np.atleast_1d, row), quantile=q)[1][0] for q in (0.1, 0.5, 0.9)
-    ]
+    by_time = [grown(on_each_backend, row, within)[2][0] for within in (1.0, 9.0, 99.0, 999.0)]
+    by_share = [grown(on_each_backend, row, quantile=q)[1][0] for q in (0.1, 0.5, 0.9)]
     assert not (np.diff(by_time) < -2 * ROUNDING).any()
     assert not (np.diff(by_share) < 0).any()  # the same probabilities, so no tolerance
 
