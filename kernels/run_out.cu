@@ -3,8 +3,8 @@
 #include "exponential.cuh"
 #define HALVINGS 30  // as in run_out.py
 
-// exp(more) * P(N > z) of a standard normal N, z >= 0.
-DEVICE double tail(double z, double more)
+// exp(exponent + z * z / 2) * P(N > z) of a standard normal N, z >= 0.
+DEVICE double tail(double z, double exponent)
 {
     const double erfc_terms[10] = {-1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806,
                                    0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277};
@@ -13,16 +13,21 @@ DEVICE double tail(double z, double more)
     for (int term = 9; term >= 0; --term) {
         power = power * t + erfc_terms[term];
     }
-    return 0.5 * t * exponential(power - 0.5 * z * z + more);
+    return 0.5 * t * exponential(power + exponent);
 }
 
 DEVICE double spent_within(double hours, double balance, double rate, double variance)
 {
     double deviation = sqrt(variance * hours);
+    if (!(deviation > 0.0)) {  // no variance, or next to none: spending is steady
+        return rate * hours >= balance ? 1.0 : 0.0;
+    }
     double ahead = (balance - rate * hours) / deviation;
     double both = (balance + rate * hours) / deviation;
-    double first = ahead >= 0.0 ? tail(ahead, 0.0) : 1.0 - tail(-ahead, 0.0);
-    double chance = first + tail(both, 2.0 * rate * balance / variance);
+    // 2 rate B / variance - both ** 2 / 2 is -ahead ** 2 / 2: its large parts are never made.
+    double exponent = -0.5 * ahead * ahead;
+    double first = tail(fabs(ahead), exponent);
+    double chance = (ahead >= 0.0 ? first : 1.0 - first) + tail(both, exponent);
     return chance < 1.0 ? chance : 1.0;
 }
 
@@ -47,7 +52,7 @@ extern "C" __global__ void run_out(
         }
         expected[r] = early[r] = horizon_h;
         chance[r] = 0.0;
-        if (!(rate[r] > 0.0 && variance[r] > 0.0)) {
+        if (!(rate[r] > 0.0)) {
             continue;
         }
         if (balance[r] < rate[r] * horizon_h) {

@@ -135,7 +135,7 @@ extern "C" __global__ void summarised(
             double inside = count[w * rows + r], middle = total[w * rows + r] / inside, sum = 0.0;
             for (e = end; e > first && time[e - 1] > instant - windows[w]; --e) {
                 if (!narrowed || kept[e - 1]) {
-                    double away = value[e - 1] - middle;
+                    double away = (valued ? value[e - 1] : 1.0) - middle;
                     sum += away * away;
                 }
             }

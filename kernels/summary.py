@@ -69,12 +69,12 @@ class Summary(NamedTuple):
         age_days: [R] days from the first event to the instant, NaN without events.
         gap_mean_days: [R] mean gap between events, days, NaN with fewer than two.
         gap_std_days: [R] population standard deviation of the gaps, days, NaN likewise and where
-            rhythm is not asked.
-        latest: [R] value of the last event, NaN without events.
+            nothing is asked of events older than the windows.
+        latest: [R] value of the last event, 1 where events have none, NaN without events.
         count: [W, R] events in each window.
         total: [W, R] their values added, newest first; 0 without events.
-        least: [W, R] their smallest value, NaN without events.
-        most: [W, R] their largest value, NaN without events.
+        least: [W, R] their smallest value, NaN without events; of -0.0 and 0.0 the newest.
+        most: [W, R] their largest value, likewise.
         spread: [W, R] population standard deviation of their values, NaN without events.
         days: [W, R] days with events in the window; day d is ``(at - (d + 1) days, at - d days]``.
         decayed: [H, R] values added, an event's weight halving with every half-life of age.
@@ -194,7 +194,7 @@ def _compiled(half_lives: int, trends: int, marks: str) -> Any:
                     if count[w, r] > 0:
                         mean, squares = total[w, r] / count[w, r], 0.0
                         for e in range(end - 1, end - 1 - int(count[w, r]), -1):
-                            away = value[u(e)] - mean
+                            away = (value[u(e)] if valued else 1.0) - mean
                             squares += away * away
                         deviation[w, r] = np.sqrt(squares / count[w, r])
         return True
