@@ -29,7 +29,10 @@ def test_every_column_is_described_with_unit_formula_and_source():
         "outcomes where channel = 'sms', contacts where channel = 'sms'"
     )
     assert rows["left_h"]["unit"] == "hours"
-    assert [name for name, row in rows.items() if row["snapshot"]] == ["left_h", "rich", "label"]
+    assert rows["empty_chance"]["unit"] == "probability"
+    assert [name for name, row in rows.items() if row["snapshot"]] == [
+        "left_h", "rich", "label", "empty", "empty_early", "empty_chance",
+    ]  # fmt: skip
 
 
 def test_windows_of_a_source_share_one_pass():
