@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from os import sched_getaffinity
 from pathlib import Path
 from time import monotonic, sleep
@@ -38,8 +39,12 @@ def peak_memory(process: int | None = None) -> int:
 
 
 def forget_peak() -> int:
-    """Let :func:`peak_memory` of this process count from now; return the bytes held now."""
-    Path("/proc/self/clear_refs").write_text("5")
+    """Let :func:`peak_memory` of this process count from now; return the bytes held now.
+
+    Where the system does not allow it, it goes on counting from the program's begin.
+    """
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
     return peak_memory()
 
 
@@ -54,7 +59,7 @@ def apart(command: Sequence[str], answer: Path, most_s: float) -> dict[str, Any]
     Args:
         command: the program and its arguments.
         answer: the file it writes. While it works it may touch ``<answer>.begun``, which gives it
-            its time again: to build first, then to solve.
+            its time again: to prepare first, then to work.
         most_s: seconds after which it is killed, from its start and once more from its begin.
 
     Returns:
@@ -72,7 +77,7 @@ def apart(command: Sequence[str], answer: Path, most_s: float) -> dict[str, Any]
             if monotonic() > end:
                 child.kill()
                 child.wait()
-                stage = "solving" if has_begun else "building the model"
+                stage = "work" if has_begun else "preparation"
                 status = f"KILLED: {most_s:g} s of {stage}"
                 return {"figures": {"status": status, "peak_bytes": peak}}
             sleep(POLL_S)

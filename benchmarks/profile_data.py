@@ -6,8 +6,8 @@ subscribers and all their events, by subscriber and time. ``FILES`` parts, row g
 million, LZ4, no dictionaries, plain encoding, as ``ingest`` writes.
 
 The number of events of a subscriber is skewed: multinomial with weights from a gamma distribution
-of shape 0.8, so that one in fourteen has less than a tenth of the mean, at 20 a subscriber. Events
-are uniform over the 90 days before the as-of instant, at whole seconds; amounts are exponential
+of shape 0.8, so that at 20 a subscriber on average 7 % have none and some have hundreds. Events are
+uniform over the 90 days before the as-of instant, at whole seconds; amounts are exponential
 with mean 3, money, at full precision. Keys are whole numbers with gaps of 1 to 20 between them. A
 part is drawn and written by itself, so memory is bounded by a part.
 """
@@ -16,6 +16,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -69,8 +70,9 @@ def made(size: Size, folder: Path) -> Data:
     about = json.dumps({**asdict(size), "as_of": AS_OF, "files": FILES, "row_group": ROW_GROUP})
     if mark.exists() and mark.read_text() == about:
         return data
-    (data.folder / "subscribers").mkdir(parents=True, exist_ok=True)
-    (data.folder / "events" / "usage").mkdir(parents=True, exist_ok=True)
+    rmtree(data.folder, ignore_errors=True)
+    (data.folder / "subscribers").mkdir(parents=True)
+    (data.folder / "events" / "usage").mkdir(parents=True)
     rng = np.random.default_rng(size.seed)
     weight = rng.gamma(0.8, 1.0, size.subscribers)
     count = rng.multinomial(size.events, weight / weight.sum())
