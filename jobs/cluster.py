@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from engine import tables
 from engine.errors import ConfigError
 from engine.settings.job import AddressCluster, Cluster, LocalCluster, LocalCudaCluster
+from jobs.attempts import LIVES, Attempts
 from jobs.manifest import versions
 from jobs.spread import telling_losses
 from kernels import backend
@@ -102,30 +103,23 @@ class Workers:
         return self._settings.kind != "local" or self._settings.processes
 
     def run(
-        self, function: Callable[[T], R], items: Sequence[T], seen: Callable[[R], None]
+        self,
+        function: Callable[[T], R],
+        items: Sequence[T],
+        seen: Callable[[R], None],
+        named: Callable[[T], str] = str,
     ) -> list[R]:
         """Run ``function`` on every item; call ``seen`` with each result as it comes.
 
+        Tasks that the machine fails are run again, see :mod:`jobs.attempts`.
+
         Raises:
             Exception: the first that a task raised, as it was; the other tasks are cancelled.
-            ConfigError: when a worker died or the scheduler was lost.
+            EngineError: when the machine failed an item again and again: ``named`` gives its files.
+            ConfigError: when the scheduler was lost.
         """
-        # A task is one opaque call, so that no item is taken for a Dask key.
-        calls = [partial(function, item) for item in items]
-        futures = self.client.map(_call, calls, pure=False, retries=0)
-        place = {future.key: index for index, future in enumerate(futures)}
-        results: dict[int, R] = {}
-        try:
-            with telling_losses():
-                for future in distributed.as_completed(futures, loop=self.client.loop):
-                    index = place[future.key]
-                    results[index] = future.result()
-                    seen(results[index])
-        finally:
-            if len(results) < len(futures):
-                with suppress(Exception):
-                    self.client.cancel(futures, force=True)
-        return [results[index] for index in range(len(futures))]
+        with telling_losses():
+            return Attempts(self.client, function, items, seen, named).results()
 
     def peak_bytes(self) -> int:
         """Return the peak memory of this process, and of its worker processes if it has any."""
@@ -150,7 +144,7 @@ def cluster(settings: Cluster) -> Iterator[Workers]:
         _require_cuda()
     with (
         ExitStack() as stack,
-        dask.config.set({"dataframe.backend": frames(settings), **GRAPHS}),
+        dask.config.set({"dataframe.backend": frames(settings), **GRAPHS, **LIVES}),
         # One BLAS thread: its sums do not depend on the number of processors then.
         threadpool_limits(1, user_api="blas"),
     ):
@@ -169,10 +163,6 @@ def cluster(settings: Cluster) -> Iterator[Workers]:
 def peak_bytes() -> int:
     """Return the most memory this process has held (Linux: ``ru_maxrss`` is in KiB)."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _call(task: Callable[[], R]) -> R:
-    return task()
 
 
 class _Adopts(distributed.WorkerPlugin):  # type: ignore[misc]

@@ -45,7 +45,7 @@ def profile(job: Job, ingested: Path, folder: Path, tasks: Tasks) -> dict[str, A
     if problems := engine_profile.problems(job, schema):
         raise ConfigError.of(problems)
     parts = [Part(job, frames(job.cluster), ingested, folder, name) for name in names]
-    subscribers = tasks.map("profile", profile_part, parts, rows=int)
+    subscribers = tasks.map("profile", profile_part, parts, rows=int, named=_files)
     columns = engine_profile.columns(job)
     return {
         "subscribers": sum(subscribers),
@@ -54,6 +54,14 @@ def profile(job: Job, ingested: Path, folder: Path, tasks: Tasks) -> dict[str, A
         "columns": columns,
         "described": engine_profile.describe(job),
     }
+
+
+def _files(part: Part) -> str:
+    tables_of = [
+        "subscribers",
+        *(f"events/{table}" for table in engine_profile.event_columns(part.job)),
+    ]
+    return ", ".join(str(part.ingested / table / part.name) for table in tables_of)
 
 
 def profile_part(part: Part) -> int:

@@ -121,6 +121,7 @@ class ShownTasks:
         function: Callable[[T], R],
         items: Sequence[T],
         rows: Callable[[R], int] | None = None,
+        named: Callable[[T], str] = str,
     ) -> list[R]:
         self.settle()
         if not items:
@@ -133,7 +134,7 @@ class ShownTasks:
             self._display.show(step, ended=step.done == step.total)
 
         self._display.show(step, ended=False)
-        return self._workers.run(function, items, seen)
+        return self._workers.run(function, items, seen, named)
 
     def keep(
         self, label: str, function: Callable[[T], R], items: Sequence[T], rows: Callable[[R], int]

@@ -18,6 +18,7 @@ class Tasks(Protocol):
         function: Callable[[T], R],
         items: Sequence[T],
         rows: Callable[[R], int] | None = None,
+        named: Callable[[T], str] = str,
     ) -> list[R]:
         """Run ``function`` on every item, on the cluster; return results in order of the items.
 
@@ -26,6 +27,7 @@ class Tasks(Protocol):
             function: a picklable function of one item (module level, or a partial of one).
             items: the items, small and picklable (paths and settings, never tables).
             rows: rows that a result stands for, for the progress display.
+            named: the files of an item, for people; asked when the machine failed it repeatedly.
         """
 
     def keep(
@@ -53,6 +55,7 @@ class SerialTasks:
         function: Callable[[T], R],
         items: Sequence[T],
         rows: Callable[[R], int] | None = None,
+        named: Callable[[T], str] = str,
     ) -> list[R]:
         return [function(item) for item in items]
 
