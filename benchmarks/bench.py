@@ -83,7 +83,7 @@ def line(row):
 
 
 def main(arguments=None):
-    """Run the cases that are named (``windowed:smoke``, or an operation, or a size)."""
+    """Run the cases that are named (``counts:smoke``, or an operation, or a size)."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
     parser.add_argument("--json", action="store_true", help="results as JSON on the last line")

@@ -16,17 +16,26 @@ from engine.rules import Rules
 from kernels import choose
 from kernels.choose import NO_ACTION, WEIGHT_GRID
 from kernels.screen import screened
+from kernels.summary import Asked
 from tests import test_choose
 from tests.test_choose import PRICE_FIXED, VALUE_FIXED
-from tests.test_decay import decay_definition, trend_definition
-from tests.test_rhythm import rhythm_definition
-from tests.test_windows import window_definition
+from tests.test_ranges import ranges_definition, until_definition
+from tests.test_run_out import run_out_definition
+from tests.test_summary import summary_definition
 
 CHECKED_ROWS = 50
 """Rows compared with the definition, which is slow; the twins are compared on all rows."""
 DAY_S = 86_400
 DAYS = 90
-WINDOWS = np.array([1, 7, 30, 90], np.int64) * DAY_S
+WEEK_S, MONTH_S, QUARTER_S = 7 * DAY_S, 30 * DAY_S, 90 * DAY_S
+COUNTS = Asked((WEEK_S, MONTH_S, QUARTER_S), valued=False)
+TWELVE = Asked(  # count and sum of each window, recency, first, mean and deviation of gaps, ...
+    (WEEK_S, MONTH_S, QUARTER_S), rhythm=True, half_lives=(14 * DAY_S,), trends=((28, 1),)
+)
+EVERYTHING = Asked(
+    (DAY_S, WEEK_S, MONTH_S, QUARTER_S), rhythm=True, extremes=True, spread=True, days=True,
+    half_lives=(DAY_S, WEEK_S, 14 * DAY_S, MONTH_S), trends=((28, 1), (12, 7)),
+)  # fmt: skip
 MOST_ENUMERATED = 1_000  # rows of which every bundle is tried
 ROUNDED = 1e-7  # of margins, which are float32; those of single actions by their doubt
 OFFERS_PER_CHANNEL, SCOPE_GROUPS = 10, 16
@@ -68,10 +77,33 @@ def events(size):
     return time, rng.gamma(1.0, 3.0, len(owner)), ends - counts, ends, at
 
 
+def series(size, asked, share=1.0):
+    """Return the arguments of ``summarised``, such a share of the events being kept."""
+    time, value, *rows = events(size)
+    kept = np.random.default_rng(size.seed).random(len(time)) < share
+    value = value if asked.valued else np.empty(0)
+    return time, value, kept if share < 1.0 else np.empty(0, bool), *rows, asked
+
+
+def keys(size):
+    """Return the arguments of ``ranges``: a third of the subscribers have no row."""
+    _, _, start, stop, _ = events(size)
+    subscriber = np.arange(size.subscribers)
+    return np.repeat(subscriber, stop - start), subscriber[subscriber % 3 > 0]
+
+
 def times_until(size):
     """Return the arguments of ``events_until``, half of the events being too late."""
     time, _, start, end, at = events(size)
     return time, start, end, at // 2
+
+
+def balances(size):
+    """Return the arguments of ``run_out``: some rows without spend, some without balance."""
+    rng = np.random.default_rng(size.seed)
+    balance, rate = rng.normal(10.0, 8.0, size.subscribers), rng.gamma(0.5, 0.2, size.subscribers)
+    rate[rng.random(size.subscribers) < 0.1] = 0.0
+    return balance, rate, rate * rng.gamma(1.0, 2.0, size.subscribers), 24.0 * DAYS, 168.0, 0.1
 
 
 def rules_of(actions):
@@ -135,35 +167,34 @@ def first_rows(operands, rows, count):
     return tuple(a[:count] if i in rows else a for i, a in enumerate(operands))
 
 
+def by_summary(operands, count, _):
+    """Return the summary of the first rows."""
+    return list(summary_definition(first_rows(operands, (3, 4, 5), count)))
+
+
+def by_ranges(operands, count, _):
+    """Return the ranges of the first rows."""
+    return list(ranges_definition(*first_rows(operands, (1,), count)))
+
+
 def by_until(operands, count, _):
     """Return where the events of the first rows end."""
-    time, *rows = first_rows(operands, (1, 2, 3), count)
-    return [np.array([a + np.sum(time[a:b] <= at) for a, b, at in zip(*rows, strict=True)])]
+    return [until_definition(*first_rows(operands, (1, 2, 3), count))]
 
 
-def by_window(operands, count, _):
-    """Return count, sum and max of the first rows, window by window."""
-    *rows, windows = first_rows(operands, (2, 3, 4), count)
-    columns = zip(*window_definition(rows, windows), strict=True)
-    return [np.reshape(column, (len(windows), -1)) for column in columns]
+def by_run_out(operands, count, result):
+    """Return the times and probabilities of the first rows; those that are near are as found.
 
-
-def by_rhythm(operands, count, _):
-    """Return recency, mean and deviation of the gaps of the first rows."""
-    columns = zip(*rhythm_definition(*first_rows(operands, (1, 2, 3), count)), strict=True)
-    return [np.array(column, np.float64) for column in columns]
-
-
-def by_decay(operands, count, _):
-    """Return the decayed sum of the first rows."""
-    *rows, half_life = first_rows(operands, (2, 3, 4), count)
-    return [np.array([total for total, _ in decay_definition(rows, half_life)])]
-
-
-def by_trend(operands, count, _):
-    """Return the slope of the first rows."""
-    *rows, days = first_rows(operands, (2, 3, 4), count)
-    return [np.array([float(slope) for slope in trend_definition(rows, days)])]
+    The two tails of the normal distribution have a relative error of 1.2e-7 each; a time is off
+    by that over its density, and by the bisection.
+    """
+    exact = run_out_definition(first_rows(operands, (0, 1, 2), count))
+    found = [field[:count] for field in result]
+    limits = (0.0, 1e-5 + 1e-4 * exact[1], 2.5e-7)
+    return [
+        np.where(np.abs(a - b) <= limit, a, b)
+        for a, b, limit in zip(found, exact, limits, strict=True)
+    ]
 
 
 def by_choice(operands, count, result):
@@ -218,16 +249,21 @@ def both_widths(label, name, operands, definition, streamed=(0, 1, 2, 3)):
 
 EVENT_SIZES = (Size("smoke", 300, 20), Size("city", 100_000, 70))
 PAIR_SIZES = (Size("smoke", 300, 10), Size("city", 100_000, 50), Size("country", 1_000_000, 50))
-# Rounding: hundreds of terms of either sign in another order than the definition's; exp2 may be
-# off by two units in the last place, 2**-52. Slopes cancel, so they lose a few digits more.
+# Rounding: hundreds of terms of either sign are added in another order than the definition's, with
+# weights within 2**-49. Slopes cancel, so they lose a few digits more.
 EVENT_OPERATIONS = (
-    Operation("events_until", "events_until", times_until, by_until, (1, 2, 3), "rows"),
-    Operation("windowed", "windowed", lambda size: (*events(size), WINDOWS), by_window, (0, 1)),
-    Operation("rhythm", "rhythm", lambda size: (events(size)[0], *events(size)[2:]), by_rhythm,
-              (0,), rounding=1e-12),
-    Operation("decayed", "decayed", lambda size: (*events(size), 14.0 * DAY_S), by_decay, (0, 1),
-              rounding=1e-12),
-    Operation("trend", "trend", lambda size: (*events(size), 28), by_trend, (0, 1), rounding=1e-9),
+    Operation("ranges", "ranges", keys, by_ranges, (0, 1), is_threaded=True),
+    Operation("events_until", "events_until", times_until, by_until, (1, 2, 3), "rows",
+              is_threaded=True),
+    Operation("counts", "summarised", lambda size: series(size, COUNTS), by_summary, (0,),
+              is_threaded=True),
+    Operation("twelve", "summarised", lambda size: series(size, TWELVE), by_summary, (0, 1),
+              rounding=1e-9, is_threaded=True),
+    Operation("everything", "summarised", lambda size: series(size, EVERYTHING), by_summary, (0, 1),
+              rounding=1e-9, is_threaded=True),
+    Operation("narrowed", "summarised", lambda size: series(size, TWELVE, 0.3), by_summary,
+              (0, 1, 2), rounding=1e-9, is_threaded=True),
+    Operation("run_out", "run_out", balances, by_run_out, (0, 1, 2), "rows", is_threaded=True),
 )  # fmt: skip
 PAIR_OPERATIONS = (
     *both_widths("choose", "choose", choices, by_choice),

@@ -16,6 +16,7 @@ are as in the table, capitals too; those that are no plain word go in double quo
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from engine.errors import ConfigError
@@ -124,6 +125,7 @@ class Expression:
         return kind or expected, problems
 
 
+@lru_cache(4_096)  # a job's expressions are parsed once, not for each partition
 def parse(sql: str, where: str) -> Expression:
     """Parse a SQL expression; ``where`` names its setting in errors.
 

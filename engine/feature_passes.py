@@ -1,101 +1,55 @@
-"""The passes over a partition's events: which sources are read, and what kernels make of them.
+"""The passes over a partition's events: which events a row sees, and what kernels make of them.
 
-A row is a subscriber at an instant; its events are one range of the subscriber's. All windows of
-a source (table, value column, condition, channel) share one pass of the window kernel.
+A row is a subscriber at an instant; its events are one range of the subscriber's. On the CPU rows
+go through all passes of a table some at a time, so that their events are read from memory once.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from engine import expressions, tables
-from engine.features import DAY_S, Column, Measure, Quantity, Source
-from kernels import backend, decayed, events_until, rhythm, trend, windowed
+from engine.feature_plan import Pass
+from engine.quantities import Quantity, Source
+from kernels import backend, events_until, ranges, summarised
+from kernels.threads import CHUNK, LIGHT_CHUNK, each_chunk, each_task
 
-RHYTHM: tuple[Measure, ...] = ("recency", "gap_mean", "gap_std")
-Groups = Mapping[Source, list[Quantity]]
+HEAVY = 1 << 16
+"""Events of a row beyond which a device leaves the row to the processor: one thread would stall."""
 
 
 @dataclass(frozen=True)
 class Rows:
     """R rows of a partition; arrays [R] int64 on one side."""
 
-    position: Any  # the subscriber's position in the partition
+    position: Any | None  # the subscriber's position in the partition, ascending; None: each once
     at: Any  # the instant, s
     last: Any  # the last instant whose events count, s
 
+    def of(self, array: Any) -> Any:
+        """Return what an array of the partition's subscribers holds for each row."""
+        return array if self.position is None else array[self.position]
+
 
 @dataclass(frozen=True)
-class Events:
-    """The events of a source and the range of them that each row sees."""
+class Series:
+    """What one pass reads, arrays on one side."""
 
-    frame: Any
-    kept: Any | None  # [events of the table] bool; None: all
     time: Any  # [E] int64, s
-    start: Any  # [R] int64
-    stop: Any  # [R] int64
-
-    def value(self, column: str | None) -> Any:
-        """Return the values of a column, [E] float64; ones without a column."""
-        if column is None:
-            return backend.library(self.time).ones(len(self.time))
-        array = tables.array(self.frame[column])
-        kept = array if self.kept is None else array[self.kept]
-        return kept.astype("float64", copy=False)
-
-
-def searched(keys: Any, wanted: Any, side: str) -> Any:
-    """Return [R] int64: where the wanted keys lie among sorted keys, numbers or text."""
-    return keys.searchsorted(wanted, side=side).astype("int64", copy=False)
-
-
-def grouped(columns: Iterable[Column]) -> dict[Source, list[Quantity]]:
-    """Group the quantities of columns by table, condition and channel (sources without column)."""
-    groups: dict[Source, list[Quantity]] = defaultdict(list)
-    for quantity in dict.fromkeys(q for c in columns for q in c.inputs if isinstance(q, Quantity)):
-        source = quantity.source
-        groups[Source(source.table, None, source.where, source.channel)].append(quantity)
-    return groups
-
-
-def counted(groups: Groups) -> dict[str, int]:
-    """Return how many sources are read and how often each kernel runs on a partition."""
-    total = {"sources": 0, "windowed": 0, "rhythm": 0, "decayed": 0, "trend": 0}
-    for quantities in groups.values():
-        total["sources"] += len(
-            {q.source.column for q in quantities if q.measure != "count"} or {None}
-        )
-        total["windowed"] += len(_windows(quantities))
-        total["rhythm"] += len(_spans(quantities))
-        for measure in ("decayed", "trend"):
-            total[measure] += sum(q.measure == measure for q in quantities)
-    return total
-
-
-def needed(groups: Groups) -> dict[str, list[str]]:
-    """Return the columns of each event table that are read, key and time first."""
-    named: dict[str, set[str]] = {}
-    for source, quantities in groups.items():
-        of_table = named.setdefault(source.table, set())
-        of_table |= {q.source.column for q in quantities if q.source.column is not None}
-        if source.where is not None:
-            of_table |= expressions.parse(source.where, str(source)).columns
-        if source.channel is not None:
-            of_table.add("channel")
-    return {table: ["subscriber", "time", *sorted(names)] for table, names in named.items()}
+    value: Any  # [E] float64; [0] without values
+    kept: Any  # [E] bool, the events that count; [0]: all
 
 
 def quantities(
-    groups: Groups, frames: Mapping[str, Any], keys: Any, rows: Rows
+    passes: Iterable[Pass], frames: Mapping[str, Any], keys: Any, rows: Rows
 ) -> dict[Quantity, Any]:
     """Compute every quantity of the rows.
 
     Args:
-        groups: the quantities, as :func:`grouped` returns them.
+        passes: as :func:`engine.feature_plan.planned` returns them.
         frames: event tables by name, each sorted by subscriber and time.
         keys: the partition's subscribers, a sorted series.
         rows: the rows.
@@ -103,90 +57,117 @@ def quantities(
     Returns:
         [R] float64 by quantity.
     """
-    seen: dict[str, Events] = {}
     found: dict[Quantity, Any] = {}
-    for source, wanted in groups.items():
-        if source.table not in seen:
-            seen[source.table] = _events(frames[source.table], keys, rows)
-        found |= _computed(_kept(seen[source.table], source), source, wanted, rows)
+    for table, own in groupby(passes, lambda one: one.source.table):
+        found |= _of_table(frames[table].reset_index(drop=True), list(own), keys, rows)
     return found
 
 
-def _windows(quantities: Iterable[Quantity]) -> dict[str | None, list[int]]:
-    """Return the windows of each value column, ascending; counts ride along with a column."""
-    spans: dict[str | None, set[int]] = defaultdict(set)
-    counted = set()
-    for q in quantities:
-        if q.measure in ("sum", "max"):
-            spans[q.source.column].add(q.span_s or 0)
-        elif q.measure == "count":
-            counted.add(q.span_s or 0)
-    if counted:
-        spans[next(iter(spans), None)] |= counted
-    return {column: sorted(windows) for column, windows in spans.items()}
+def _of_table(frame: Any, passes: list[Pass], keys: Any, rows: Rows) -> dict[Quantity, Any]:
+    """Compute the quantities of one table's events."""
+    read = _series(frame, passes)
+    time, count = tables.array(frame["time"]), len(rows.at)
+    library = backend.library(time)
+    ranged = _ranged(frame["subscriber"], keys, rows)
+    found = {q: tables.room(count, frame) for one in passes for q in one.quantities}
+
+    def work(some: slice) -> None:
+        start, stop = ranged(some)
+        at, last = (library.ascontiguousarray(instants[some]) for instants in (rows.at, rows.last))
+        stop = events_until(time, start, stop, last)
+        for one, series in zip(passes, read, strict=True):
+            summary = _summary(series, (start, stop, at), one)
+            for quantity, array in one.taken(summary).items():
+                found[quantity][some] = array
+
+    chunk = CHUNK if library is np else max(count, 1)
+    each_task(work, [slice(at, min(at + chunk, count)) for at in range(0, count, chunk)])
+    return found
 
 
-def _events(frame: Any, keys: Any, rows: Rows) -> Events:
-    """Find the events that each row sees: those of its subscriber until its last instant."""
-    frame = frame.reset_index(drop=True)
+def _series(frame: Any, passes: list[Pass]) -> list[Series]:
+    """Return what each pass reads; a condition is asked once."""
     time = tables.array(frame["time"])
-    first, after = (searched(frame["subscriber"], keys, side) for side in ("left", "right"))
-    start, end = first[rows.position], after[rows.position]
-    return Events(frame, None, time, start, events_until(time, start, end, rows.last))
+    library = backend.library(time)
+    masks: dict[Source, Any] = {}
+    read = []
+    for source in (one.source for one in passes):
+        events = source.events
+        if events not in masks:
+            masks[events] = _mask(frame, events)
+        value = library.empty(0)
+        if source.column is not None:
+            value = tables.array(frame[source.column]).astype("float64", copy=False)
+            value = value * value if source.squared else value
+        read.append(Series(time, value, masks[events]))
+    return read
 
 
-def _kept(events: Events, source: Source) -> Events:
-    """Keep the events of a condition and a channel."""
-    masks = []
-    if source.where is not None:
-        masks.append(expressions.parse(source.where, str(source)).mask(events.frame))
+def _ranged(events: Any, keys: Any, rows: Rows) -> Callable[[slice], tuple[Any, Any]]:
+    """Return what tells of some rows where their subscribers' events lie."""
+    if str(keys.dtype) == "int64":
+        key, wanted = tables.array(events), rows.of(tables.array(keys))
+        return lambda some: ranges(key, wanted[some])
+    first, after = (rows.of(searched(events, keys, side)) for side in ("left", "right"))
+    return lambda some: (first[some], after[some])
+
+
+def searched(keys: Any, wanted: Any, side: str) -> Any:
+    """Return [R] int64: where the wanted keys lie among sorted keys, numbers or text."""
+    return keys.searchsorted(wanted, side=side).astype("int64", copy=False)
+
+
+def _mask(frame: Any, source: Source) -> Any:
+    """Return which events of a table a source keeps, [E] bool; [0]: all of them."""
+    conditions = [] if source.where is None else [source.where]
     if source.channel is not None:
-        masks.append(events.frame["channel"] == source.channel)
-    if not masks:
-        return events
-    kept = tables.array(masks[0] & masks[-1]).astype(bool, copy=False)
-    library = backend.library(kept)
-    before = library.zeros(len(kept) + 1, np.int64)  # kept events before each event
-    library.cumsum(kept, out=before[1:])
-    start, stop = before[events.start], before[events.stop]
-    return Events(events.frame, kept, events.time[kept], start, stop)
+        conditions.append(f"channel = '{source.channel}'")
+    if not conditions:
+        return tables.array_library(frame).empty(0, bool)
+    masks = [_holds(expressions.parse(sql, str(source)), frame) for sql in conditions]
+    return masks[0] & masks[-1]
 
 
-def _spans(quantities: Iterable[Quantity]) -> list[int | None]:
-    """Return the windows for which the rhythm of the events is wanted; None: all of them."""
-    return list(dict.fromkeys(q.span_s for q in quantities if q.measure in RHYTHM))
+def _holds(condition: expressions.Expression, frame: Any) -> Any:
+    """Return [E] bool; a condition over one column of categories is asked once of each."""
+    names = sorted(condition.columns)
+    coded = tables.coded(frame[names[0]]) if len(names) == 1 else None
+    if coded is None:
+        return tables.array(condition.mask(frame)).astype(bool, copy=False)
+    codes, categories = coded
+    holds = tables.array(condition.mask(tables.frame({names[0]: categories}, frame)))
+    return _of_codes(holds.astype(bool, copy=False), codes)
 
 
-def _computed(
-    events: Events, source: Source, wanted: list[Quantity], rows: Rows
-) -> dict[Quantity, Any]:
-    """Run the kernels that the quantities of one group need."""
-    library = backend.library(events.time)
-    value = cache(events.value)
-    place = (events.start, events.stop, rows.at)
-    found: dict[Quantity, Any] = {}
+def _of_codes(holds: Any, codes: Any) -> Any:
+    """Return what holds of each row by its code, [E] bool."""
+    if backend.library(codes) is not np:
+        return holds[codes]
+    found = np.empty(len(codes), bool)
 
-    def keep(measure: Measure, column: str | None, span: int | None, array: Any) -> None:
-        found[Quantity(measure, replace(source, column=column), span)] = array
+    def work(begin: int, end: int) -> None:
+        np.take(holds, codes[begin:end], out=found[begin:end], mode="clip")
 
-    for column, windows in _windows(wanted).items():
-        lengths = library.asarray(windows, dtype=np.int64)
-        count, total, largest = windowed(events.time, value(column), *place, lengths)
-        for i, window in enumerate(windows):
-            keep("count", None, window, count[i].astype("float64"))
-            keep("sum", column, window, total[i])
-            keep("max", column, window, largest[i])
-    for span in _spans(wanted):
-        start = events.start
-        if span is not None:
-            start = events_until(events.time, start, events.stop, rows.at - span)
-        arrays = rhythm(events.time, start, events.stop, rows.at)
-        for measure, array in zip(RHYTHM, arrays, strict=True):
-            keep(measure, None, span, array)
-    for q in wanted:
-        if q.measure == "decayed":
-            found[q] = decayed(events.time, value(q.source.column), *place, float(q.span_s or 0))
-        if q.measure == "trend":
-            days = (q.span_s or 0) // DAY_S
-            found[q] = trend(events.time, value(q.source.column), *place, days)
-    return {q: found[q] for q in wanted}
+    if len(holds):
+        each_chunk(len(codes), work, LIGHT_CHUNK)
+    return found
+
+
+def _summary(series: Series, place: tuple[Any, Any, Any], one: Pass) -> Any:
+    """Run a pass; a device leaves rows of very many events to the processor: the same bits."""
+    arrays, (start, stop, at) = (series.time, series.value, series.kept), place
+    library = backend.library(start)
+    if library is np:
+        return summarised(*arrays, start, stop, at, one.asked)
+    heavy = library.flatnonzero(stop - start > HEAVY)
+    light = stop.copy()
+    light[heavy] = start[heavy]
+    found = summarised(*arrays, start, light, at, one.asked)
+    for r in backend.to_cpu(heavy).tolist():
+        own = slice(int(start[r]), int(stop[r]))
+        time, value, kept = (backend.to_cpu(a[own] if len(a) else a) for a in arrays)
+        whole = np.zeros(1, np.int64), np.array([own.stop - own.start])
+        row = summarised(time, value, kept, *whole, backend.to_cpu(at[r : r + 1]), one.asked)
+        for field, filled in zip(found, row, strict=True):
+            field[..., r : r + 1] = backend.to_gpu(filled)
+    return found

@@ -6,14 +6,17 @@ from difflib import get_close_matches
 
 from engine import expressions
 from engine.errors import ConfigError
-from engine.features import DAY_S, names_of
+from engine.features import names_of
+from engine.quantities import DAY_S
 from engine.settings import Job
 from engine.settings.base import seconds
 from engine.settings.features import (
+    BaselineFeature,
     DecayFeature,
     EventFeature,
     ExpressionFeature,
     Feature,
+    LatestFeature,
     LifecycleFeature,
     ResponseFeature,
     RunOutFeature,
@@ -26,6 +29,7 @@ from engine.settings.inputs import EventTable
 from engine.tables import Kind, Schema
 
 EVENTS_ONLY, VALUE_NEEDED, EITHER = "table", "table.column", "table or table.column"
+FORMS = {"count": EVENTS_ONLY, "active_days": EVENTS_ONLY, "share": EVENTS_ONLY, "change": EITHER}
 
 
 def problems(job: Job, schema: Schema) -> list[str]:
@@ -92,12 +96,23 @@ def _expression(
 def _wrong(feature: Feature, where: str, job: Job, schema: Schema) -> Iterator[str]:
     match feature:
         case WindowFeature():
-            form = EVENTS_ONLY if feature.op == "count" else VALUE_NEEDED
-            yield from _of(feature.of, where, job, form)
+            yield from _of(feature.of, where, job, FORMS.get(feature.op, VALUE_NEEDED))
+            if feature.op == "share" and feature.where is None:
+                yield f"{where}.where: share needs a condition, got none; say which events it is of"
         case EventFeature() | LifecycleFeature():
             yield from _of(feature.of, where, job, EVENTS_ONLY)
         case DecayFeature() | ScoreFeature() | TrendFeature():
             yield from _of(feature.of, where, job, EITHER)
+        case BaselineFeature():
+            yield from _of(feature.of, where, job, VALUE_NEEDED)
+            for window in feature.windows:
+                if seconds(window) >= seconds(feature.baseline):
+                    yield (
+                        f"{where}.windows: should be shorter than baseline ({feature.baseline}), "
+                        f"got {window}"
+                    )
+        case LatestFeature():
+            yield from _of(feature.of, where, job, VALUE_NEEDED)
         case RunOutFeature():
             yield from _of(feature.of, where, job, VALUE_NEEDED)
             yield from _subscriber(feature.balance, f"{where}.balance", "number", schema)
@@ -109,9 +124,14 @@ def _wrong(feature: Feature, where: str, job: Job, schema: Schema) -> Iterator[s
     if isinstance(feature, ScoreFeature):
         yield from _never_negative(feature, where, job)
     if isinstance(feature, TrendFeature):
-        length = seconds(feature.window)
-        if length % DAY_S or length < 2 * DAY_S:
-            yield f"{where}.window: should be whole days, at least 2d, got {feature.window}"
+        length, every = seconds(feature.window), seconds(feature.every)
+        if every % DAY_S:
+            yield f"{where}.every: should be whole days, got {feature.every}"
+        elif length % every or length < 2 * every:
+            yield (
+                f"{where}.window: should be at least two times {feature.every} (every), and a "
+                f"whole number of it, got {feature.window}"
+            )
     if isinstance(feature, TenureFeature | LifecycleFeature):
         yield from _subscriber(feature.since, f"{where}.since", "instant", schema)
     if isinstance(feature, LifecycleFeature) and not (

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine import expressions, feature_passes, tables
+from engine import expressions, feature_passes, feature_plan, tables
 from engine.errors import DataError
 from engine.feature_passes import Rows
 from engine.feature_problems import problems
-from engine.features import DAY_S, Column, Snapshot, columns_of, names_of
+from engine.features import columns_of, names_of
+from engine.quantities import DAY_S, Column, Snapshot
 from engine.settings import Job
 from engine.settings.features import ExpressionFeature, LifecycleFeature
 from engine.tables import Kind, Schema
@@ -79,13 +80,13 @@ def describe(job: Job) -> list[dict[str, Any]]:
 
 
 def passes(job: Job) -> dict[str, int]:
-    """Return how many sources are read and how often each kernel runs on a partition."""
-    return feature_passes.counted(feature_passes.grouped(_columns(job)))
+    """Return how many tables a partition reads, in how many passes, for how many quantities."""
+    return feature_plan.counted(feature_plan.planned(_columns(job)))
 
 
 def event_columns(job: Job) -> dict[str, list[str]]:
     """Return the columns of each event table that the features need, key and time first."""
-    return feature_passes.needed(feature_passes.grouped(_columns(job)))
+    return feature_plan.needed(feature_plan.planned(_columns(job)))
 
 
 def subscriber_columns(job: Job, present: Iterable[str]) -> list[str]:
@@ -111,8 +112,9 @@ def profile_partition(job: Job, subscribers: Any, events: Mapping[str, Any]) -> 
     """
     subscribers = subscribers.reset_index(drop=True)
     library = np if isinstance(subscribers, pd.DataFrame) else backend.cupy
-    instants = library.full(len(subscribers), int(job.as_of.timestamp()), np.int64)
-    rows = Rows(library.arange(len(subscribers), dtype=np.int64), instants, instants)
+    instant = library.asarray(int(job.as_of.timestamp()), dtype=np.int64)
+    instants = library.broadcast_to(instant, (len(subscribers),))
+    rows = Rows(None, instants, instants)
     features = _features(job, subscribers, events, rows)
     return tables.frame({n: subscribers[n] for n in subscribers.columns} | features, subscribers)
 
@@ -140,9 +142,10 @@ def features_at(job: Job, subscribers: Any, events: Mapping[str, Any], rows: Any
         first = wanted.iloc[int(unknown.argmax())]
         raise DataError(f"features: a row names an unknown subscriber, got {first}")
     at = tables.array(rows["time"]).astype("int64", copy=False)
-    return tables.frame(
-        _features(job, subscribers, events, Rows(position, at, at - 1)), subscribers
-    )
+    order = backend.library(position).argsort(position, kind="stable")
+    found = _features(job, subscribers, events, Rows(position[order], at[order], at[order] - 1))
+    back = backend.library(order).argsort(order)
+    return tables.frame(found, subscribers).take(back).reset_index(drop=True)
 
 
 def _columns(job: Job) -> list[Column]:
@@ -157,9 +160,9 @@ def _expression(column: Column) -> expressions.Expression:
 def _features(job: Job, subscribers: Any, events: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
     """Return the feature columns of the rows by name."""
     wanted = _columns(job)
-    groups = feature_passes.grouped(wanted)
+    passes = feature_plan.planned(wanted)
     found: dict[Any, Any] = {
-        **feature_passes.quantities(groups, events, subscribers["subscriber"], rows)
+        **feature_passes.quantities(passes, events, subscribers["subscriber"], rows)
     }
     for one in dict.fromkeys(i for c in wanted for i in c.inputs if isinstance(i, Snapshot)):
         found[one] = _snapshot(one, subscribers, rows)
@@ -185,12 +188,14 @@ def _evaluated(
     expression: expressions.Expression, subscribers: Any, made: Mapping[str, Any], rows: Rows
 ) -> Any:
     """Evaluate an expression over features made before it and subscriber columns."""
-    known = {"": rows.position}  # gives the frame its length when the expression reads no column
+    known = {"": rows.at}  # gives the frame its length when the expression reads no column
     for name in sorted(expression.columns):
         if name in made:
             known[name] = made[name]
         else:
-            known[name] = subscribers[name].take(rows.position).reset_index(drop=True)
+            known[name] = subscribers[name]
+            if rows.position is not None:
+                known[name] = known[name].take(rows.position).reset_index(drop=True)
     return expression.evaluate(tables.frame(known, subscribers))
 
 
@@ -198,9 +203,9 @@ def _snapshot(snapshot: Snapshot, subscribers: Any, rows: Rows) -> Any:
     """Return a subscriber column of the rows as float64: its number, or days since its instant."""
     series = subscribers[snapshot.column]
     if not snapshot.days_since:
-        return tables.array(series)[rows.position].astype("float64", copy=False)
+        return rows.of(tables.array(series)).astype("float64", copy=False)
     if isinstance(series.dtype, pd.DatetimeTZDtype):
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
-    missing = tables.array(series.isna())[rows.position]
-    since = tables.array(series.astype("datetime64[s]")).astype("int64")[rows.position]
+    missing = rows.of(tables.array(series.isna()))
+    since = rows.of(tables.array(series.astype("datetime64[s]")).astype("int64"))
     return backend.library(missing).where(missing, np.nan, (rows.at - since) / DAY_S)

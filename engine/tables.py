@@ -42,21 +42,27 @@ def library(like: Any) -> Any:
     return pd if isinstance(like, pd.DataFrame | pd.Series) else cudf
 
 
-def read(path: Path, columns: Sequence[str] | None = None, backend: Backend = "pandas") -> Any:
+def read(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    backend: Backend = "pandas",
+    coded: Sequence[str] = (),
+) -> Any:
     """Read a Parquet file.
 
     Args:
         path: the file.
         columns: columns to read, in this order; None: all of them.
         backend: the library that shall own the frame.
+        coded: text columns that come as categories: few distinct values, each stored once.
 
     Returns:
         DataFrame with a plain index; booleans may be null, dates are timestamps, decimals floats.
     """
     names = None if columns is None else list(columns)
     if backend == "cudf":
-        return cudf.read_parquet(path, columns=names)
-    with pq.ParquetFile(path) as file:
+        return cudf.read_parquet(path, columns=names).astype(dict.fromkeys(coded, "category"))
+    with pq.ParquetFile(path, read_dictionary=list(coded)) as file:
         table = file.read(columns=names, use_threads=False)
     for at, field in enumerate(table.schema):
         if pa.types.is_decimal(field.type):  # pandas would make objects of them
@@ -77,7 +83,12 @@ def write(frame: Any, path: Path) -> None:
     """
     temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
-        frame.to_parquet(temporary, index=False)
+        if library(frame) is pd:
+            rows = pa.Table.from_pandas(frame, preserve_index=False, nthreads=1)
+            texts = [f.name for f in rows.schema if pa.types.is_large_string(f.type)]
+            pq.write_table(rows, temporary, compression="lz4", use_dictionary=texts)
+        else:
+            frame.to_parquet(temporary, index=False)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -113,8 +124,23 @@ def array_library(like: Any) -> Any:
 
 
 def frame(columns: Mapping[str, Any], like: Any) -> Any:
-    """Return a DataFrame of arrays or series of one length, on the side of ``like``."""
+    """Return a DataFrame of arrays or series of one length, on the side of ``like``.
+
+    On the CPU the arrays stay where they are, as columns that nobody should write to.
+    """
+    if library(like) is pd:
+        return pd.DataFrame(dict(columns), copy=False)
     return library(like).DataFrame(dict(columns))
+
+
+def room(rows: int, like: Any) -> Any:
+    """Return an array for so many float64 numbers, on the side of ``like``, not yet filled.
+
+    On the CPU it is of Arrow's pool, which keeps pages that were given back.
+    """
+    if library(like) is not pd:
+        return side.cupy.empty(rows)
+    return np.frombuffer(pa.allocate_buffer(8 * rows), np.float64)
 
 
 def concat(frames: Sequence[Any]) -> Any:
@@ -141,6 +167,17 @@ def array(series: Any) -> Any:
         if pd.api.types.is_numeric_dtype(series.dtype):
             return np.ascontiguousarray(series.to_numpy("float64", na_value=np.nan))
     return np.ascontiguousarray(series.to_numpy())
+
+
+def coded(series: Any) -> tuple[Any, Any] | None:
+    """Return the code of each row and the categories by code; None where a column has none.
+
+    A column with nulls has none either: they have no category.
+    """
+    if str(series.dtype) != "category" or series.isna().any():
+        return None
+    codes = array(series.cat.codes)
+    return codes, library(series).Series(series.cat.categories).astype("str")
 
 
 def like(series: Any, pattern: str) -> Any:

@@ -28,14 +28,14 @@ from jobs.attempts import LIVES, Attempts
 from jobs.manifest import versions
 from jobs.spread import telling_losses
 from kernels import backend
-from kernels.threads import MOST_THREADS
+from kernels.threads import MOST_THREADS, VARIABLE
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 CONNECT_S = 10
 CLOSE_S = 3
-# Arrow's pool, OpenMP and BLAS read these when a worker process starts; Numba's kernels are serial.
+# Arrow's pool, OpenMP, BLAS and our kernels read these when a worker process starts.
 # No dashboard: only a port of this machine's own, any free one, as several runs may be under way.
 QUIET = {
     "dashboard_address": "127.0.0.1:0",
@@ -47,7 +47,13 @@ GRAPHS = {
     "distributed.admin.large-graph-warning-threshold": "1GB",
     "distributed.scheduler.work-stealing": False,
 }
-POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+POOLS = (
+    VARIABLE,
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 
 
 def local_options(settings: LocalCluster) -> dict[str, Any]:

@@ -67,10 +67,11 @@ def _files(part: Part) -> str:
 def profile_part(part: Part) -> int:
     """Profile one partition; return its number of subscribers."""
     subscribers = tables.read(part.ingested / "subscribers" / part.name, backend=part.backend)
-    events = {
-        table: tables.read(part.ingested / "events" / table / part.name, columns, part.backend)
-        for table, columns in engine_profile.event_columns(part.job).items()
-    }
+    events = {}
+    for table, columns in engine_profile.event_columns(part.job).items():
+        texts = [c for c in part.job.inputs.tables()[table].categories if c in columns]
+        path = part.ingested / "events" / table / part.name
+        events[table] = tables.read(path, columns, part.backend, texts)
     features = engine_profile.profile_partition(part.job, subscribers, events)
     tables.write(features, part.folder / "features" / part.name)
     return len(features)

@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 T = TypeVar("T", bound=tuple[Any, ...])
 CHUNK = 32_768  # subscribers a thread takes at a time
 LIGHT_CHUNK = 1 << 17  # where a subscriber costs next to nothing
-MOST_THREADS = ContextVar("MOST_THREADS", default=0)  # 0: one per processor of this process
+VARIABLE = "WALRAS_NUM_THREADS"  # of the environment: most threads of a process that tasks share
+MOST_THREADS = ContextVar("MOST_THREADS", default=int(os.environ.get(VARIABLE, "0")))
+"""Most threads; 0: one per processor of this process."""
 MANY = 4  # tasks a thread: so many keep all threads busy to the end
 _here = threading.local()  # ``is_busy`` in the threads that do tasks
 

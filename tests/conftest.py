@@ -135,7 +135,8 @@ def run_on(
     moved = [backend.to_gpu(v) if isinstance(v, np.ndarray) else v for v in values]
     result = gpu(*moved)
     if isinstance(result, tuple):
-        return tuple(map(backend.to_cpu, result))
+        fetched = map(backend.to_cpu, result)
+        return type(result)(*fetched) if hasattr(result, "_fields") else tuple(fetched)
     return backend.to_cpu(result)
 
 

@@ -31,8 +31,11 @@ def test_a_wrong_result_is_not_timed(operation):
     result = bench.outputs(backend.TWINS[operation.name][0](*operands))
     bench.check(operation, operands, result)
     for i, array in enumerate(result):
+        numbers = np.flatnonzero(array == array)
+        if not len(numbers):
+            continue  # not asked
         wrong = [a.copy() for a in result]
-        where = np.unravel_index(np.flatnonzero(array == array)[0], array.shape)
+        where = np.unravel_index(numbers[0], array.shape)
         wrong[i][where] += 1
         with pytest.raises(AssertionError):
             bench.check(operation, operands, wrong)
@@ -42,4 +45,4 @@ def test_an_unknown_case_is_refused_with_those_that_exist(capsys):
     with pytest.raises(SystemExit) as stop:
         bench.main(["nothing"])
     assert stop.value.code == 2
-    assert "windowed:smoke" in capsys.readouterr().err
+    assert "counts:smoke" in capsys.readouterr().err

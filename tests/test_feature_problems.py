@@ -33,11 +33,25 @@ def test_a_sound_job_has_no_problems():
         ),
         (
             {"op": "trend", "name": "x", "of": "usage", "window": "36h"},
-            "features.0 (x).window: should be whole days, at least 2d, got 36h",
+            "features.0 (x).window: should be at least two times 1d (every), and a whole number of "
+            "it, got 36h",
         ),
         (
             {"op": "trend", "name": "x", "of": "usage", "window": "1d"},
-            "features.0 (x).window: should be whole days, at least 2d, got 1d",
+            "features.0 (x).window: should be at least two times 1d (every), and a whole number of "
+            "it, got 1d",
+        ),
+        (
+            {"op": "trend", "name": "x", "of": "usage", "every": "36h"},
+            "features.0 (x).every: should be whole days, got 36h",
+        ),
+        (
+            {"op": "share", "name": "x", "of": "usage", "windows": ["7d"]},
+            "features.0 (x).where: share needs a condition, got none; say which events it is of",
+        ),
+        (
+            {"op": "against_baseline", "name": "x", "of": "usage.mb", "windows": ["90d"]},
+            "features.0 (x).windows: should be shorter than baseline (90d), got 90d",
         ),
         (
             {"op": "tenure", "name": "x", "since": "sinc"},

@@ -48,7 +48,7 @@ def test_twins_have_one_signature(name):
     assert cpu.__doc__ and "Args:" in cpu.__doc__ and "Returns:" in cpu.__doc__
 
 
-@pytest.mark.parametrize("source", [s for s in SOURCES if s != "decay"])  # its exp2 is fused
+@pytest.mark.parametrize("source", SOURCES)
 def test_kernels_round_every_operation_by_itself(source):
     nvrtc = pytest.importorskip("cuda.bindings.nvrtc")
     program = compiled(nvrtc, source, "compute_80")

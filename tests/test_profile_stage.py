@@ -33,11 +33,10 @@ def test_every_column_is_described_with_unit_formula_and_source():
 
 
 def test_windows_of_a_source_share_one_pass():
-    assert profile.passes(job_of(FEATURES[:4])) == {
-        "sources": 2, "windowed": 2, "rhythm": 0, "decayed": 0, "trend": 0,
-    }  # fmt: skip
+    assert profile.passes(job_of(FEATURES[:4])) == {"tables": 1, "passes": 2, "quantities": 7}
     shared = [*FEATURES[8:9], {**FEATURES[12], "half_life": "7d"}]
-    assert profile.passes(job_of(shared))["decayed"] == 1  # run-out uses the same smoothed spend
+    # Run-out uses the same smoothed spend; the squares of the spend are a series of their own.
+    assert profile.passes(job_of(shared)) == {"tables": 1, "passes": 2, "quantities": 2}
 
 
 def test_only_the_columns_that_features_need_are_read():

@@ -14,26 +14,62 @@ Where = Annotated[
 
 
 class WindowFeature(Settings):
-    """Count, sum, mean or max over trailing windows ``(t - w, t]``: columns ``<name>_<window>``."""
+    """A figure of each trailing window ``(t - w, t]``: columns ``<name>_<window>``.
 
-    op: Literal["count", "sum", "mean", "max"]
+    ``share`` is the share of the events for which ``where`` holds, ``change`` the sum over the
+    window divided by the sum over the window of the same length before it.
+    """
+
+    op: Literal["count", "sum", "mean", "min", "max", "std", "active_days", "share", "change"]
     name: Name
     """Stem of the columns."""
     of: str
-    """``table`` for count, ``table.column`` for the others."""
+    """``table`` for count, active_days and share, either for change, else ``table.column``."""
     windows: Windows = ["1d", "7d", "30d", "90d"]
     """Trailing windows."""
     where: Where = None
 
 
-class EventFeature(Settings):
-    """Days since the last event, or mean or standard deviation of the gaps between events."""
+class BaselineFeature(Settings):
+    """The mean over a short window against the subscriber's own mean: ``<name>_<window>``."""
 
-    op: Literal["recency", "gap_mean", "gap_std"]
+    op: Literal["against_baseline"]
     name: Name
-    """Name of the column; its unit is days, missing when there are too few events."""
+    """Stem of the columns."""
+    of: str
+    """``table.column``."""
+    windows: Windows = ["7d"]
+    """Trailing windows that are compared, each shorter than ``baseline``."""
+    baseline: Duration = "90d"
+    """Trailing window of the subscriber's own mean."""
+    where: Where = None
+
+
+class EventFeature(Settings):
+    """The rhythm of events: days since the last and the first, and the gaps between events.
+
+    ``gap_cv`` is the gaps' deviation over their mean, ``expected_next`` the mean gap less the days
+    since the last event (negative: late), ``overdue`` the days since the last over the mean gap.
+    """
+
+    op: Literal[
+        "recency", "first_seen", "gap_mean", "gap_std", "gap_cv", "expected_next", "overdue"
+    ]
+    name: Name
+    """Name of the column; missing when there are too few events."""
     of: str
     """The event table."""
+    where: Where = None
+
+
+class LatestFeature(Settings):
+    """The value of the last event."""
+
+    op: Literal["latest"]
+    name: Name
+    """Name of the column; missing without events."""
+    of: str
+    """``table.column``."""
     where: Where = None
 
 
@@ -64,7 +100,7 @@ class ScoreFeature(Settings):
 
 
 class TrendFeature(Settings):
-    """Least-squares slope of the daily sums over the window, per day."""
+    """Least-squares slope of the sums of days (or weeks) over the window, per day (or week)."""
 
     op: Literal["trend"]
     name: Name
@@ -72,12 +108,18 @@ class TrendFeature(Settings):
     of: str
     """``table.column``, or ``table`` to count each event as 1."""
     window: Duration = "28d"
-    """Trailing window, whole days, at least 2d."""
+    """Trailing window, a whole number of ``every``, at least two."""
+    every: Duration = "1d"
+    """Length of what is summed, whole days."""
     where: Where = None
 
 
 class RunOutFeature(Settings):
-    """Hours until the balance is spent: balance over exponentially smoothed spend."""
+    """Hours until the balance is spent: balance over exponentially smoothed spend.
+
+    With ``quantile`` also ``<name>_early``, the hours by which it is spent with that probability;
+    with ``within`` also ``<name>_chance``, the probability that it is spent within that time.
+    """
 
     op: Literal["run_out"]
     name: Name
@@ -89,6 +131,10 @@ class RunOutFeature(Settings):
     half_life: Half = "7d"
     horizon: Duration = "90d"
     """Longest time reported."""
+    quantile: Annotated[float | None, Field(gt=0, lt=1)] = None
+    """Probability of the column ``<name>_early``; null: no such column."""
+    within: Duration | None = None
+    """Time of the column ``<name>_chance``; null: no such column."""
     where: Where = None
 
 
@@ -151,7 +197,9 @@ class ExpressionFeature(Settings):
 
 Feature = Annotated[
     WindowFeature
+    | BaselineFeature
     | EventFeature
+    | LatestFeature
     | DecayFeature
     | ScoreFeature
     | TrendFeature

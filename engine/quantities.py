@@ -1,0 +1,115 @@
+"""What feature columns are made of: sources of events, quantities of them, and snapshots.
+
+A column is a formula over quantities; a quantity is one number per row (a subscriber at an instant
+t) that a kernel computes from the events of a source. Equal quantities are computed once, however
+many columns use them.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from engine.settings import Job
+from kernels import backend
+
+DAY_S, HOUR_S = 86_400, 3_600
+
+Measure = Literal[
+    "count", "sum", "min", "max", "std", "days", "recency", "age", "gap_mean", "gap_std", "latest",
+    "decayed", "trend",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """Events of a table that a condition and a channel keep, each with a value."""
+
+    table: str
+    column: str | None = None  # its value column; None: each event counts 1
+    where: str | None = None  # SQL condition; None: every event
+    channel: str | None = None  # None: every channel
+    squared: bool = False  # whether its values are squared
+
+    @property
+    def events(self) -> "Source":
+        """Return the same events without their values."""
+        return replace(self, column=None, squared=False)
+
+    def __str__(self) -> str:
+        """Return the source for people: ``usage.charge where kind = 'data'``."""
+        named = self.table if self.column is None else f"{self.table}.{self.column}"
+        channel = None if self.channel is None else f"channel = '{self.channel}'"
+        conditions = [c for c in (self.where, channel) if c is not None]
+        return f"{named} where {' and '.join(conditions)}" if conditions else named
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number per row from the events of a source."""
+
+    measure: Measure
+    source: Source
+    span_s: int | None = None  # window or half-life, s; None: the whole history
+    bins: tuple[int, int] | None = None  # of a trend: how many, and days of each
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A subscriber column as the input table has it: a number, or the days since an instant."""
+
+    column: str
+    days_since: bool = False
+
+    def __str__(self) -> str:
+        """Return the source for people."""
+        return f"subscribers.{self.column}"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature column."""
+
+    name: str
+    feature: str  # the feature of the job file that it belongs to
+    unit: str
+    formula: str  # for people
+    inputs: tuple[Quantity | Snapshot, ...] = ()
+    compute: Callable[..., Any] | None = None  # arrays of the inputs -> [R] float64 (or labels)
+    labels: tuple[str, ...] = ()  # of a text column: compute returns positions in it
+    sql: str | None = None  # of an expression, which has no inputs and no compute
+
+    @property
+    def snapshot(self) -> bool:
+        """Whether it needs a subscriber column whose past is not known (a start date is)."""
+        return any(isinstance(i, Snapshot) and not i.days_since for i in self.inputs)
+
+    @property
+    def source(self) -> str:
+        """Return where its inputs come from, for people."""
+        named = (str(i.source) if isinstance(i, Quantity) else str(i) for i in self.inputs)
+        return ", ".join(dict.fromkeys(named))
+
+
+def source_of(of: str, where: str | None = None) -> Source:
+    """Return the source that ``table`` or ``table.column`` names."""
+    table, _, column = of.partition(".")
+    return Source(table, column or None, where)
+
+
+def unit_of(source: Source, job: Job) -> str:
+    """Return the unit of a source's values."""
+    if source.column is None:
+        return "events"
+    return job.inputs.tables()[source.table].values[source.column].unit
+
+
+def same(array: Any) -> Any:
+    """Return a quantity as it is."""
+    return array
+
+
+def ratio(above: Any, below: Any) -> Any:
+    """Return the ratio; missing where it is over 0."""
+    library = backend.library(below)
+    return library.where(below != 0.0, above / library.where(below != 0.0, below, 1.0), math.nan)
