@@ -6,8 +6,8 @@ of one item, and results come back in the order of the items.
 
 import gc
 import logging
+import math
 import os
-import resource
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,6 +26,7 @@ from engine.errors import ConfigError
 from engine.settings.job import AddressCluster, Cluster, LocalCluster, LocalCudaCluster
 from jobs.attempts import LIVES, Attempts
 from jobs.manifest import versions
+from jobs.memory import Memory, here
 from jobs.spread import telling_losses
 from kernels import backend
 from kernels.threads import MOST_THREADS, VARIABLE
@@ -129,12 +130,18 @@ class Workers:
 
     def peak_bytes(self) -> int:
         """Return the peak memory of this process, and of its worker processes if it has any."""
-        here = peak_bytes()
         started = "client" in self.__dict__
-        if not started or not self.are_apart:
-            return here
-        workers: dict[str, int] = self.client.run(peak_bytes)
-        return here + sum(workers.values())
+        return self.memory().peak if started else here()[1]
+
+    def memory(self) -> Memory:
+        """Return what this process holds, and its worker processes if it has any."""
+        found = [here()]
+        if self.are_apart:
+            found += self.client.run(here).values()
+        threads = sum(self.client.nthreads().values())
+        held, peak = (sum(each) for each in zip(*found, strict=True))
+        limit = {} if self._settings.kind != "address" else {"limit": math.inf}
+        return Memory(held, peak, len(found), threads, **limit)
 
 
 @contextmanager
@@ -164,11 +171,6 @@ def cluster(settings: Cluster) -> Iterator[Workers]:
             stack.callback(pa.set_cpu_count, cpus)
             stack.callback(MOST_THREADS.reset, MOST_THREADS.set(settings.workers))
         yield Workers(settings, stack)
-
-
-def peak_bytes() -> int:
-    """Return the most memory this process has held (Linux: ``ru_maxrss`` is in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class _Adopts(distributed.WorkerPlugin):  # type: ignore[misc]

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from engine.parts import Here, Parts
 from jobs.cluster import Workers
+from jobs.memory import Memory
 from jobs.spread import spread
 
 T = TypeVar("T")
@@ -152,6 +153,9 @@ class ShownTasks:
 
         self._display.show(step, ended=False)
         return spread(self._workers.client, function, items, rows, seen)
+
+    def memory(self) -> Memory:
+        return self._workers.memory()
 
     def tell(self, label: str, **figures: Any) -> None:
         if self._told is None or self._told.label != label:

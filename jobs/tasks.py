@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from engine.parts import Here, Parts
+from jobs.memory import Memory, here
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,6 +43,9 @@ class Tasks(Protocol):
             rows: as in :meth:`map`.
         """
 
+    def memory(self) -> Memory:
+        """Return what the processes that run tasks hold, this one included."""
+
     def tell(self, label: str, **figures: Any) -> None:
         """Show a step that is not a map, with its figures: ``tell("solve", gap=1e-3)``."""
 
@@ -63,6 +67,9 @@ class SerialTasks:
         self, label: str, function: Callable[[T], R], items: Sequence[T], rows: Callable[[R], int]
     ) -> Parts:
         return Here(self.map(label, function, items, rows))
+
+    def memory(self) -> Memory:
+        return Memory(*here(), processes=1, at_once=1)
 
     def tell(self, label: str, **figures: Any) -> None:
         pass
