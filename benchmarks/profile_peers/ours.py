@@ -1,14 +1,12 @@
 """walras: the partition function in memory, the stage ``profile`` from files.
 
-In memory the subscribers are cut into ranges of about equally many events, several for each core,
-which threads take one by one. From files each part is a task of the stage, in threads too; features
-of a part go to a file of the same name.
+In memory everything is one partition, whose rows threads take some at a time. From files each part
+is a task of the stage, in threads too; features of a part go to a file of the same name.
 """
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from shutil import rmtree
 from statistics import median
@@ -20,16 +18,16 @@ import pandas as pd
 
 from benchmarks.machine import read_seconds
 from benchmarks.process import cores
-from benchmarks.profile_data import AS_OF, COLUMNS, DAY_S, Data, read
+from benchmarks.profile_data import AS_OF, COLUMNS, Data, read
 from benchmarks.profile_peers import FEATURES, HALF_LIFE, LARGEST, TREND, WINDOWS
+from engine.feature_plan import planned
+from engine.features import columns_of
 from engine.profile import profile_partition
 from engine.settings import Job
 from jobs.profile import profile
 from jobs.tasks import SerialTasks
-from kernels import decayed, events_until, rhythm, trend, windowed
+from kernels import ranges, summarised
 from kernels.threads import each_task
-
-RANGES = 4  # of subscribers for a core: so many keep all cores busy to the end
 
 
 def job(as_of: int = AS_OF) -> Job:
@@ -77,27 +75,11 @@ def ours(key: Any, time: Any, value: Any, keys: Any, as_of: int) -> dict[str, An
     Returns:
         [S] float64 by feature.
     """
-    wanted = job(as_of)
-
-    def one(bound: tuple[slice, slice]) -> Any:
-        subscribers, events = bound
-        arrays = zip(COLUMNS, (key[events], time[events], value[events]), strict=True)
-        tables = {"usage": pd.DataFrame(dict(arrays), copy=False)}
-        rows = pd.DataFrame({COLUMNS[0]: keys[subscribers]}, copy=False)
-        return profile_partition(wanted, rows, tables)
-
-    frames = each_task(one, ranges(key, keys, RANGES * cores()))
-    return {n: np.concatenate([frame[n].to_numpy() for frame in frames]) for n in FEATURES}
-
-
-def ranges(key: Any, keys: Any, count: int) -> list[tuple[slice, slice]]:
-    """Return ranges of subscribers that all have about as many events, and their events."""
-    places = np.arange(1, count) * len(key) // count
-    cuts = np.unique(np.searchsorted(keys, key[places] if len(key) else key))
-    cuts = cuts[cuts > 0]
-    bounds = [0, *cuts, len(keys)], [0, *np.searchsorted(key, keys[cuts]), len(key)]
-    subscribers, events = ([slice(*ends) for ends in pairwise(bound)] for bound in bounds)
-    return list(zip(subscribers, events, strict=True))
+    arrays = zip(COLUMNS, (key, time, value), strict=True)
+    tables = {"usage": pd.DataFrame(dict(arrays), copy=False)}
+    rows = pd.DataFrame({COLUMNS[0]: keys}, copy=False)
+    frame = profile_partition(job(as_of), rows, tables)
+    return {name: frame[name].to_numpy() for name in FEATURES}
 
 
 def load(data: Data) -> Any:
@@ -155,20 +137,10 @@ def kernel(loaded: Any, repeats: int) -> dict[str, float]:
         the times and amounts, which are what it reads.
     """
     key, time, value, keys = loaded
-    start = np.searchsorted(key, keys).astype(np.int64)
+    start, end = ranges(key, keys)
     at = np.full(len(keys), AS_OF, np.int64)
-    stop = events_until(time, start, np.append(start, len(key))[1:], at)
-    pieces = [rows for rows, _ in ranges(key, keys, RANGES * cores())]
-    windows = np.array(WINDOWS, np.int64) * DAY_S
-
-    def one(rows: slice) -> None:
-        place = start[rows], stop[rows], at[rows]
-        windowed(time, value, *place, windows)
-        rhythm(time, *place)
-        decayed(time, value, *place, float(HALF_LIFE * DAY_S))
-        trend(time, value, *place, TREND)
-
-    run = partial(each_task, one, pieces)
+    (one,) = planned(column for feature in job().features for column in columns_of(feature, job()))
+    run = partial(summarised, time, value, np.empty(0, bool), start, end, at, one.asked)
     run()
     seconds = []
     for _ in range(repeats):
