@@ -2,6 +2,9 @@
 
 Phase 1 reads each chunk of each file, checks its rows and writes one fragment, with a batch for
 every partition. Phase 2 gathers the batches of a partition, orders them and writes its part.
+
+Memory is bounded by one chunk or one partition for each task at once, see :mod:`jobs.shuffle`;
+besides, the rejects of one table are sorted here at the end, some 100 bytes each.
 """
 
 import shutil
@@ -68,6 +71,9 @@ def ingest(job: Job, folder: Path, tasks: Tasks) -> dict[str, Any]:
         name: _events(_Shuffle(job, inputs, before, folder), name, tasks)
         for name in job.inputs.tables()
     }
+    for name, found in counts.items():
+        if found.future:
+            tasks.tell(f"{name}: after as_of, not counted", events=found.future)
     problems = [
         _too_many(name, found, job.inputs.max_reject_share, _rejects(folder, before, name))
         for name, found in counts.items()

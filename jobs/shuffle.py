@@ -1,12 +1,14 @@
 """The two phases of the shuffle on disk, each for one item: small descriptions in, counts out.
 
-A fragment is an Arrow file with one batch for every partition, over and over. A task holds one
-chunk or one partition of one table, whatever the size of the inputs.
+A fragment is an Arrow file with one batch for every partition, over and over. Whatever the order
+and size of the inputs, a task of phase 1 holds ``raw.ROWS`` rows (of CSV: some blocks of bytes),
+their checked copy and that copy by partition; rejects go to disk with them. A task of phase 2 holds
+one partition of one table: as it is read and as it is ordered. More partitions need less memory.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,19 +81,16 @@ class Counts:
 def scatter_events(item: Scatter) -> Counts:
     """Check the event rows of a chunk and write its fragment."""
     assert item.table is not None
-    counts, rejects = Counts(), []
+    counts, rejects = Counts(), item.fragment.with_suffix(".rejects")
     schema = rows_of.event_schema(item.table, item.key[1]).append(pa.field(ROW, pa.int64()))
-    with _new_fragment(item.fragment, schema) as fragment:
+    with _new_fragment(item.fragment, schema) as fragment, _new_rejects(rejects) as rejected:
         for raw in read(item.chunk, item.schema):
             found = rows_of.check_events(raw, item.table, item.key[1], item.as_of)
             reasons = Counter(found.rejects["reason"].to_pylist())
             counts += Counts(rows=len(raw), rejected=reasons)
-            if len(found.rejects):
-                rejects.append(found.rejects)
+            rejected(found.rejects)
             both = pa.concat_tables([found.kept, found.future])
             _write_batches(fragment, both, item.partitions)
-    if rejects:
-        write(pa.concat_tables(rejects), item.fragment.with_suffix(".rejects"))
     return counts
 
 
@@ -141,6 +140,25 @@ def _new_fragment(path: Path, schema: pa.Schema) -> Iterator[Any]:
     with pa.ipc.new_file(str(temporary), schema) as fragment:
         yield fragment
     temporary.replace(path)
+
+
+@contextmanager
+def _new_rejects(path: Path) -> Iterator[Callable[[pa.Table], None]]:
+    """Give what writes rejects to a file, whole at the end; without any there is no file."""
+    temporary = unfinished(path)
+    writers: list[Any] = []
+    with ExitStack() as stack:
+
+        def add(rejects: pa.Table) -> None:
+            if not len(rejects):
+                return
+            if not writers:
+                writers.append(stack.enter_context(pq.ParquetWriter(temporary, rejects.schema)))
+            writers[0].write_table(rejects)
+
+        yield add
+    if writers:
+        temporary.replace(path)
 
 
 def _write_batches(fragment: Any, rows: pa.Table, partitions: int) -> None:
