@@ -92,6 +92,12 @@ def keys(size):
     return np.repeat(subscriber, stop - start), subscriber[subscriber % 3 > 0]
 
 
+def in_order(size):
+    """Return the arguments of ``disordered``: keys, and times of which some are out of order."""
+    key = keys(size)[0]
+    return key, np.arange(len(key)) - 5 * (np.arange(len(key)) % 7 == 0)
+
+
 def times_until(size):
     """Return the arguments of ``events_until``, half of the events being too late."""
     time, _, start, end, at = events(size)
@@ -177,6 +183,14 @@ def by_ranges(operands, count, _):
     return list(ranges_definition(*first_rows(operands, (1,), count)))
 
 
+def by_order(operands, *_):
+    """Return how many events should stand before the one before them."""
+    order = np.lexsort(operands[::-1])
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return [np.array([np.sum(rank[1:] < rank[:-1])])]
+
+
 def by_until(operands, count, _):
     """Return where the events of the first rows end."""
     return [until_definition(*first_rows(operands, (1, 2, 3), count))]
@@ -253,6 +267,7 @@ PAIR_SIZES = (Size("smoke", 300, 10), Size("city", 100_000, 50), Size("country",
 # weights within 2**-49. Slopes cancel, so they lose a few digits more.
 EVENT_OPERATIONS = (
     Operation("ranges", "ranges", keys, by_ranges, (0, 1), is_threaded=True),
+    Operation("disordered", "disordered", in_order, by_order, (0, 1), is_threaded=True),
     Operation("events_until", "events_until", times_until, by_until, (1, 2, 3), "rows",
               is_threaded=True),
     Operation("counts", "summarised", lambda size: series(size, COUNTS), by_summary, (0,),
