@@ -18,7 +18,9 @@ from kernels.choose import NO_ACTION, WEIGHT_GRID
 from kernels.screen import screened
 from kernels.summary import Asked
 from tests import test_choose
+from tests.sequences import as_tuple
 from tests.test_choose import PRICE_FIXED, VALUE_FIXED
+from tests.test_fatigue import fatigue_definition
 from tests.test_ranges import ranges_definition, until_definition
 from tests.test_run_out import run_out_definition
 from tests.test_summary import summary_definition
@@ -83,6 +85,14 @@ def series(size, asked, share=1.0):
     kept = np.random.default_rng(size.seed).random(len(time)) < share
     value = value if asked.valued else np.empty(0)
     return time, value, kept if share < 1.0 else np.empty(0, bool), *rows, asked
+
+
+def sequence(size, *asked, valued=False, share=1.0):
+    """Return the arguments of an operation on the order of events, a share of them being kept."""
+    time, value, *rows = events(size)
+    kept = np.random.default_rng(size.seed).random(len(time)) < share
+    kept = kept if share < 1.0 else np.empty(0, bool)
+    return time, *([value] if valued else []), kept, *rows, *asked
 
 
 def keys(size):
@@ -170,6 +180,15 @@ def first_rows(operands, rows, count):
 def by_summary(operands, count, _):
     """Return the summary of the first rows."""
     return list(summary_definition(first_rows(operands, (3, 4, 5), count)))
+
+
+def by_order(definition, rows):
+    """Return what gives the outputs of the first rows by the definition of an operation."""
+
+    def expected(operands, count, _):
+        return list(as_tuple(definition(first_rows(operands, rows, count))))
+
+    return expected
 
 
 def by_ranges(operands, count, _):
@@ -263,6 +282,8 @@ EVENT_OPERATIONS = (
               rounding=1e-9, is_threaded=True),
     Operation("narrowed", "summarised", lambda size: series(size, TWELVE, 0.3), by_summary,
               (0, 1, 2), rounding=1e-9, is_threaded=True),
+    Operation("fatigue", "fatigue", lambda size: sequence(size, 0.5, valued=True, share=0.5),
+              by_order(fatigue_definition, (3, 4, 5)), (0, 1, 2), is_threaded=True),
     Operation("run_out", "run_out", balances, by_run_out, (0, 1, 2), "rows", is_threaded=True),
 )  # fmt: skip
 PAIR_OPERATIONS = (

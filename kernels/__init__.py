@@ -2,11 +2,12 @@
 
 from kernels.choose import choose, curve, within
 from kernels.choose_pairs import choose_pairs, curve_pairs
+from kernels.fatigue import fatigue
 from kernels.ranges import events_until, ranges
 from kernels.run_out import run_out
 from kernels.summary import summarised
 
 __all__ = [
-    "choose", "choose_pairs", "curve", "curve_pairs", "events_until", "ranges", "run_out",
-    "summarised", "within",
+    "choose", "choose_pairs", "curve", "curve_pairs", "events_until", "fatigue", "ranges",
+    "run_out", "summarised", "within",
 ]  # fmt: skip
