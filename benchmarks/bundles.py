@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from benchmarks.machine import cores
 from benchmarks.plain import Plain
+from benchmarks.process import cores
 
 CHUNK = 1 << 14  # subscribers that a thread takes at a time
 MOST = 8  # pairs of a bundle at most: the search is exact, so it must stay small

@@ -6,28 +6,19 @@ bound at its prices (:mod:`benchmarks.judge`); a peer without prices has the bou
 says so. ``PEERS_PYTHON`` in the environment names another Python to run the peers with.
 """
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic, sleep
 from typing import Any
 
-import numpy as np
-
 from benchmarks.judge import judged
-from benchmarks.machine import peak_memory
 from benchmarks.peers import PEERS
 from benchmarks.plain import Plain, load, save
+from benchmarks.process import apart, peers_python
 
 GRACE_S, GRACE_SHARE = 10.0, 0.1
-POLL_S = 0.05
-ROOT = Path(__file__).parent.parent
 
 
 def compared(
@@ -107,29 +98,6 @@ def _row(plain: Plain, peer: str, found: dict[str, Any]) -> dict[str, Any]:
 
 def _run(peer: str, path: Path, answer: Path, gap: float, time_limit: float) -> dict[str, Any]:
     """Run a peer's process and return its figures and arrays."""
-    python = os.environ.get("PEERS_PYTHON", sys.executable)
-    command = [python, "-m", "benchmarks.peers", peer, str(path), "--gap", str(gap)]
+    command = [peers_python(), "-m", "benchmarks.peers", peer, str(path), "--gap", str(gap)]
     command += ["--time-limit", str(time_limit), "--answer", str(answer)]
-    begun, errors = Path(f"{answer}.begun"), Path(f"{answer}.stderr")
-    most = time_limit * (1 + GRACE_SHARE) + GRACE_S
-    with errors.open("wb") as stderr:
-        child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=stderr)
-        end, has_begun, peak = monotonic() + most, False, 0
-        while child.poll() is None:
-            peak = max(peak, peak_memory(child.pid))
-            if not has_begun and begun.exists():
-                has_begun, end = True, monotonic() + most
-            if monotonic() > end:
-                child.kill()
-                child.wait()
-                stage = "solving" if has_begun else "building the model"
-                status = f"KILLED: {most:g} s of {stage}"
-                return {"figures": {"status": status, "peak_bytes": peak}}
-            sleep(POLL_S)
-    if not answer.exists():
-        lines = errors.read_text(errors="replace").strip().splitlines() or ["no message"]
-        status = f"FAILED: exit status {child.returncode}: {lines[-1]}"
-        return {"figures": {"status": status, "peak_bytes": peak}}
-    with np.load(answer) as file:
-        return {**{n: file[n] for n in file if n != "figures"},
-                "figures": json.loads(str(file["figures"]))}  # fmt: skip
+    return apart(command, answer, time_limit * (1 + GRACE_SHARE) + GRACE_S)

@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import cycle
-from os import sched_getaffinity
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -16,17 +15,13 @@ from typing import Any
 import numba
 import numpy as np
 
+from benchmarks.process import cores
 from kernels import backend
 
 REPEATS = 7
 CACHES = 4  # input sets together are at least so many times as large as the device's cache
 MOST_SETS = 32
 COPY_BYTES = 1 << 30
-
-
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(sched_getaffinity(0))
 
 
 def described() -> dict[str, Any]:
@@ -112,16 +107,3 @@ def copy_bytes_per_s() -> float:
     source = backend.cupy.ones(COPY_BYTES // 8)
     target = backend.cupy.empty_like(source)
     return 2 * COPY_BYTES / timed(backend.cupy.copyto, [(target, source)])
-
-
-def peak_memory(process: int | None = None) -> int:
-    """Return the most resident bytes a process (this one) has held since its program began, or 0.
-
-    Of Linux's figures, ``VmHWM``: ``ru_maxrss`` would count what the parent held when it forked.
-    """
-    status = Path("/proc", str(process or "self"), "status")
-    try:
-        lines = status.read_text().splitlines()
-    except OSError:  # no such process any more, or no such file system
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)

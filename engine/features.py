@@ -77,7 +77,7 @@ def columns_of(feature: Feature, job: Job) -> list[Column]:
             since = Snapshot(feature.since, days_since=True)
             return [Column(feature.name, feature.name, "days", text, (since,), same)]
         case ExpressionFeature():
-            return [Column(feature.name, feature.name, "", feature.sql, sql=feature.sql)]
+            return [Column(feature.name, feature.name, feature.unit, feature.sql, sql=feature.sql)]
     return [_weighed_column(feature, job)]
 
 

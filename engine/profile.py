@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine import expressions, feature_passes, feature_plan, tables
+from engine import expressions, feature_groups, feature_passes, feature_plan, tables
 from engine.errors import DataError
 from engine.feature_passes import Rows
 from engine.feature_problems import problems
@@ -22,7 +22,7 @@ from engine.tables import Kind, Schema
 from kernels import backend
 
 __all__ = [
-    "columns", "describe", "event_columns", "features_at", "kinds", "passes", "problems",
+    "columns", "describe", "event_columns", "features_at", "groups", "kinds", "passes", "problems",
     "profile_partition", "subscriber_columns",
 ]  # fmt: skip
 
@@ -82,6 +82,11 @@ def describe(job: Job) -> list[dict[str, Any]]:
 def passes(job: Job) -> dict[str, int]:
     """Return how many tables a partition reads, in how many passes, for how many quantities."""
     return feature_plan.counted(feature_plan.planned(_columns(job)))
+
+
+def groups(job: Job) -> list[dict[str, Any]]:
+    """Tell of every pass over a partition what it reads, and which columns it gives."""
+    return feature_groups.grouped(_columns(job))
 
 
 def event_columns(job: Job) -> dict[str, list[str]]:

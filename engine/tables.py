@@ -47,6 +47,8 @@ def read(
     columns: Sequence[str] | None = None,
     backend: Backend = "pandas",
     coded: Sequence[str] = (),
+    *,
+    rows: slice | None = None,
 ) -> Any:
     """Read a Parquet file.
 
@@ -55,15 +57,21 @@ def read(
         columns: columns to read, in this order; None: all of them.
         backend: the library that shall own the frame.
         coded: text columns that come as categories: few distinct values, each stored once.
+        rows: the rows to read, by position; None: all of them.
 
     Returns:
         DataFrame with a plain index; booleans may be null, dates are timestamps, decimals floats.
     """
     names = None if columns is None else list(columns)
     if backend == "cudf":
-        return cudf.read_parquet(path, columns=names).astype(dict.fromkeys(coded, "category"))
+        part = {} if rows is None else {"skip_rows": rows.start, "nrows": rows.stop - rows.start}
+        frame = cudf.read_parquet(path, columns=names, **part)
+        return frame.astype(dict.fromkeys(coded, "category"))
     with pq.ParquetFile(path, read_dictionary=list(coded)) as file:
-        table = file.read(columns=names, use_threads=False)
+        if rows is None:
+            table = file.read(columns=names, use_threads=False)
+        else:
+            table = _rows(file, names, rows)
     for at, field in enumerate(table.schema):
         if pa.types.is_decimal(field.type):  # pandas would make objects of them
             table = table.set_column(at, field.name, table.column(at).cast(pa.float64()))
@@ -72,6 +80,18 @@ def read(
         types_mapper=booleans.get, date_as_object=False, ignore_metadata=True, use_threads=False
     )
     return frame if names is None else frame[names]
+
+
+def _rows(file: Any, names: list[str] | None, rows: slice) -> Any:
+    """Read some rows; whole row groups are read and cut."""
+    counts = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+    starts = [sum(counts[:i]) for i in range(len(counts))]
+    groups = [
+        i for i, (at, n) in enumerate(zip(starts, counts, strict=True))
+        if at < rows.stop and at + n > rows.start
+    ]  # fmt: skip
+    table = file.read_row_groups(groups, columns=names, use_threads=False)
+    return table.slice(rows.start - (starts[groups[0]] if groups else 0), rows.stop - rows.start)
 
 
 def write(frame: Any, path: Path) -> None:

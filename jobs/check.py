@@ -58,6 +58,20 @@ def check(job: Job) -> Check:
     return Check(list(dict.fromkeys(problems)), _facts(job, schema))
 
 
+def subscriber_kinds(job: Job) -> dict[str, tables.Kind]:
+    """Return the kind of each column of the subscriber table; no other table needs to be there.
+
+    Raises:
+        ConfigError: the inputs' folder cannot be filled, or holds something else.
+        DataError: every problem of the subscriber table.
+    """
+    problems: list[str] = []
+    with _inputs_of(job, problems) as sampled:
+        if sampled is None:
+            raise ConfigError.of(problems)
+        return _subscribers_alone(sampled)
+
+
 @contextmanager
 def _inputs_of(job: Job, problems: list[str]) -> Iterator[Job | None]:
     """Give the job with a folder that holds its tables, or None when there can be none."""
@@ -94,11 +108,20 @@ def _subscribers(job: Job, problems: list[str]) -> dict[str, tables.Kind] | None
     except DataError as error:
         problems += str(error).splitlines()
     # An event table is wrong perhaps, and the subscriber table is not: then the rest is checked.
-    alone = job.inputs.model_copy(update={"events": {}, "contacts": None, "outcomes": None})
     try:
-        return _column_kinds(inspect(job.model_copy(update={"inputs": alone})).subscriber_schema)
+        return _subscribers_alone(job)
     except DataError:
         return None
+
+
+def _subscribers_alone(job: Job) -> dict[str, tables.Kind]:
+    """Return the kinds of the subscriber columns, whatever the event tables are.
+
+    Raises:
+        DataError: every problem of the subscriber table.
+    """
+    alone = job.inputs.model_copy(update={"events": {}, "contacts": None, "outcomes": None})
+    return _column_kinds(inspect(job.model_copy(update={"inputs": alone})).subscriber_schema)
 
 
 def _column_kinds(schema: pa.Schema) -> dict[str, tables.Kind]:

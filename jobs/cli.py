@@ -173,6 +173,30 @@ def check(
 
 
 @app.command()
+def features(
+    job: JobFile,
+    *,
+    out: Out = None,
+    set_: Changes = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show every feature of a job: unit, formula, source, and the passes that give it."""
+    manner = Manner(as_json, debug=debug)
+
+    def work(settings: Job) -> Result:
+        from jobs import features
+
+        told = features.features(settings)
+        if not as_json:
+            console = Console(width=None if sys.stdout.isatty() else WIDTH)
+            console.print(*features.tables(told), sep="\n", highlight=False)
+        return outcome.DONE, {"status": "OK", **told}
+
+    on_job(Chosen(job, out, tuple(set_ or ())), manner, work)
+
+
+@app.command()
 def generate(
     *,
     subscribers: Annotated[int, typer.Option(min=1, help="Number of subscribers.")] = 200_000,

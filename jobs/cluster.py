@@ -6,8 +6,8 @@ of one item, and results come back in the order of the items.
 
 import gc
 import logging
+import math
 import os
-import resource
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,7 +24,9 @@ from threadpoolctl import threadpool_limits
 from engine import tables
 from engine.errors import ConfigError
 from engine.settings.job import AddressCluster, Cluster, LocalCluster, LocalCudaCluster
+from jobs.attempts import LIVES, Attempts
 from jobs.manifest import versions
+from jobs.memory import Memory, here
 from jobs.spread import telling_losses
 from kernels import backend
 from kernels.threads import MOST_THREADS, VARIABLE
@@ -108,39 +110,38 @@ class Workers:
         return self._settings.kind != "local" or self._settings.processes
 
     def run(
-        self, function: Callable[[T], R], items: Sequence[T], seen: Callable[[R], None]
+        self,
+        function: Callable[[T], R],
+        items: Sequence[T],
+        seen: Callable[[R], None],
+        named: Callable[[T], str] = str,
     ) -> list[R]:
         """Run ``function`` on every item; call ``seen`` with each result as it comes.
 
+        Tasks that the machine fails are run again, see :mod:`jobs.attempts`.
+
         Raises:
             Exception: the first that a task raised, as it was; the other tasks are cancelled.
-            ConfigError: when a worker died or the scheduler was lost.
+            EngineError: when the machine failed an item again and again: ``named`` gives its files.
+            ConfigError: when the scheduler was lost.
         """
-        # A task is one opaque call, so that no item is taken for a Dask key.
-        calls = [partial(function, item) for item in items]
-        futures = self.client.map(_call, calls, pure=False, retries=0)
-        place = {future.key: index for index, future in enumerate(futures)}
-        results: dict[int, R] = {}
-        try:
-            with telling_losses():
-                for future in distributed.as_completed(futures, loop=self.client.loop):
-                    index = place[future.key]
-                    results[index] = future.result()
-                    seen(results[index])
-        finally:
-            if len(results) < len(futures):
-                with suppress(Exception):
-                    self.client.cancel(futures, force=True)
-        return [results[index] for index in range(len(futures))]
+        with telling_losses():
+            return Attempts(self.client, function, items, seen, named).results()
 
     def peak_bytes(self) -> int:
         """Return the peak memory of this process, and of its worker processes if it has any."""
-        here = peak_bytes()
         started = "client" in self.__dict__
-        if not started or not self.are_apart:
-            return here
-        workers: dict[str, int] = self.client.run(peak_bytes)
-        return here + sum(workers.values())
+        return self.memory().peak if started else here()[1]
+
+    def memory(self) -> Memory:
+        """Return what this process holds, and its worker processes if it has any."""
+        found = [here()]
+        if self.are_apart:
+            found += self.client.run(here).values()
+        threads = sum(self.client.nthreads().values())
+        held, peak = (sum(each) for each in zip(*found, strict=True))
+        limit = {} if self._settings.kind != "address" else {"limit": math.inf}
+        return Memory(held, peak, len(found), threads, **limit)
 
 
 @contextmanager
@@ -156,7 +157,7 @@ def cluster(settings: Cluster) -> Iterator[Workers]:
         _require_cuda()
     with (
         ExitStack() as stack,
-        dask.config.set({"dataframe.backend": frames(settings), **GRAPHS}),
+        dask.config.set({"dataframe.backend": frames(settings), **GRAPHS, **LIVES}),
         # One BLAS thread: its sums do not depend on the number of processors then.
         threadpool_limits(1, user_api="blas"),
     ):
@@ -170,15 +171,6 @@ def cluster(settings: Cluster) -> Iterator[Workers]:
             stack.callback(pa.set_cpu_count, cpus)
             stack.callback(MOST_THREADS.reset, MOST_THREADS.set(settings.workers))
         yield Workers(settings, stack)
-
-
-def peak_bytes() -> int:
-    """Return the most memory this process has held (Linux: ``ru_maxrss`` is in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _call(task: Callable[[], R]) -> R:
-    return task()
 
 
 class _Adopts(distributed.WorkerPlugin):  # type: ignore[misc]

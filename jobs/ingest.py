@@ -108,12 +108,12 @@ def _subscribers(job: Job, inputs: Inputs, folder: Path, tasks: Tasks) -> int:
         )
         for i, chunk in enumerate(chunks(inputs.subscribers))
     ]
-    found = tasks.map("ingest subscribers", scatter_subscribers, scatter, rows=_rows)
+    found = tasks.map("ingest subscribers", scatter_subscribers, scatter, _rows, _chunk)
     problems = [problem for counts in found for problem in counts.problems]
     if problems:
         raise DataError.of(problems)
     gather = _gathers(job, scatter, inputs.subscriber_schema, folder, out)
-    counts = tasks.map("order subscribers", gather_subscribers, gather, rows=_rows)
+    counts = tasks.map("order subscribers", gather_subscribers, gather, _rows, _part)
     again = sorted(key for count in counts for key in count.problems)
     if again:
         raise DataError(
@@ -142,10 +142,10 @@ def _events(
         )
         for i, chunk in enumerate(chunks(inputs.events[name]))
     ]
-    found = tasks.map(f"ingest {name}", scatter_events, scatter, rows=_rows)
+    found = tasks.map(f"ingest {name}", scatter_events, scatter, _rows, _chunk)
     schema = rows_of.event_schema(settings, inputs.key)
     gather = _gathers(job, scatter, schema, folder, out)
-    found += tasks.map(f"order {name}", gather_events, gather, rows=_rows)
+    found += tasks.map(f"order {name}", gather_events, gather, _rows, _part)
     for item in scatter:
         item.fragment.unlink()
     return sum(found, Counts())
@@ -166,6 +166,16 @@ def _gathers(
         )
         for partition in range(job.inputs.partitions)
     ]
+
+
+def _chunk(item: Scatter) -> str:
+    return str(item.chunk.file.path)
+
+
+def _part(item: Gather) -> str:
+    files = sorted(set(item.files))
+    more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+    return f"{item.part.name} of {', '.join(files[:SHOWN])}{more}"
 
 
 def _rows(counts: Counts) -> int:

@@ -4,7 +4,6 @@
 as no allocation was found and none proved impossible; 130 Ctrl-C; 141 nobody reads the output.
 """
 
-import errno
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,11 +12,9 @@ from typing import Any
 
 from engine.errors import AllocationError, EngineError
 from engine.limits import resolution
+from jobs.attempts import CLOSED, FULL
 
 DONE, OURS, WRONG, INFEASIBLE, UNDECIDED, INTERRUPTED, UNREAD = 0, 1, 2, 3, 4, 130, 141
-
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def explain(error: BaseException, output: Path, *, debug: bool) -> tuple[int, list[str]]:

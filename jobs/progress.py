@@ -13,6 +13,7 @@ from rich.text import Text
 
 from engine.parts import Here, Parts
 from jobs.cluster import Workers
+from jobs.memory import Memory
 from jobs.spread import spread
 
 T = TypeVar("T")
@@ -121,6 +122,7 @@ class ShownTasks:
         function: Callable[[T], R],
         items: Sequence[T],
         rows: Callable[[R], int] | None = None,
+        named: Callable[[T], str] = str,
     ) -> list[R]:
         self.settle()
         if not items:
@@ -133,7 +135,7 @@ class ShownTasks:
             self._display.show(step, ended=step.done == step.total)
 
         self._display.show(step, ended=False)
-        return self._workers.run(function, items, seen)
+        return self._workers.run(function, items, seen, named)
 
     def keep(
         self, label: str, function: Callable[[T], R], items: Sequence[T], rows: Callable[[R], int]
@@ -151,6 +153,9 @@ class ShownTasks:
 
         self._display.show(step, ended=False)
         return spread(self._workers.client, function, items, rows, seen)
+
+    def memory(self) -> Memory:
+        return self._workers.memory()
 
     def tell(self, label: str, **figures: Any) -> None:
         if self._told is None or self._told.label != label:

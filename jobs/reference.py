@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from engine.settings import Job
+from engine.settings.include import FEATURES, Include
 
 COLUMNS = ("path", "type", "unit", "range", "default", "description")
 BEGIN, END = "<!-- settings -->", "<!-- /settings -->"
@@ -20,6 +21,7 @@ TYPES = {
 }
 FORMATS = {"date-time": "instant", "path": "path"}
 BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+FILED = {FEATURES: Include}  # lists whose items may stand in a file, and what names it
 SIZES = {"Length": "characters", "Items": "items", "Properties": "entries"}
 
 
@@ -117,6 +119,9 @@ def _setting(
         "default": _default(default, members),
         "description": field.get("description") or _summary(members[0][1]),
     }
+    filed = FILED.get(path)
+    if filed is not None:
+        members = [*members, (" (include)", filed.model_json_schema())]
     for choice, model in members:
         if choice:
             yield {

@@ -68,7 +68,11 @@ def score(job: Job, stages: Mapping[str, Path], folder: Path, tasks: Tasks) -> d
     if isinstance(job.scores, ModelScores):
         summary |= _train(job, stages, folder, tasks, schema)
     results = tasks.map(
-        "score", partial(_score_part, job, stages["profile"], folder), parts, lambda r: r.rows
+        "score",
+        partial(_score_part, job, stages["profile"], folder),
+        parts,
+        lambda r: r.rows,
+        lambda part: str(stages["profile"] / "features" / part),
     )
     scores.refuse(fault for result in results for fault in result.faults)
     rows = sum(result.rows for result in results)
@@ -90,12 +94,17 @@ def _train(
     columns = training.model_columns(job, schema)
     ingested = stages["ingest"]
     parts = sorted(p.name for p in (ingested / "subscribers").glob("part-*.parquet"))
-    drawn = tasks.map("sample contacts", partial(_draw_part, job, ingested), parts, lambda r: r[1])
+
+    def named(part: str) -> str:
+        return str(ingested / "events" / "*" / part)
+
+    draw = partial(_draw_part, job, ingested)
+    drawn = tasks.map("sample contacts", draw, parts, lambda r: r[1], named)
     limit = training.sample_limit(job, [draws for draws, _, _ in drawn])
     gathered = folder / "training"
     gathered.mkdir()
     work = partial(_training_part, _Gather(job, ingested, gathered, tuple(columns), limit))
-    kept = sum(tasks.map("features of contacts", work, parts, lambda n: n))
+    kept = sum(tasks.map("features of contacts", work, parts, lambda n: n, named))
     tasks.tell("train", contacts=kept)
     rows = tables.concat(
         [tables.read(gathered / part, backend=frames(job.cluster)) for part in parts]

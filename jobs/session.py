@@ -4,15 +4,16 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 
 from engine.errors import ConfigError, DataError
-from engine.settings import Job, load
+from engine.settings import Job, Loaded, read
 from engine.settings.job import Cluster
+from engine.settings.wrong import Places
 from jobs import outcome, sources
 from jobs.check import check
 from jobs.cluster import Workers, cluster
@@ -42,12 +43,14 @@ class Chosen:
     out: Path | None
     changes: tuple[str, ...]
 
-    def load(self) -> Job:
+    def load(self) -> Loaded:
         """Read the job; its folders become absolute, as workers may have another current one."""
         out = [f"output={json.dumps(str(self.out))}"] if self.out else []
-        job = load(self.file, [*self.changes, *out])
+        loaded = read(self.file, [*self.changes, *out])
+        job = loaded.job
         inputs = job.inputs.model_copy(update={"folder": job.inputs.folder.absolute()})
-        return job.model_copy(update={"inputs": inputs, "output": job.output.absolute()})
+        job = job.model_copy(update={"inputs": inputs, "output": job.output.absolute()})
+        return replace(loaded, job=job)
 
 
 @dataclass(frozen=True)
@@ -94,23 +97,23 @@ def finish(work: Callable[[], Result], output: Path, manner: Manner) -> NoReturn
 def on_job(chosen: Chosen, manner: Manner, work: Callable[[Job], Result]) -> NoReturn:
     """Read a job and finish the work on it."""
     try:
-        job = chosen.load()
+        loaded = chosen.load()
     except ConfigError as error:
         refused = error
         finish(lambda: _raise(refused), Path("runs"), manner)
 
     def named() -> Result:
         try:
-            return work(job)
+            return work(loaded.job)
         except (ConfigError, DataError) as error:
-            raise type(error).of(_in_file(chosen.file, str(error))) from error
+            raise type(error).of(_in_file(loaded.places, str(error))) from error
 
-    finish(named, job.output, manner)
+    finish(named, loaded.job.output, manner)
 
 
-def _in_file(file: Path, text: str) -> list[str]:
-    """Return an error's lines, those about settings with the job file that they are in."""
-    return [f"{file}: {line}" if SETTING.match(line) else line for line in text.splitlines()]
+def _in_file(places: Places, text: str) -> list[str]:
+    """Return an error's lines, those about settings with the file that they are in."""
+    return [places.named(line) if SETTING.match(line) else line for line in text.splitlines()]
 
 
 def _raise(error: Exception) -> NoReturn:

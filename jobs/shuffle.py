@@ -5,7 +5,8 @@ chunk or one partition of one table, whatever the size of the inputs.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def scatter_events(item: Scatter) -> Counts:
     assert item.table is not None
     counts, rejects = Counts(), []
     schema = rows_of.event_schema(item.table, item.key[1]).append(pa.field(ROW, pa.int64()))
-    with pa.ipc.new_file(str(item.fragment), schema) as fragment:
+    with _new_fragment(item.fragment, schema) as fragment:
         for raw in read(item.chunk, item.schema):
             found = rows_of.check_events(raw, item.table, item.key[1], item.as_of)
             reasons = Counter(found.rejects["reason"].to_pylist())
@@ -92,7 +93,7 @@ def scatter_subscribers(item: Scatter) -> Counts:
     schema = pa.schema([(KEY, kind), *others])
     rows, null, odd = 0, [], []
     endless: dict[str, list[int]] = {n: [] for n, t in others if pa.types.is_floating(t)}
-    with pa.ipc.new_file(str(item.fragment), schema) as fragment:
+    with _new_fragment(item.fragment, schema) as fragment:
         for raw in read(item.chunk, item.schema):
             keys = rows_of.whole_or_text(raw[name], kind)
             keyed = pa.table([keys, *(raw[n] for n, _ in others)], schema=schema)
@@ -122,6 +123,15 @@ def scatter_subscribers(item: Scatter) -> Counts:
         if places
     ]
     return Counts(rows=rows, problems=tuple(problems))
+
+
+@contextmanager
+def _new_fragment(path: Path, schema: pa.Schema) -> Iterator[Any]:
+    """Give an Arrow file to write, which is whole at the end, or not there."""
+    temporary = unfinished(path)
+    with pa.ipc.new_file(str(temporary), schema) as fragment:
+        yield fragment
+    temporary.replace(path)
 
 
 def _write_batches(fragment: Any, rows: pa.Table, partitions: int) -> None:
@@ -167,9 +177,14 @@ def gather_subscribers(item: Gather) -> Counts:
     return Counts(kept=len(rows), problems=tuple(again))
 
 
+def unfinished(path: Path) -> Path:
+    """Return a name for a file until it is whole; a worker that dies leaves such files behind."""
+    return path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+
+
 def write(rows: pa.Table, path: Path) -> None:
     """Write a Parquet file that is either whole or not there."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    temporary = unfinished(path)
     pq.write_table(rows, temporary, compression="lz4", use_dictionary=_texts(rows))
     temporary.replace(path)
 

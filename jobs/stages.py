@@ -152,6 +152,8 @@ def _run(job: Job, name: str, fingerprint: str, done: Mapping[str, Stage], tasks
     with committed(folder, folder.parent) as temporary:
         summary = _call(name, job, folders, temporary, tasks)
         seconds = perf_counter() - began
+        for cut_short in temporary.rglob(".*.tmp"):  # of tasks whose worker died; run again since
+            cut_short.unlink()
         record = {
             "stage": name,
             "fingerprint": fingerprint,

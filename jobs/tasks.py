@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from engine.parts import Here, Parts
+from jobs.memory import Memory, here
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -18,6 +19,7 @@ class Tasks(Protocol):
         function: Callable[[T], R],
         items: Sequence[T],
         rows: Callable[[R], int] | None = None,
+        named: Callable[[T], str] = str,
     ) -> list[R]:
         """Run ``function`` on every item, on the cluster; return results in order of the items.
 
@@ -26,6 +28,7 @@ class Tasks(Protocol):
             function: a picklable function of one item (module level, or a partial of one).
             items: the items, small and picklable (paths and settings, never tables).
             rows: rows that a result stands for, for the progress display.
+            named: the files of an item, for people; asked when the machine failed it repeatedly.
         """
 
     def keep(
@@ -40,6 +43,9 @@ class Tasks(Protocol):
             rows: as in :meth:`map`.
         """
 
+    def memory(self) -> Memory:
+        """Return what the processes that run tasks hold, this one included."""
+
     def tell(self, label: str, **figures: Any) -> None:
         """Show a step that is not a map, with its figures: ``tell("solve", gap=1e-3)``."""
 
@@ -53,6 +59,7 @@ class SerialTasks:
         function: Callable[[T], R],
         items: Sequence[T],
         rows: Callable[[R], int] | None = None,
+        named: Callable[[T], str] = str,
     ) -> list[R]:
         return [function(item) for item in items]
 
@@ -60,6 +67,9 @@ class SerialTasks:
         self, label: str, function: Callable[[T], R], items: Sequence[T], rows: Callable[[R], int]
     ) -> Parts:
         return Here(self.map(label, function, items, rows))
+
+    def memory(self) -> Memory:
+        return Memory(*here(), processes=1, at_once=1)
 
     def tell(self, label: str, **figures: Any) -> None:
         pass

@@ -83,7 +83,7 @@ def opened(file: str | Path, changes: Sequence[str] = ()) -> WhatIf:
         ConfigError: the job is wrong, stages are missing (all are named), or the limits of a goal
             conflict.
     """
-    job = Chosen(Path(file), None, tuple(changes)).load()
+    job = Chosen(Path(file), None, tuple(changes)).load().job
     prints = fingerprints(job, input_hashes(job))
     folders = {}
     missing = []

@@ -123,7 +123,7 @@ def _compiled(half_lives: int, trends: int, marks: str) -> Any:
     u = np.uint64  # a signed index would be tested for being negative, at each event
     shift, fine_bits, fine_size, day_s, no_day = map(u, (SHIFT, FINE - 1, FINE, DAY_S, 2**63))
 
-    @njit(cache=True, nogil=True)
+    @njit(cache=True, nogil=True, error_model="numpy")  # 0 / 0 is NaN, as on a device
     def summarise(  # type: ignore[no-untyped-def]
         time, value, start, stop, at, windows, turns, longest, fine, coarse, slopes,
         recency_days, age_days, gap_mean_days, gap_std_days, latest, count, total, least, most,

@@ -30,7 +30,25 @@ FEATURES = [
     {"op": "expression", "name": "per_day", "sql": "spent_7d / 7"},
     {"op": "expression", "name": "rich", "sql": "per_day > 0 AND plan = 'pre'"},
     {"op": "expression", "name": "label", "sql": "CASE WHEN rich THEN stage ELSE plan END"},
-]
+    {"op": "min", "name": "least", "of": "usage.charge", "windows": ["7d", "30d"]},
+    {"op": "std", "name": "spread", "of": "usage.charge", "windows": ["7d", "30d"]},
+    {"op": "active_days", "name": "days", "of": "usage", "windows": ["1d", "30d"]},
+    {"op": "active_days", "name": "voice_days", "of": "usage", "windows": ["7d"],
+     "where": "kind = 'voice'"},
+    {"op": "share", "name": "voice", "of": "usage", "windows": ["7d"], "where": "kind = 'voice'"},
+    {"op": "change", "name": "more", "of": "usage.mb", "windows": ["1d", "2d"]},
+    {"op": "change", "name": "busier", "of": "usage", "windows": ["2d"]},
+    {"op": "against_baseline", "name": "usual", "of": "usage.charge", "windows": ["1d", "7d"],
+     "baseline": "30d"},
+    {"op": "first_seen", "name": "first", "of": "usage"},
+    {"op": "gap_cv", "name": "uneven", "of": "usage"},
+    {"op": "expected_next", "name": "next", "of": "usage"},
+    {"op": "overdue", "name": "late", "of": "usage", "where": "kind = 'voice'"},
+    {"op": "latest", "name": "last_mb", "of": "usage.mb"},
+    {"op": "trend", "name": "weekly", "of": "usage.mb", "window": "28d", "every": "7d"},
+    {"op": "run_out", "name": "empty", "of": "usage.charge", "balance": "balance",
+     "half_life": "1d", "quantile": 0.1, "within": "3d"},
+]  # fmt: skip
 
 
 def job_of(features, **changes):

@@ -22,6 +22,7 @@ from engine.settings.job import AddressCluster, LocalCluster, LocalCudaCluster
 from jobs import cluster as clusters
 from jobs import progress
 from jobs.cluster import cluster, cuda_options, local_options
+from jobs.memory import here
 from jobs.progress import Lines, Live, ShownTasks, Silent, display
 from kernels.threads import CHUNK, each_chunk
 
@@ -73,20 +74,17 @@ def run_tasks(workers):
 def test_threads_give_results_in_order_and_errors_as_they_are():
     with cluster(THREADS) as workers:
         run_tasks(workers)
-        assert workers.peak_bytes() >= clusters.peak_bytes() > 10_000_000
+        assert workers.peak_bytes() >= here()[1] > 10_000_000
 
 
-def test_processes_do_too_and_a_dead_one_is_a_clear_error():
-    one_life = dask.config.set({"distributed.scheduler.allowed-failures": 0})
-    with one_life, cluster(PROCESSES) as workers:
+def test_processes_do_too():
+    with cluster(PROCESSES) as workers:
         run_tasks(workers)
         found = workers.run(environment, range(8), lambda result: None)
         pids, threads, backends = zip(*found, strict=True)
         assert os.getpid() not in pids
         assert set(threads) == {"1"} and set(backends) == {"pandas"}
-        assert workers.peak_bytes() > clusters.peak_bytes()
-        with pytest.raises(ConfigError, match=r"^cluster: a worker or the scheduler was lost"):
-            workers.run(os._exit, [1], lambda result: None)
+        assert workers.peak_bytes() > here()[1]
 
 
 def test_items_are_never_taken_for_anything_else():
@@ -273,7 +271,7 @@ def test_plain_lines_are_one_per_finished_step_and_rare_in_between(monkeypatch):
     text = StringIO()
 
     class Steps:
-        def run(self, function, items, seen):
+        def run(self, function, items, seen, named):
             for item in items:
                 now[0] += 0.5
                 seen(item)

@@ -54,6 +54,48 @@ def test_a_sound_job_has_no_problems():
             "features.0 (x).windows: should be shorter than baseline (90d), got 90d",
         ),
         (
+            {"op": "against_baseline", "name": "x", "of": "usage", "windows": ["7d"]},
+            "features.0 (x).of: needs a column (table.column), got usage; there are charge, mb",
+        ),
+        (
+            {"op": "std", "name": "x", "of": "usage", "windows": ["7d"]},
+            "features.0 (x).of: needs a column (table.column), got usage; there are charge, mb",
+        ),
+        (
+            {"op": "min", "name": "x", "of": "usage.md", "windows": ["7d"]},
+            "features.0 (x).of: unknown value column, got usage.md; there are charge, mb",
+        ),
+        (
+            {"op": "latest", "name": "x", "of": "contacts"},
+            "features.0 (x).of: needs a column (table.column), got contacts; there are none",
+        ),
+        (
+            {"op": "active_days", "name": "x", "of": "usage.mb"},
+            "features.0 (x).of: takes a table without a column, got usage.mb; write usage",
+        ),
+        (
+            {"op": "share", "name": "x", "of": "usage.mb", "where": "kind = 'data'"},
+            "features.0 (x).of: takes a table without a column, got usage.mb; write usage",
+        ),
+        (
+            {"op": "change", "name": "x", "of": "usage.charg"},
+            "features.0 (x).of: unknown value column, got usage.charg; did you mean charge? there "
+            "are charge, mb",
+        ),
+        (
+            {"op": "overdue", "name": "x", "of": "usage.mb"},
+            "features.0 (x).of: takes a table without a column, got usage.mb; write usage",
+        ),
+        (
+            {"op": "trend", "name": "x", "of": "usage", "window": "30d", "every": "7d"},
+            "features.0 (x).window: should be at least two times 7d (every), and a whole number of "
+            "it, got 30d",
+        ),
+        (
+            {"op": "run_out", "name": "x", "of": "usage", "balance": "balance", "within": "1d"},
+            "features.0 (x).of: needs a column (table.column), got usage; there are charge, mb",
+        ),
+        (
             {"op": "tenure", "name": "x", "since": "sinc"},
             "features.0 (x).since: unknown subscriber column, got sinc; did you mean since? there "
             "are app, balance, plan, since, subscriber",
@@ -83,6 +125,15 @@ def test_a_sound_job_has_no_problems():
 )
 def test_a_wrong_feature_is_named_with_what_is_allowed(feature, problem):
     assert profile.problems(job_of([feature]), SCHEMA) == [problem]
+
+
+def test_columns_of_a_run_out_must_differ_from_others():
+    run_out = {"op": "run_out", "name": "x", "of": "usage.mb", "balance": "balance"}
+    latest = {"op": "latest", "name": "x_chance", "of": "usage.mb"}
+    assert profile.problems(job_of([run_out, latest]), SCHEMA) == []
+    assert profile.problems(job_of([run_out | {"within": "1d"}, latest]), SCHEMA) == [
+        "features: the column x_chance is made 2 times; names and windows must differ"
+    ]
 
 
 def test_names_and_kinds_do_not_need_sound_sources():

@@ -29,7 +29,10 @@ def test_every_column_is_described_with_unit_formula_and_source():
         "outcomes where channel = 'sms', contacts where channel = 'sms'"
     )
     assert rows["left_h"]["unit"] == "hours"
-    assert [name for name, row in rows.items() if row["snapshot"]] == ["left_h", "rich", "label"]
+    assert rows["empty_chance"]["unit"] == "probability"
+    assert [name for name, row in rows.items() if row["snapshot"]] == [
+        "left_h", "rich", "label", "empty", "empty_early", "empty_chance",
+    ]  # fmt: skip
 
 
 def test_windows_of_a_source_share_one_pass():
@@ -52,9 +55,10 @@ def test_only_the_columns_that_features_need_are_read():
 
 
 def ingested(folder, subscribers, events, parts):
-    """Write an ingest folder: subscribers dealt to parts by position."""
+    """Write an ingest folder: subscribers dealt to parts by their bucket."""
+    bucket = tables.bucket(subscribers["subscriber"], parts)
     for part in range(parts):
-        mine = subscribers.iloc[part::parts]
+        mine = subscribers[bucket == part]
         (folder / "subscribers").mkdir(parents=True, exist_ok=True)
         tables.write(mine, folder / "subscribers" / f"part-{part:05}.parquet")
         for name, frame in events.items():

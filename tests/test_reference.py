@@ -26,7 +26,8 @@ def test_every_setting_of_every_model_is_listed_and_described():
     for model in models():
         for name, field in model.model_fields.items():
             if name not in {"op", "kind"}:
-                assert (name, field.description) in listed, f"{model.__name__}.{name}"
+                written = field.alias or name
+                assert (written, field.description) in listed, f"{model.__name__}.{name}"
     assert all(row["description"] and row["type"] for row in rows().values())
 
 

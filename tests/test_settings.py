@@ -187,7 +187,10 @@ def test_policies_name_offers_that_exist():
         ("inputs.events.usage.values.charge.minimum=.nan", "minimum: input should be a finite"),
         ("features.0.op=kurtosis", "features.0.op: should say which, got 'kurtosis'; there are "),
         ("features.0=3", "features.0: input should be a valid dictionary"),
-        ("features.0={name: a}", "features.0.op: should say which, got None; there are count,"),
+        (
+            "features.0={name: a}",
+            "features.0.op: should say which, got None; there are ",
+        ),
         ("inputs.subscribers=[]", "inputs.subscribers: input should be a valid dictionary"),
         ("inputs={}", "inputs.folder: is missing; it has no default"),
     ],

@@ -28,7 +28,7 @@ EVENTS = ("usage", "recharges", "network", "care", "contacts", "outcomes")
 class TwoThreads(SerialTasks):
     """Tasks in two threads."""
 
-    def map(self, label, function, items, rows=None):
+    def map(self, label, function, items, rows=None, named=str):
         with ThreadPoolExecutor(2) as threads:
             return list(threads.map(function, items))
 

@@ -102,6 +102,28 @@ def test_arrays_are_contiguous_and_know_null():
         tables.array(pd.Series([True, None], dtype="boolean", name="x"))
 
 
+@pytest.mark.parametrize("size", [0, 1, 2, 5])
+def test_a_text_column_can_be_read_as_categories(tmp_path, size):
+    path = tmp_path / "part.parquet"
+    texts = ["b", "a", "b", "", "a"][:size]
+    tables.write(pd.DataFrame({"kind": pd.Series(texts, dtype="str"), "n": range(size)}), path)
+    found = tables.read(path, ["n", "kind"], coded=["kind"])
+    assert tables.schema(found) == {"n": "number", "kind": "text"}
+    assert str(found["kind"].dtype) == "category" and found["kind"].tolist() == texts
+    codes, categories = tables.coded(found["kind"])
+    assert categories.dtype == "str" and [categories[c] for c in codes.tolist()] == texts
+    assert len(set(categories)) == len(categories) == len(set(texts))
+    assert tables.coded(found["n"]) is tables.coded(tables.read(path)["kind"]) is None
+
+
+def test_a_column_with_nulls_has_no_codes(tmp_path):
+    path = tmp_path / "part.parquet"
+    tables.write(pd.DataFrame({"kind": pd.Series(["b", None, "b"], dtype="str")}), path)
+    found = tables.read(path, coded=["kind"])["kind"]
+    assert str(found.dtype) == "category" and found.isna().tolist() == [False, True, False]
+    assert tables.coded(found) is None
+
+
 def test_frame_and_concat_stay_on_the_side_they_are_given():
     one = tables.frame({"a": np.array([1, 2])}, FRAME)
     both = tables.concat([one, one.iloc[:0], one])

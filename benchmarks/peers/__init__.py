@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from time import perf_counter, process_time
 from typing import Any
 
-from benchmarks.machine import cores
+from benchmarks.process import cores
 
 PEERS = {
     "pdlp-1e-4": "pdlp",

@@ -13,12 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from time import perf_counter, process_time
 
-import numpy as np
-
 from benchmarks.compare import compared
-from benchmarks.machine import peak_memory
 from benchmarks.peers import PEERS, AbsentError, Task
 from benchmarks.plain import load
+from benchmarks.process import leave, peak_memory
 
 
 def answered(options: argparse.Namespace) -> None:
@@ -41,10 +39,7 @@ def answered(options: argparse.Namespace) -> None:
     except AbsentError as error:
         figures = {"status": f"ABSENT: {error}"}
     figures["peak_bytes"] = peak_memory()
-    part = Path(f"{options.answer}.part")
-    with part.open("wb") as file:
-        np.savez(file, figures=json.dumps(figures), **arrays)
-    part.rename(options.answer)
+    leave(options.answer, figures, arrays)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -32,6 +32,12 @@ def seconds(duration: str) -> int:
     return int(duration[:-1]) * SECONDS[duration[-1]]
 
 
+def duration(length_s: int) -> str:
+    """Return a length as a duration in the largest of d, h, m and s that divides it."""
+    unit = next(u for u in "dhms" if length_s % SECONDS[u] == 0)
+    return f"{length_s // SECONDS[unit]}{unit}"
+
+
 def _name(value: str) -> str:
     if re.fullmatch(NAME, value):
         return value

@@ -190,6 +190,8 @@ class ExpressionFeature(Settings):
     """Name of the column."""
     sql: Sql
     """The expression."""
+    unit: str = ""
+    """Unit of the column, for people; empty: not stated."""
 
 
 Feature = Annotated[

@@ -1,0 +1,53 @@
+"""Whether the tables of a partition are as stage ``ingest`` leaves them."""
+
+from typing import Any
+
+from engine import tables
+from engine.ingest import KEY, TIME
+
+
+def subscriber_problem(keys: Any, partition: int, partitions: int) -> str:
+    """Say what is wrong with the keys of a partition's subscribers; empty where nothing is.
+
+    Args:
+        keys: [S] series, whole numbers or text; each should be once, ascending, in its own bucket.
+        partition: the bucket that it should be.
+        partitions: number of buckets.
+    """
+    before, after = _neighbours(keys)
+    if not (after > before).all():
+        return "subscribers are not in ascending order, each once"
+    foreign = tables.bucket(keys, partitions) != partition
+    if foreign.any():
+        first = keys.iloc[int(foreign.argmax())]
+        return f"subscriber {first} is of another partition"
+    return ""
+
+
+def event_problem(frame: Any, keys: Any) -> str:
+    """Say what is wrong with the order of a partition's events; empty where nothing is.
+
+    Args:
+        frame: events, which should ascend by ``subscriber``, those of one by ``time``.
+        keys: [S] series, ascending, which should have the subscribers of all events.
+    """
+    before, after = _neighbours(frame[KEY])
+    same = after == before
+    if not (same | (after > before)).all():
+        return "its events are not in ascending order of subscribers"
+    earlier, later = _neighbours(frame[TIME])
+    if not (~same | (later >= earlier)).all():
+        return "the events of a subscriber are not in ascending order of time"
+    if len(frame) == 0:
+        return ""
+    own = tables.library(frame).concat([frame[KEY].iloc[:1], after[~same]], ignore_index=True)
+    unknown = ~own.isin(keys)
+    if unknown.any():
+        return f"subscriber {own[unknown].iloc[0]} is not of this partition"
+    return ""
+
+
+def _neighbours(series: Any) -> tuple[Any, Any]:
+    """Return all values but the last, and all but the first, with one plain index."""
+    before, after = series.iloc[:-1], series.iloc[1:]
+    return before.reset_index(drop=True), after.reset_index(drop=True)
