@@ -19,9 +19,11 @@ from kernels.screen import screened
 from kernels.summary import Asked
 from tests import test_choose
 from tests.sequences import as_tuple
+from tests.test_bursts import bursts_definition
 from tests.test_choose import PRICE_FIXED, VALUE_FIXED
 from tests.test_fatigue import fatigue_definition
 from tests.test_ranges import ranges_definition, until_definition
+from tests.test_repeats import repeats_definition
 from tests.test_run_out import run_out_definition
 from tests.test_summary import summary_definition
 
@@ -30,6 +32,7 @@ CHECKED_ROWS = 50
 DAY_S = 86_400
 DAYS = 90
 WEEK_S, MONTH_S, QUARTER_S = 7 * DAY_S, 30 * DAY_S, 90 * DAY_S
+WINDOWS = np.array([WEEK_S, MONTH_S, QUARTER_S], np.int64)
 COUNTS = Asked((WEEK_S, MONTH_S, QUARTER_S), valued=False)
 TWELVE = Asked(  # count and sum of each window, recency, first, mean and deviation of gaps, ...
     (WEEK_S, MONTH_S, QUARTER_S), rhythm=True, half_lives=(14 * DAY_S,), trends=((28, 1),)
@@ -284,6 +287,10 @@ EVENT_OPERATIONS = (
               (0, 1, 2), rounding=1e-9, is_threaded=True),
     Operation("fatigue", "fatigue", lambda size: sequence(size, 0.5, valued=True, share=0.5),
               by_order(fatigue_definition, (3, 4, 5)), (0, 1, 2), is_threaded=True),
+    Operation("bursts", "bursts", lambda size: sequence(size, WINDOWS, 3, DAY_S // 8),
+              by_order(bursts_definition, (2, 3, 4)), (0,), is_threaded=True),
+    Operation("repeats", "repeats", lambda size: sequence(size, WINDOWS, DAY_S),
+              by_order(repeats_definition, (2, 3, 4)), (0,), is_threaded=True),
     Operation("run_out", "run_out", balances, by_run_out, (0, 1, 2), "rows", is_threaded=True),
 )  # fmt: skip
 PAIR_OPERATIONS = (

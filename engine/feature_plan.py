@@ -25,7 +25,9 @@ FIELDS: dict[Measure, str] = {
 """Field of a summary that holds a measure."""
 OF_TIMES: frozenset[Measure] = frozenset(("recency", "age", "gap_mean", "gap_std", "count", "days"))
 """Measures that need no values."""
-WINDOWED: frozenset[Measure] = frozenset(("count", "sum", "min", "max", "std", "days"))
+WINDOWED: frozenset[Measure] = frozenset(
+    ("count", "sum", "min", "max", "std", "days", "bursts", "repeats")
+)
 
 
 @dataclass(frozen=True)

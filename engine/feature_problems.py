@@ -26,7 +26,7 @@ from engine.settings.features import (
     WindowFeature,
 )
 from engine.settings.inputs import EventTable
-from engine.settings.sequence_features import FatigueFeature
+from engine.settings.sequence_features import BurstFeature, FatigueFeature, RepeatFeature
 from engine.tables import Kind, Schema
 
 EVENTS_ONLY, VALUE_NEEDED, EITHER = "table", "table.column", "table or table.column"
@@ -100,7 +100,7 @@ def _wrong(feature: Feature, where: str, job: Job, schema: Schema) -> Iterator[s
             yield from _of(feature.of, where, job, FORMS.get(feature.op, VALUE_NEEDED))
             if feature.op == "share" and feature.where is None:
                 yield f"{where}.where: share needs a condition, got none; say which events it is of"
-        case EventFeature() | LifecycleFeature():
+        case EventFeature() | LifecycleFeature() | BurstFeature() | RepeatFeature():
             yield from _of(feature.of, where, job, EVENTS_ONLY)
         case DecayFeature() | ScoreFeature() | TrendFeature():
             yield from _of(feature.of, where, job, EITHER)

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from engine.quantities import Measure, Quantity, Source
-from kernels import fatigue
+from kernels import backend, bursts, fatigue, repeats
 
 Three = tuple[Any, Any, Any]
 
@@ -21,9 +23,14 @@ class Kernel:
     function: Callable[..., Any]
     measures: tuple[Measure, ...]  # that its outputs hold, in order
     takes: tuple[str, ...]  # before start, stop and at
+    windowed: bool = False  # whether windows come next; outputs of a span have a row for each
 
 
-KERNELS = (Kernel(fatigue, ("fatigue",), ("value", "kept")),)
+KERNELS = (
+    Kernel(fatigue, ("fatigue",), ("value", "kept")),
+    Kernel(bursts, ("bursts", "burst_recency"), ("kept",), windowed=True),
+    Kernel(repeats, ("repeats",), ("kept",), windowed=True),
+)
 SEQUENTIAL: dict[Measure, Kernel] = {m: kernel for kernel in KERNELS for m in kernel.measures}
 """Kernel of a measure."""
 
@@ -34,6 +41,7 @@ class SequencePass:
 
     source: Source
     kernel: Kernel
+    windows: tuple[int, ...]  # s, ascending
     numbers: tuple[float, ...]  # last arguments of the kernel
     quantities: tuple[Quantity, ...]
 
@@ -42,12 +50,19 @@ class SequencePass:
         time, value, kept = series
         given = {"value": value, "kept": kept}
         arrays = time, *(given[name] for name in self.kernel.takes), *rows
+        if self.kernel.windowed:
+            library = backend.library(time)
+            arrays = *arrays, library.asarray(np.array(self.windows, np.int64))
         found = self.kernel.function(*arrays, *self.numbers)
         return found if isinstance(found, tuple) else (found,)
 
     def taken(self, found: tuple[Any, ...]) -> dict[Quantity, Any]:
         """Return each quantity from what the pass found."""
-        return {q: found[self.kernel.measures.index(q.measure)] for q in self.quantities}
+        taken = {}
+        for q in self.quantities:
+            field = found[self.kernel.measures.index(q.measure)]
+            taken[q] = field if q.span_s is None else field[self.windows.index(q.span_s)]
+        return taken
 
 
 def sequence_passes(quantities: Iterable[Quantity]) -> list[SequencePass]:
@@ -55,4 +70,11 @@ def sequence_passes(quantities: Iterable[Quantity]) -> list[SequencePass]:
     groups: dict[tuple[Source, Kernel, tuple[float, ...]], list[Quantity]] = {}
     for q in quantities:
         groups.setdefault((q.source, SEQUENTIAL[q.measure], q.more), []).append(q)
-    return [SequencePass(*key, tuple(own)) for key, own in groups.items()]
+    return [
+        SequencePass(source, kernel, _windows(own), numbers, tuple(own))
+        for (source, kernel, numbers), own in groups.items()
+    ]
+
+
+def _windows(quantities: Iterable[Quantity]) -> tuple[int, ...]:
+    return tuple(sorted({q.span_s for q in quantities if q.span_s is not None}))

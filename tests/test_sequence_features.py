@@ -1,6 +1,7 @@
 """Features of the order of events: plain definitions, point in time, independent of any split."""
 
 import math
+from itertools import pairwise
 from operator import itemgetter
 
 import numpy as np
@@ -10,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import profile
+from engine.settings.base import seconds
 from tests.profiled import AS_OF, SCHEMA, job_of
+from tests.test_bursts import moments
 
 DAY_S = 86_400
 OFFERS = {"boost": "data", "talk": "voice", "roam": "data"}
@@ -23,6 +26,9 @@ FEATURES = [
     {"op": "fatigue", "name": "tired", "of": "contacts", "leak_per_day": 0.5, "per": "channel"},
     {"op": "fatigue", "name": "bored", "of": "contacts", "leak_per_day": 0.25, "per": "category"},
     {"op": "fatigue", "name": "load", "of": "usage.mb", "where": "kind = 'data'"},
+    {"op": "bursts", "name": "bad", "of": "usage", "at_least": 2, "windows": ["30d", "1d"]},
+    {"op": "bursts", "name": "data", "of": "usage", "within": "2h", "where": "kind = 'data'"},
+    {"op": "repeats", "name": "again", "of": "usage", "within": "1d", "windows": ["2h", "2d"]},
 ]
 
 
@@ -71,7 +77,18 @@ def fatigue_of(f, seen, at):
     return {"": 0.0 if before is None else max(0, level - f.leak_per_day * (at - before) / DAY_S)}
 
 
-DEFINITIONS = {"fatigue": fatigue_of}
+def bursts_of(f, seen, at):
+    found = moments([t for t, _ in seen], f.at_least, seconds(f.within))
+    row = {f"_{w}": sum(at - seconds(w) < begin <= at for begin, _ in found) for w in f.windows}
+    return row | {"_recency": (at - found[-1][1]) / DAY_S if found else None}
+
+
+def repeats_of(f, seen, at):
+    pairs = [(s, t) for (s, _), (t, _) in pairwise(seen) if t - s <= seconds(f.within)]
+    return {f"_{w}": sum(t > at - seconds(w) for _, t in pairs) for w in f.windows}
+
+
+DEFINITIONS = {"fatigue": fatigue_of, "bursts": bursts_of, "repeats": repeats_of}
 
 
 def groups(f):
@@ -179,6 +196,14 @@ def test_only_the_columns_that_features_need_are_read():
         (
             {"op": "fatigue", "name": "x", "of": "usage.mb", "per": "category"},
             ".per: category needs the text column offer in usage; there are kind",
+        ),
+        (
+            {"op": "bursts", "name": "x", "of": "usage.mb"},
+            ".of: takes a table without a column, got usage.mb; write usage",
+        ),
+        (
+            {"op": "repeats", "name": "x", "of": "usage", "where": "knd = 'data'"},
+            ".where: unknown column knd at line 1, column 1 (knd), got knd = 'data'; did you mean kind? there are charge, kind, mb",
         ),
     ],
 )

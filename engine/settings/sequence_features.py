@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from engine.settings.base import Name, Settings, Where
+from engine.settings.base import Duration, Name, Settings, Where, Windows
 
 
 class FatigueFeature(Settings):
@@ -26,4 +26,41 @@ class FatigueFeature(Settings):
     where: Where = None
 
 
-SequenceFeature = FatigueFeature
+class BurstFeature(Settings):
+    """Moments of many events, bad ones say: how many began in each window, and the last one's age.
+
+    Events without a gap longer than ``within`` are a run. A run is a moment when ``at_least`` of
+    its events lie in some stretch of that length: it begins with the earliest such stretch and ends
+    with the run. Columns ``<name>_<window>`` and ``<name>_recency``.
+    """
+
+    op: Literal["bursts"]
+    name: Name
+    """Stem of the columns."""
+    of: str
+    """The event table."""
+    at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 3
+    """Events that make a moment; with 1 every run is one."""
+    within: Duration = "1h"
+    """Length of the stretch they lie in, and longest gap inside a moment."""
+    windows: Windows = ["7d", "30d"]
+    """Trailing windows, for moments that began in them."""
+    where: Where = None
+
+
+class RepeatFeature(Settings):
+    """Events that follow another one soon, repeat contacts say: columns ``<name>_<window>``."""
+
+    op: Literal["repeats"]
+    name: Name
+    """Stem of the columns."""
+    of: str
+    """The event table."""
+    within: Duration = "3d"
+    """Longest time since the event before it."""
+    windows: Windows = ["7d", "30d"]
+    """Trailing windows of the later event; the one before it may be older."""
+    where: Where = None
+
+
+SequenceFeature = FatigueFeature | BurstFeature | RepeatFeature
