@@ -18,8 +18,12 @@ from kernels.choose import NO_ACTION, WEIGHT_GRID
 from kernels.screen import screened
 from kernels.summary import Asked
 from tests import test_choose
+from tests.sequences import as_tuple
+from tests.test_bursts import bursts_definition
 from tests.test_choose import PRICE_FIXED, VALUE_FIXED
+from tests.test_fatigue import fatigue_definition
 from tests.test_ranges import ranges_definition, until_definition
+from tests.test_repeats import repeats_definition
 from tests.test_run_out import run_out_definition
 from tests.test_summary import summary_definition
 
@@ -28,6 +32,7 @@ CHECKED_ROWS = 50
 DAY_S = 86_400
 DAYS = 90
 WEEK_S, MONTH_S, QUARTER_S = 7 * DAY_S, 30 * DAY_S, 90 * DAY_S
+WINDOWS = np.array([WEEK_S, MONTH_S, QUARTER_S], np.int64)
 COUNTS = Asked((WEEK_S, MONTH_S, QUARTER_S), valued=False)
 TWELVE = Asked(  # count and sum of each window, recency, first, mean and deviation of gaps, ...
     (WEEK_S, MONTH_S, QUARTER_S), rhythm=True, half_lives=(14 * DAY_S,), trends=((28, 1),)
@@ -83,6 +88,14 @@ def series(size, asked, share=1.0):
     kept = np.random.default_rng(size.seed).random(len(time)) < share
     value = value if asked.valued else np.empty(0)
     return time, value, kept if share < 1.0 else np.empty(0, bool), *rows, asked
+
+
+def sequence(size, *asked, valued=False, share=1.0):
+    """Return the arguments of an operation on the order of events, a share of them being kept."""
+    time, value, *rows = events(size)
+    kept = np.random.default_rng(size.seed).random(len(time)) < share
+    kept = kept if share < 1.0 else np.empty(0, bool)
+    return time, *([value] if valued else []), kept, *rows, *asked
 
 
 def keys(size):
@@ -176,6 +189,15 @@ def first_rows(operands, rows, count):
 def by_summary(operands, count, _):
     """Return the summary of the first rows."""
     return list(summary_definition(first_rows(operands, (3, 4, 5), count)))
+
+
+def by_order(definition, rows):
+    """Return what gives the outputs of the first rows by the definition of an operation."""
+
+    def expected(operands, count, _):
+        return list(as_tuple(definition(first_rows(operands, rows, count))))
+
+    return expected
 
 
 def by_ranges(operands, count, _):
@@ -278,6 +300,12 @@ EVENT_OPERATIONS = (
               rounding=1e-9, is_threaded=True),
     Operation("narrowed", "summarised", lambda size: series(size, TWELVE, 0.3), by_summary,
               (0, 1, 2), rounding=1e-9, is_threaded=True),
+    Operation("fatigue", "fatigue", lambda size: sequence(size, 0.5, valued=True, share=0.5),
+              by_order(fatigue_definition, (3, 4, 5)), (0, 1, 2), is_threaded=True),
+    Operation("bursts", "bursts", lambda size: sequence(size, WINDOWS, 3, DAY_S // 8),
+              by_order(bursts_definition, (2, 3, 4)), (0,), is_threaded=True),
+    Operation("repeats", "repeats", lambda size: sequence(size, WINDOWS, DAY_S),
+              by_order(repeats_definition, (2, 3, 4)), (0,), is_threaded=True),
     Operation("run_out", "run_out", balances, by_run_out, (0, 1, 2), "rows", is_threaded=True),
 )  # fmt: skip
 PAIR_OPERATIONS = (

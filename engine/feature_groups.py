@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from engine.feature_plan import Pass, planned
+from engine.feature_plan import AnyPass, Pass, planned
 from engine.quantities import DAY_S, Column
 from engine.settings.base import duration
+from kernels.summary import Asked
 
 
 def grouped(columns: Iterable[Column]) -> list[dict[str, Any]]:
@@ -23,13 +24,14 @@ def grouped(columns: Iterable[Column]) -> list[dict[str, Any]]:
     return [_told(one, wanted) for one in planned(wanted)]
 
 
-def _told(one: Pass, columns: Iterable[Column]) -> dict[str, Any]:
+def _told(one: AnyPass, columns: Iterable[Column]) -> dict[str, Any]:
     given = set(one.quantities)
-    trends = [(duration(n * days * DAY_S), duration(days * DAY_S)) for n, days in one.asked.trends]
+    asked = one.asked if isinstance(one, Pass) else Asked(one.windows)
+    trends = [(duration(n * days * DAY_S), duration(days * DAY_S)) for n, days in asked.trends]
     return {
         "source": f"{one.source}, squared" if one.source.squared else str(one.source),
-        "windows": [duration(span) for span in one.asked.windows if span],
-        "half_lives": [duration(span) for span in one.asked.half_lives],
+        "windows": [duration(span) for span in asked.windows if span],
+        "half_lives": [duration(span) for span in asked.half_lives],
         "trends": [f"{window} by {every}" for window, every in trends],
         "quantities": len(given),
         "columns": [column.name for column in columns if given.intersection(column.inputs)],

@@ -6,15 +6,17 @@ go through all passes of a table some at a time, so that their events are read f
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from itertools import groupby
+from operator import and_
 from typing import Any
 
 import numpy as np
 
 from engine import expressions, tables
-from engine.feature_plan import Pass
+from engine.feature_plan import AnyPass
 from engine.quantities import Quantity, Source
-from kernels import backend, events_until, ranges, summarised
+from kernels import backend, events_until, ranges
 from kernels.threads import CHUNK, LIGHT_CHUNK, each_chunk, each_task
 
 HEAVY = 1 << 16
@@ -44,7 +46,7 @@ class Series:
 
 
 def quantities(
-    passes: Iterable[Pass], frames: Mapping[str, Any], keys: Any, rows: Rows
+    passes: Iterable[AnyPass], frames: Mapping[str, Any], keys: Any, rows: Rows
 ) -> dict[Quantity, Any]:
     """Compute every quantity of the rows.
 
@@ -63,7 +65,7 @@ def quantities(
     return found
 
 
-def _of_table(frame: Any, passes: list[Pass], keys: Any, rows: Rows) -> dict[Quantity, Any]:
+def _of_table(frame: Any, passes: list[AnyPass], keys: Any, rows: Rows) -> dict[Quantity, Any]:
     """Compute the quantities of one table's events."""
     read = _series(frame, passes)
     time, count = tables.array(frame["time"]), len(rows.at)
@@ -76,8 +78,8 @@ def _of_table(frame: Any, passes: list[Pass], keys: Any, rows: Rows) -> dict[Qua
         at, last = (library.ascontiguousarray(instants[some]) for instants in (rows.at, rows.last))
         stop = events_until(time, start, stop, last)
         for one, series in zip(passes, read, strict=True):
-            summary = _summary(series, (start, stop, at), one)
-            for quantity, array in one.taken(summary).items():
+            found_here = _run(series, (start, stop, at), one)
+            for quantity, array in one.taken(found_here).items():
                 found[quantity][some] = array
 
     chunk = CHUNK if library is np else max(count, 1)
@@ -85,7 +87,7 @@ def _of_table(frame: Any, passes: list[Pass], keys: Any, rows: Rows) -> dict[Qua
     return found
 
 
-def _series(frame: Any, passes: list[Pass]) -> list[Series]:
+def _series(frame: Any, passes: list[AnyPass]) -> list[Series]:
     """Return what each pass reads; a condition is asked once."""
     time = tables.array(frame["time"])
     library = backend.library(time)
@@ -119,13 +121,10 @@ def searched(keys: Any, wanted: Any, side: str) -> Any:
 
 def _mask(frame: Any, source: Source) -> Any:
     """Return which events of a table a source keeps, [E] bool; [0]: all of them."""
-    conditions = [] if source.where is None else [source.where]
-    if source.channel is not None:
-        conditions.append(f"channel = '{source.channel}'")
-    if not conditions:
+    if not source.conditions:
         return tables.array_library(frame).empty(0, bool)
-    masks = [_holds(expressions.parse(sql, str(source)), frame) for sql in conditions]
-    return masks[0] & masks[-1]
+    masks = (_holds(expressions.parse(sql, str(source)), frame) for sql in source.conditions)
+    return reduce(and_, masks)
 
 
 def _holds(condition: expressions.Expression, frame: Any) -> Any:
@@ -153,21 +152,21 @@ def _of_codes(holds: Any, codes: Any) -> Any:
     return found
 
 
-def _summary(series: Series, place: tuple[Any, Any, Any], one: Pass) -> Any:
+def _run(series: Series, place: tuple[Any, Any, Any], one: AnyPass) -> Any:
     """Run a pass; a device leaves rows of very many events to the processor: the same bits."""
     arrays, (start, stop, at) = (series.time, series.value, series.kept), place
     library = backend.library(start)
     if library is np:
-        return summarised(*arrays, start, stop, at, one.asked)
+        return one.run(arrays, (start, stop, at))
     heavy = library.flatnonzero(stop - start > HEAVY)
     light = stop.copy()
     light[heavy] = start[heavy]
-    found = summarised(*arrays, start, light, at, one.asked)
+    found = one.run(arrays, (start, light, at))
     for r in backend.to_cpu(heavy).tolist():
         own = slice(int(start[r]), int(stop[r]))
         time, value, kept = (backend.to_cpu(a[own] if len(a) else a) for a in arrays)
         whole = np.zeros(1, np.int64), np.array([own.stop - own.start])
-        row = summarised(time, value, kept, *whole, backend.to_cpu(at[r : r + 1]), one.asked)
+        row = one.run((time, value, kept), (*whole, backend.to_cpu(at[r : r + 1])))
         for field, filled in zip(found, row, strict=True):
             field[..., r : r + 1] = backend.to_gpu(filled)
     return found

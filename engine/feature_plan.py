@@ -12,6 +12,8 @@ from typing import Any
 
 from engine import expressions
 from engine.quantities import Column, Measure, Quantity, Source
+from engine.sequence_plan import SEQUENTIAL, SequencePass, Three, sequence_passes
+from kernels import summarised
 from kernels.summary import MOST_WEIGHED, Asked
 
 FIELDS: dict[Measure, str] = {
@@ -23,7 +25,9 @@ FIELDS: dict[Measure, str] = {
 """Field of a summary that holds a measure."""
 OF_TIMES: frozenset[Measure] = frozenset(("recency", "age", "gap_mean", "gap_std", "count", "days"))
 """Measures that need no values."""
-WINDOWED: frozenset[Measure] = frozenset(("count", "sum", "min", "max", "std", "days"))
+WINDOWED: frozenset[Measure] = frozenset(
+    ("count", "sum", "min", "max", "std", "days", "bursts", "repeats")
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,10 @@ class Pass:
     source: Source
     asked: Asked
     quantities: tuple[Quantity, ...]
+
+    def run(self, series: Three, rows: Three) -> Any:
+        """Return what the kernel finds of (time, value, kept) for rows (start, stop, at)."""
+        return summarised(*series, *rows, self.asked)
 
     def taken(self, summary: Any) -> dict[Quantity, Any]:
         """Return each quantity from what the pass found."""
@@ -48,16 +56,19 @@ class Pass:
         return found
 
 
-def planned(columns: Iterable[Column]) -> tuple[Pass, ...]:
+AnyPass = Pass | SequencePass
+
+
+def planned(columns: Iterable[Column]) -> tuple[AnyPass, ...]:
     """Return the passes that give the quantities of columns, table by table."""
     wanted = dict.fromkeys(q for c in columns for q in c.inputs if isinstance(q, Quantity))
     series: dict[Source, dict[Source, list[Quantity]]] = defaultdict(lambda: defaultdict(list))
-    for quantity in wanted:
+    for quantity in (q for q in wanted if q.measure not in SEQUENTIAL):
         source = quantity.source
         if quantity.measure in OF_TIMES:
             source = source.events
         series[source.events][source].append(quantity)
-    passes = []
+    passes: list[AnyPass] = [*sequence_passes(q for q in wanted if q.measure in SEQUENTIAL)]
     for events, by_column in sorted(series.items(), key=lambda item: str(item[0])):
         own = by_column.get(events, [])
         if all(q.measure in OF_TIMES for q in own) and len(by_column) > 1:
@@ -68,7 +79,7 @@ def planned(columns: Iterable[Column]) -> tuple[Pass, ...]:
     return tuple(sorted(passes, key=lambda one: one.source.table))
 
 
-def counted(passes: Iterable[Pass]) -> dict[str, int]:
+def counted(passes: Iterable[AnyPass]) -> dict[str, int]:
     """Return how many tables are read, and how many passes and quantities there are."""
     found = list(passes)
     return {
@@ -78,7 +89,7 @@ def counted(passes: Iterable[Pass]) -> dict[str, int]:
     }
 
 
-def needed(passes: Iterable[Pass]) -> dict[str, list[str]]:
+def needed(passes: Iterable[AnyPass]) -> dict[str, list[str]]:
     """Return the columns of each event table that are read, key and time first."""
     named: dict[str, set[str]] = {}
     for one in passes:
@@ -86,10 +97,8 @@ def needed(passes: Iterable[Pass]) -> dict[str, list[str]]:
         of_table = named.setdefault(source.table, set())
         if source.column is not None:
             of_table.add(source.column)
-        if source.where is not None:
-            of_table |= expressions.parse(source.where, str(source)).columns
-        if source.channel is not None:
-            of_table.add("channel")
+        for sql in source.conditions:
+            of_table |= expressions.parse(sql, str(source)).columns
     return {table: ["subscriber", "time", *sorted(names)] for table, names in named.items()}
 
 

@@ -26,6 +26,7 @@ from engine.settings.features import (
     WindowFeature,
 )
 from engine.settings.inputs import EventTable
+from engine.settings.sequence_features import BurstFeature, FatigueFeature, RepeatFeature
 from engine.tables import Kind, Schema
 
 EVENTS_ONLY, VALUE_NEEDED, EITHER = "table", "table.column", "table or table.column"
@@ -99,7 +100,7 @@ def _wrong(feature: Feature, where: str, job: Job, schema: Schema) -> Iterator[s
             yield from _of(feature.of, where, job, FORMS.get(feature.op, VALUE_NEEDED))
             if feature.op == "share" and feature.where is None:
                 yield f"{where}.where: share needs a condition, got none; say which events it is of"
-        case EventFeature() | LifecycleFeature():
+        case EventFeature() | LifecycleFeature() | BurstFeature() | RepeatFeature():
             yield from _of(feature.of, where, job, EVENTS_ONLY)
         case DecayFeature() | ScoreFeature() | TrendFeature():
             yield from _of(feature.of, where, job, EITHER)
@@ -111,6 +112,9 @@ def _wrong(feature: Feature, where: str, job: Job, schema: Schema) -> Iterator[s
                         f"{where}.windows: should be shorter than baseline ({feature.baseline}), "
                         f"got {window}"
                     )
+        case FatigueFeature():
+            yield from _of(feature.of, where, job, EITHER)
+            yield from _groups(feature.of, feature.per, where, job)
         case LatestFeature():
             yield from _of(feature.of, where, job, VALUE_NEEDED)
         case RunOutFeature():
@@ -121,7 +125,7 @@ def _wrong(feature: Feature, where: str, job: Job, schema: Schema) -> Iterator[s
             for table in needed:
                 if getattr(job.inputs, table) is None:
                     yield f"{where}.op: {feature.op} needs inputs.{table}, which is not set"
-    if isinstance(feature, ScoreFeature):
+    if isinstance(feature, ScoreFeature | FatigueFeature):
         yield from _never_negative(feature, where, job)
     if isinstance(feature, TrendFeature):
         length, every = seconds(feature.window), seconds(feature.every)
@@ -173,13 +177,25 @@ def _subscriber(column: str, where: str, kind: Kind, schema: Schema) -> Iterator
         yield f"{where}: should be {named}, got {column}, which is {schema[column]}"
 
 
-def _never_negative(feature: ScoreFeature, where: str, job: Job) -> Iterator[str]:
+def _groups(of: str, per: str | None, where: str, job: Job) -> Iterator[str]:
+    """Check that the events tell their channel or their offer, if that is asked for."""
+    table = job.inputs.tables().get(of.partition(".")[0])
+    column = {"channel": "channel", "category": "offer"}.get(per or "")
+    if table is not None and column is not None and column not in table.categories:
+        yield (
+            f"{where}.per: {per} needs the text column {column} in {of.partition('.')[0]}; "
+            f"{_there_are('', table.categories)}"
+        )
+
+
+def _never_negative(feature: ScoreFeature | FatigueFeature, where: str, job: Job) -> Iterator[str]:
     table, _, column = feature.of.partition(".")
     tables = job.inputs.tables()
     value = tables[table].values.get(column) if table in tables else None
+    what = "fatigue" if isinstance(feature, FatigueFeature) else "a score"
     if value is not None and (value.minimum is None or value.minimum < 0):
         yield (
-            f"{where}.of: a score needs values that are never negative, got {feature.of} with "
+            f"{where}.of: {what} needs values that are never negative, got {feature.of} with "
             f"minimum {value.minimum}; set the column's minimum to 0 or more"
         )
 

@@ -19,6 +19,7 @@ from engine.quantities import (
     unit_of,
 )
 from engine.run_out import run_out_columns
+from engine.sequence_features import sequence_columns, sequence_names
 from engine.settings import Job
 from engine.settings.base import seconds
 from engine.settings.features import (
@@ -36,6 +37,7 @@ from engine.settings.features import (
     TrendFeature,
     WindowFeature,
 )
+from engine.settings.sequence_features import SequenceFeature
 from kernels import backend
 
 STAGES = ("new", "active", "quiet", "dormant", "lost")
@@ -48,6 +50,8 @@ def columns_of(feature: Feature, job: Job) -> list[Column]:
         feature: a feature without problems (:func:`engine.feature_problems.problems`).
         job: the job it is of.
     """
+    if isinstance(feature, SequenceFeature):
+        return list(sequence_columns(feature, job))
     match feature:
         case WindowFeature():
             return list(_window_columns(feature, job))
@@ -79,6 +83,8 @@ def columns_of(feature: Feature, job: Job) -> list[Column]:
 
 def names_of(feature: Feature, job: Job) -> list[str]:
     """Return the names of a feature's columns, in order; the feature may have problems."""
+    if isinstance(feature, SequenceFeature):
+        return sequence_names(feature, job)
     if isinstance(feature, WindowFeature | BaselineFeature):
         return [f"{feature.name}_{window}" for window in feature.windows]
     if isinstance(feature, RunOutFeature):

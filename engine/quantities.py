@@ -17,7 +17,7 @@ DAY_S, HOUR_S = 86_400, 3_600
 
 Measure = Literal[
     "count", "sum", "min", "max", "std", "days", "recency", "age", "gap_mean", "gap_std", "latest",
-    "decayed", "trend",
+    "decayed", "trend", "fatigue", "bursts", "burst_recency", "repeats",
 ]  # fmt: skip
 
 
@@ -29,6 +29,7 @@ class Source:
     column: str | None = None  # its value column; None: each event counts 1
     where: str | None = None  # SQL condition; None: every event
     channel: str | None = None  # None: every channel
+    offers: tuple[str, ...] = ()  # of these alone; empty: every offer, and none
     squared: bool = False  # whether its values are squared
 
     @property
@@ -39,9 +40,17 @@ class Source:
     def __str__(self) -> str:
         """Return the source for people: ``usage.charge where kind = 'data'``."""
         named = self.table if self.column is None else f"{self.table}.{self.column}"
-        channel = None if self.channel is None else f"channel = '{self.channel}'"
-        conditions = [c for c in (self.where, channel) if c is not None]
-        return f"{named} where {' and '.join(conditions)}" if conditions else named
+        return f"{named} where {' and '.join(self.conditions)}" if self.conditions else named
+
+    @property
+    def conditions(self) -> list[str]:
+        """Return the SQL conditions that its events fulfil."""
+        found = [] if self.where is None else [self.where]
+        if self.channel is not None:
+            found.append(f"channel = '{self.channel}'")
+        if self.offers:
+            found.append(f"offer IN ({', '.join(map(repr, self.offers))})")
+        return found
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,7 @@ class Quantity:
     source: Source
     span_s: int | None = None  # window or half-life, s; None: the whole history
     bins: tuple[int, int] | None = None  # of a trend: how many, and days of each
+    more: tuple[float, ...] = ()  # further numbers that its kernel takes
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,19 @@ def source_of(of: str, where: str | None = None) -> Source:
     """Return the source that ``table`` or ``table.column`` names."""
     table, _, column = of.partition(".")
     return Source(table, column or None, where)
+
+
+def per_group(source: Source, per: str, job: Job) -> dict[str, Source]:
+    """Return the events of each channel or category of the catalogue, by its name.
+
+    An event is of the category of its offer; one of an offer that the catalogue lacks is of none.
+    """
+    if per == "channel":
+        return {name: replace(source, channel=name) for name in job.catalogue.channels}
+    offers: dict[str, list[str]] = {}
+    for name, offer in job.catalogue.offers.items():
+        offers.setdefault(offer.category, []).append(name)
+    return {name: replace(source, offers=tuple(own)) for name, own in offers.items()}
 
 
 def unit_of(source: Source, job: Job) -> str:

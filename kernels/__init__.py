@@ -1,12 +1,15 @@
 """Arrays in, arrays out: each operation for the CPU and for CUDA; the arrays choose."""
 
+from kernels.bursts import bursts
 from kernels.choose import choose, curve, within
 from kernels.choose_pairs import choose_pairs, curve_pairs
+from kernels.fatigue import fatigue
 from kernels.ranges import disordered, events_until, ranges
+from kernels.repeats import repeats
 from kernels.run_out import run_out
 from kernels.summary import summarised
 
 __all__ = [
-    "choose", "choose_pairs", "curve", "curve_pairs", "disordered", "events_until", "ranges",
-    "run_out", "summarised", "within",
+    "bursts", "choose", "choose_pairs", "curve", "curve_pairs", "disordered", "events_until",
+    "fatigue", "ranges", "repeats", "run_out", "summarised", "within",
 ]  # fmt: skip

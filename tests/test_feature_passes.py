@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import expressions, feature_passes, profile
+from engine import expressions, feature_passes, feature_plan, profile
 from engine.feature_passes import Series
 from engine.feature_plan import Pass
 from engine.quantities import Source
@@ -123,11 +123,11 @@ def test_a_device_leaves_rows_of_very_many_events_to_the_processor(device, opera
 
     with monkeypatch.context() as patch:
         patch.setattr(feature_passes, "HEAVY", 3)
-        patch.setattr(feature_passes, "summarised", seen)
+        patch.setattr(feature_plan, "summarised", seen)
         if device == "stand-in":
             device_stand_in.install(patch)
         time, value, kept, *place = map(backend.to_gpu, arrays)
-        found = feature_passes._summary(Series(time, value, kept), tuple(place), one)
+        found = feature_passes._run(Series(time, value, kept), tuple(place), one)
         same(type(found)(*map(backend.to_cpu, found)), expected)
     _, _, _, start, stop, _ = arrays
     assert alone == [False] + [True] * int((stop - start > 3).sum())
@@ -138,5 +138,5 @@ def test_rows_without_events_are_no_rows_of_very_many(monkeypatch):
     device_stand_in.install(monkeypatch)
     nothing = [backend.to_gpu(np.empty(0, dtype)) for dtype in ("int64", "float64", "bool")]
     place = tuple(backend.to_gpu(np.zeros(2, np.int64)) for _ in range(3))
-    found = feature_passes._summary(Series(*nothing), place, Pass(Source("usage"), EVERYTHING, ()))
+    found = feature_passes._run(Series(*nothing), place, Pass(Source("usage"), EVERYTHING, ()))
     assert backend.to_cpu(found.count).tolist() == [[0.0, 0.0], [0.0, 0.0]]

@@ -66,3 +66,7 @@ Money = Annotated[
 ]
 Count = Annotated[int, Field(ge=0, le=10**12)]
 Sql = Annotated[str, Field(min_length=1, json_schema_extra={"unit": "SQL expression"})]
+Windows = Annotated[list[Duration], Field(min_length=1, max_length=16)]
+Where = Annotated[
+    Sql | None, Field(description="Only events for which this SQL condition over the table holds.")
+]

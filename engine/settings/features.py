@@ -4,13 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from engine.settings.base import Duration, Name, Settings, Sql
+from engine.settings.base import Duration, Name, Settings, Sql, Where, Windows
+from engine.settings.sequence_features import SequenceFeature
 
-Windows = Annotated[list[Duration], Field(min_length=1, max_length=16)]
 Half = Annotated[Duration, Field(description="Age at which an event weighs half.")]
-Where = Annotated[
-    Sql | None, Field(description="Only events for which this SQL condition over the table holds.")
-]
 
 
 class WindowFeature(Settings):
@@ -209,6 +206,7 @@ Feature = Annotated[
     | ResponseFeature
     | TenureFeature
     | LifecycleFeature
+    | SequenceFeature
     | ExpressionFeature,
     Field(discriminator="op"),
 ]

@@ -1,0 +1,66 @@
+"""Settings of the features that look at the sequence of a subscriber's events."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from engine.settings.base import Duration, Name, Settings, Where, Windows
+
+
+class FatigueFeature(Settings):
+    """The level of a leaky bucket: every event fills it, every day drains it, never below 0.
+
+    With ``per`` a bucket for each channel or category of the catalogue:
+    ``<name>_<channel>``, ``<name>_<category>``.
+    """
+
+    op: Literal["fatigue"]
+    name: Name
+    """Name of the column, or stem of the columns; 0 without events."""
+    of: str
+    """``table``, each event adding 1, or ``table.column`` with values that are never negative."""
+    leak_per_day: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.2
+    """What the level loses in a day, in units of what events add."""
+    per: Literal["channel", "category"] | None = None
+    """A column for each channel (the table's) or category (of its offer); null: one column."""
+    where: Where = None
+
+
+class BurstFeature(Settings):
+    """Moments of many events, bad ones say: how many began in each window, and the last one's age.
+
+    Events without a gap longer than ``within`` are a run. A run is a moment when ``at_least`` of
+    its events lie in some stretch of that length: it begins with the earliest such stretch and ends
+    with the run. Columns ``<name>_<window>`` and ``<name>_recency``.
+    """
+
+    op: Literal["bursts"]
+    name: Name
+    """Stem of the columns."""
+    of: str
+    """The event table."""
+    at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 3
+    """Events that make a moment; with 1 every run is one."""
+    within: Duration = "1h"
+    """Length of the stretch they lie in, and longest gap inside a moment."""
+    windows: Windows = ["7d", "30d"]
+    """Trailing windows, for moments that began in them."""
+    where: Where = None
+
+
+class RepeatFeature(Settings):
+    """Events that follow another one soon, repeat contacts say: columns ``<name>_<window>``."""
+
+    op: Literal["repeats"]
+    name: Name
+    """Stem of the columns."""
+    of: str
+    """The event table."""
+    within: Duration = "3d"
+    """Longest time since the event before it."""
+    windows: Windows = ["7d", "30d"]
+    """Trailing windows of the later event; the one before it may be older."""
+    where: Where = None
+
+
+SequenceFeature = FatigueFeature | BurstFeature | RepeatFeature
