@@ -205,7 +205,7 @@ def by_ranges(operands, count, _):
     return list(ranges_definition(*first_rows(operands, (1,), count)))
 
 
-def by_order(operands, *_):
+def by_disorder(operands, *_):
     """Return how many events should stand before the one before them."""
     order = np.lexsort(operands[::-1])
     rank = np.empty(len(order), np.int64)
@@ -289,7 +289,7 @@ PAIR_SIZES = (Size("smoke", 300, 10), Size("city", 100_000, 50), Size("country",
 # weights within 2**-49. Slopes cancel, so they lose a few digits more.
 EVENT_OPERATIONS = (
     Operation("ranges", "ranges", keys, by_ranges, (0, 1), is_threaded=True),
-    Operation("disordered", "disordered", in_order, by_order, (0, 1), is_threaded=True),
+    Operation("disordered", "disordered", in_order, by_disorder, (0, 1), is_threaded=True),
     Operation("events_until", "events_until", times_until, by_until, (1, 2, 3), "rows",
               is_threaded=True),
     Operation("counts", "summarised", lambda size: series(size, COUNTS), by_summary, (0,),

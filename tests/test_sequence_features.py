@@ -203,7 +203,8 @@ def test_only_the_columns_that_features_need_are_read():
         ),
         (
             {"op": "repeats", "name": "x", "of": "usage", "where": "knd = 'data'"},
-            ".where: unknown column knd at line 1, column 1 (knd), got knd = 'data'; did you mean kind? there are charge, kind, mb",
+            ".where: unknown column knd at line 1, column 1 (knd), got knd = 'data'; did you mean "
+            "kind? there are charge, kind, mb",
         ),
     ],
 )
