@@ -302,7 +302,7 @@ EVENT_OPERATIONS = (
               (0, 1, 2), rounding=1e-9, is_threaded=True),
     Operation("fatigue", "fatigue", lambda size: sequence(size, 0.5, valued=True, share=0.5),
               by_order(fatigue_definition, (3, 4, 5)), (0, 1, 2), is_threaded=True),
-    Operation("bursts", "bursts", lambda size: sequence(size, WINDOWS, 3, DAY_S // 8),
+    Operation("bursts", "bursts", lambda size: sequence(size, WINDOWS, 3, 2 * DAY_S),
               by_order(bursts_definition, (2, 3, 4)), (0,), is_threaded=True),
     Operation("repeats", "repeats", lambda size: sequence(size, WINDOWS, DAY_S),
               by_order(repeats_definition, (2, 3, 4)), (0,), is_threaded=True),
