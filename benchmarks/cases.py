@@ -22,6 +22,7 @@ from tests.sequences import as_tuple
 from tests.test_bursts import bursts_definition
 from tests.test_choose import PRICE_FIXED, VALUE_FIXED
 from tests.test_fatigue import fatigue_definition
+from tests.test_open_case import open_case_definition
 from tests.test_ranges import ranges_definition, until_definition
 from tests.test_repeats import repeats_definition
 from tests.test_run_out import run_out_definition
@@ -96,6 +97,13 @@ def sequence(size, *asked, valued=False, share=1.0):
     kept = np.random.default_rng(size.seed).random(len(time)) < share
     kept = kept if share < 1.0 else np.empty(0, bool)
     return time, *([value] if valued else []), kept, *rows, *asked
+
+
+def cases(size):
+    """Return the arguments of ``open_case``: one event in eight opens, one in eight closes."""
+    time, _, *rows = events(size)
+    draw = np.random.default_rng(size.seed).integers(0, 8, len(time))
+    return time, (draw == 0).astype(np.int8) - (draw == 1).astype(np.int8), *rows
 
 
 def keys(size):
@@ -306,6 +314,8 @@ EVENT_OPERATIONS = (
               by_order(bursts_definition, (2, 3, 4)), (0,), is_threaded=True),
     Operation("repeats", "repeats", lambda size: sequence(size, WINDOWS, DAY_S),
               by_order(repeats_definition, (2, 3, 4)), (0,), is_threaded=True),
+    Operation("open_case", "open_case", cases, by_order(open_case_definition, (2, 3, 4)), (0, 1),
+              is_threaded=True),
     Operation("run_out", "run_out", balances, by_run_out, (0, 1, 2), "rows", is_threaded=True),
 )  # fmt: skip
 PAIR_OPERATIONS = (

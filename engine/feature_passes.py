@@ -41,7 +41,7 @@ class Series:
     """What one pass reads, arrays on one side."""
 
     time: Any  # [E] int64, s
-    value: Any  # [E] float64; [0] without values
+    value: Any  # [E] float64, or int8 marks of cases; [0] without values
     kept: Any  # [E] bool, the events that count; [0]: all
 
 
@@ -101,6 +101,8 @@ def _series(frame: Any, passes: list[AnyPass]) -> list[Series]:
         if source.column is not None:
             value = tables.array(frame[source.column]).astype("float64", copy=False)
             value = value * value if source.squared else value
+        elif source.opens is not None and source.closes is not None:
+            value = _marks(frame, source.opens, source.closes)
         read.append(Series(time, value, masks[events]))
     return read
 
@@ -125,6 +127,12 @@ def _mask(frame: Any, source: Source) -> Any:
         return tables.array_library(frame).empty(0, bool)
     masks = (_holds(expressions.parse(sql, str(source)), frame) for sql in source.conditions)
     return reduce(and_, masks)
+
+
+def _marks(frame: Any, opens: str, closes: str) -> Any:
+    """Return what each event does to a case, [E] int8: 1 opens, -1 closes (also both), 0 none."""
+    opening, closing = (_holds(expressions.parse(sql, sql), frame) for sql in (opens, closes))
+    return (opening & ~closing).astype("int8") - closing.astype("int8")
 
 
 def _holds(condition: expressions.Expression, frame: Any) -> Any:

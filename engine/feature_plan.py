@@ -97,7 +97,7 @@ def needed(passes: Iterable[AnyPass]) -> dict[str, list[str]]:
         of_table = named.setdefault(source.table, set())
         if source.column is not None:
             of_table.add(source.column)
-        for sql in source.conditions:
+        for sql in filter(None, (*source.conditions, source.opens, source.closes)):
             of_table |= expressions.parse(sql, str(source)).columns
     return {table: ["subscriber", "time", *sorted(names)] for table, names in named.items()}
 

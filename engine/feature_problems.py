@@ -26,7 +26,12 @@ from engine.settings.features import (
     WindowFeature,
 )
 from engine.settings.inputs import EventTable
-from engine.settings.sequence_features import BurstFeature, FatigueFeature, RepeatFeature
+from engine.settings.sequence_features import (
+    BurstFeature,
+    FatigueFeature,
+    OpenCaseFeature,
+    RepeatFeature,
+)
 from engine.tables import Kind, Schema
 
 EVENTS_ONLY, VALUE_NEEDED, EITHER = "table", "table.column", "table or table.column"
@@ -115,6 +120,10 @@ def _wrong(feature: Feature, where: str, job: Job, schema: Schema) -> Iterator[s
         case FatigueFeature():
             yield from _of(feature.of, where, job, EITHER)
             yield from _groups(feature.of, feature.per, where, job)
+        case OpenCaseFeature():
+            yield from _of(feature.of, where, job, EVENTS_ONLY)
+            for setting in ("opens", "closes"):
+                yield from _condition(feature, setting, where, job)
         case LatestFeature():
             yield from _of(feature.of, where, job, VALUE_NEEDED)
         case RunOutFeature():
@@ -144,7 +153,7 @@ def _wrong(feature: Feature, where: str, job: Job, schema: Schema) -> Iterator[s
         limits = f"{feature.quiet}, {feature.dormant}, {feature.lost}"
         yield f"{where}: should have quiet < dormant < lost, got {limits}"
     if getattr(feature, "where", None) is not None:
-        yield from _where(feature, where, job)
+        yield from _condition(feature, "where", where, job)
 
 
 def _of(of: str, where: str, job: Job, form: str) -> Iterator[str]:
@@ -200,13 +209,13 @@ def _never_negative(feature: ScoreFeature | FatigueFeature, where: str, job: Job
         )
 
 
-def _where(feature: Feature, where: str, job: Job) -> Iterator[str]:
+def _condition(feature: Feature, setting: str, where: str, job: Job) -> Iterator[str]:
     """Check the condition over an event table, if the table is known."""
     table = job.inputs.tables().get(getattr(feature, "of", "").partition(".")[0])
     if table is None:
         return
-    sql = getattr(feature, "where", "")
+    sql = getattr(feature, setting)
     try:
-        expressions.parse(sql, f"{where}.where").check(event_schema(table), "boolean")
+        expressions.parse(sql, f"{where}.{setting}").check(event_schema(table), "boolean")
     except ConfigError as error:
         yield from str(error).splitlines()

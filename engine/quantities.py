@@ -17,7 +17,8 @@ DAY_S, HOUR_S = 86_400, 3_600
 
 Measure = Literal[
     "count", "sum", "min", "max", "std", "days", "recency", "age", "gap_mean", "gap_std", "latest",
-    "decayed", "trend", "fatigue", "bursts", "burst_recency", "repeats",
+    "decayed", "trend", "fatigue", "bursts", "burst_recency", "repeats", "openings",
+    "open_days",
 ]  # fmt: skip
 
 
@@ -31,6 +32,8 @@ class Source:
     channel: str | None = None  # None: every channel
     offers: tuple[str, ...] = ()  # of these alone; empty: every offer, and none
     squared: bool = False  # whether its values are squared
+    opens: str | None = None  # SQL condition of the events that open a case; None: no cases
+    closes: str | None = None  # SQL condition of those that close it
 
     @property
     def events(self) -> "Source":
@@ -40,6 +43,8 @@ class Source:
     def __str__(self) -> str:
         """Return the source for people: ``usage.charge where kind = 'data'``."""
         named = self.table if self.column is None else f"{self.table}.{self.column}"
+        if self.opens is not None:
+            named = f"{named} opened by {self.opens}, closed by {self.closes}"
         return f"{named} where {' and '.join(self.conditions)}" if self.conditions else named
 
     @property

@@ -1,6 +1,7 @@
 """Columns of the features that look at the sequence of a subscriber's events."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from engine.quantities import Column, Quantity, per_group, same, source_of, unit_of
 from engine.settings import Job
@@ -8,6 +9,7 @@ from engine.settings.base import seconds
 from engine.settings.sequence_features import (
     BurstFeature,
     FatigueFeature,
+    OpenCaseFeature,
     RepeatFeature,
     SequenceFeature,
 )
@@ -22,6 +24,8 @@ def sequence_columns(feature: SequenceFeature, job: Job) -> Iterator[Column]:
             return _burst_columns(feature)
         case RepeatFeature():
             return _repeat_columns(feature)
+        case OpenCaseFeature():
+            return _case_columns(feature)
 
 
 def sequence_names(feature: SequenceFeature, job: Job) -> list[str]:
@@ -35,6 +39,8 @@ def sequence_names(feature: SequenceFeature, job: Job) -> list[str]:
             ends = [*feature.windows, "recency"]
         case RepeatFeature():
             ends = feature.windows
+        case OpenCaseFeature():
+            return [feature.name, f"{feature.name}_days"]
     return [f"{feature.name}_{end}" for end in ends]
 
 
@@ -77,3 +83,13 @@ def _repeat_columns(feature: RepeatFeature) -> Iterator[Column]:
             f"number of events in (t - {window}, t] at most {feature.within} after the one before"
         )
         yield Column(f"{feature.name}_{window}", feature.name, "events", text, (count,), same)
+
+
+def _case_columns(feature: OpenCaseFeature) -> Iterator[Column]:
+    source = replace(source_of(feature.of), opens=feature.opens, closes=feature.closes)
+    after = "opening events in seconds after that of the last closing event"
+    openings, days = Quantity("openings", source), Quantity("open_days", source)
+    text = f"number of {after}; 0 when no case is open"
+    yield Column(feature.name, feature.name, "events", text, (openings,), same)
+    text = f"t - first of the {after}; missing when no case is open"
+    yield Column(f"{feature.name}_days", feature.name, "days", text, (days,), same)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine.quantities import Measure, Quantity, Source
-from kernels import backend, bursts, fatigue, repeats
+from kernels import backend, bursts, fatigue, open_case, repeats
 
 Three = tuple[Any, Any, Any]
 
@@ -30,6 +30,7 @@ KERNELS = (
     Kernel(fatigue, ("fatigue",), ("value", "kept")),
     Kernel(bursts, ("bursts", "burst_recency"), ("kept",), windowed=True),
     Kernel(repeats, ("repeats",), ("kept",), windowed=True),
+    Kernel(open_case, ("openings", "open_days"), ("value",)),  # values are marks
 )
 SEQUENTIAL: dict[Measure, Kernel] = {m: kernel for kernel in KERNELS for m in kernel.measures}
 """Kernel of a measure."""

@@ -14,6 +14,7 @@ from engine import profile
 from engine.settings.base import seconds
 from tests.profiled import AS_OF, SCHEMA, job_of
 from tests.test_bursts import moments
+from tests.test_open_case import case_of
 
 DAY_S = 86_400
 OFFERS = {"boost": "data", "talk": "voice", "roam": "data"}
@@ -29,6 +30,13 @@ FEATURES = [
     {"op": "bursts", "name": "bad", "of": "usage", "at_least": 2, "windows": ["30d", "1d"]},
     {"op": "bursts", "name": "data", "of": "usage", "within": "2h", "where": "kind = 'data'"},
     {"op": "repeats", "name": "again", "of": "usage", "within": "1d", "windows": ["2h", "2d"]},
+    {
+        "op": "open_case",
+        "name": "case",
+        "of": "usage",
+        "opens": "kind = 'data'",
+        "closes": "mb > 1",
+    },
 ]
 
 
@@ -88,6 +96,13 @@ def repeats_of(f, seen, at):
     return {f"_{w}": sum(t > at - seconds(w) for _, t in pairs) for w in f.windows}
 
 
+def case_of_row(_, events, at):
+    closing = [e.time for e in events if e.mb > 1]
+    opening = [e.time for e in events if e.kind == "data" and not e.mb > 1]
+    openings, days = case_of(opening, closing, at)
+    return {"": openings, "_days": days if openings else None}
+
+
 DEFINITIONS = {"fatigue": fatigue_of, "bursts": bursts_of, "repeats": repeats_of}
 
 
@@ -107,12 +122,14 @@ def definition(job, subscriber, events, at, *, strictly):
         table, _, column = f.of.partition(".")
         mine = events[table][events[table]["subscriber"] == subscriber].itertuples()
         mine = [e for e in mine if e.time < at or (e.time == at and not strictly)]
-        if f.where is not None:
+        if getattr(f, "where", None) is not None:
             mine = [e for e in mine if e.kind == f.where.split("'")[1]]
         for group, holds in groups(f).items():
             own = [e for e in mine if holds(e)]
             seen = [(e.time, getattr(e, column) if column else 1.0) for e in own]
-            found = DEFINITIONS[f.op](f, seen, at)
+            found = (
+                case_of_row(f, own, at) if f.op == "open_case" else DEFINITIONS[f.op](f, seen, at)
+            )
             row |= {f"{f.name}{group}{suffix}": value for suffix, value in found.items()}
     return row
 
@@ -210,6 +227,25 @@ def test_only_the_columns_that_features_need_are_read():
 )
 def test_a_wrong_feature_is_named_with_what_is_allowed(feature, problem):
     assert profile.problems(job([feature]), SCHEMA) == [f"features.0 (x){problem}"]
+
+
+def test_both_conditions_of_a_case_are_checked():
+    case = {"op": "open_case", "name": "x", "of": "usage", "opens": "mb", "closes": "knd = 'a'"}
+    found = profile.problems(job([case]), SCHEMA)
+    assert [p.partition(":")[0] for p in found] == [
+        "features.0 (x).opens", "features.0 (x).closes",
+    ]  # fmt: skip
+
+
+def test_a_case_reads_the_columns_of_its_conditions():
+    case = {
+        "op": "open_case",
+        "name": "x",
+        "of": "usage",
+        "opens": "mb > 1",
+        "closes": "kind = 'b'",
+    }
+    assert profile.event_columns(job([case])) == {"usage": ["subscriber", "time", "kind", "mb"]}
 
 
 def test_fatigue_takes_no_negative_values():

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from engine.settings.base import Duration, Name, Settings, Where, Windows
+from engine.settings.base import Duration, Name, Settings, Sql, Where, Windows
 
 
 class FatigueFeature(Settings):
@@ -63,4 +63,23 @@ class RepeatFeature(Settings):
     where: Where = None
 
 
-SequenceFeature = FatigueFeature | BurstFeature | RepeatFeature
+class OpenCaseFeature(Settings):
+    """A case that was opened, a complaint say, and has not been closed since.
+
+    ``<name>`` is the number of opening events later than the last closing one, ``<name>_days`` the
+    age of the first of these. A closing event closes all that was opened until its own second; an
+    event for which both conditions hold closes.
+    """
+
+    op: Literal["open_case"]
+    name: Name
+    """Name of the column of openings, 0 when no case is open, and stem of the other."""
+    of: str
+    """The event table."""
+    opens: Sql
+    """SQL condition over the table: the events that open a case."""
+    closes: Sql
+    """SQL condition over the table: the events that close it."""
+
+
+SequenceFeature = FatigueFeature | BurstFeature | RepeatFeature | OpenCaseFeature
