@@ -1,6 +1,8 @@
 """Arrays in, arrays out: each operation for the CPU and for CUDA; the arrays choose."""
 
 from kernels.bursts import bursts
+from kernels.choose import choose, curve, within
+from kernels.choose_pairs import choose_pairs, curve_pairs
 from kernels.fatigue import fatigue
 from kernels.open_case import open_case
 from kernels.ranges import disordered, events_until, ranges
@@ -9,6 +11,6 @@ from kernels.run_out import run_out
 from kernels.summary import summarised
 
 __all__ = [
-    "bursts", "disordered", "events_until", "fatigue", "open_case", "ranges", "repeats", "run_out",
-    "summarised",
+    "bursts", "choose", "choose_pairs", "curve", "curve_pairs", "disordered", "events_until",
+    "fatigue", "open_case", "ranges", "repeats", "run_out", "summarised", "within",
 ]  # fmt: skip
