@@ -114,6 +114,12 @@ def keys(size):
     return np.repeat(subscriber, stop - start), subscriber[subscriber % 3 > 0]
 
 
+def in_order(size):
+    """Return the arguments of ``disordered``: keys, and times of which some are out of order."""
+    key = keys(size)[0]
+    return key, np.arange(len(key)) - 5 * (np.arange(len(key)) % 7 == 0)
+
+
 def times_until(size):
     """Return the arguments of ``events_until``, half of the events being too late."""
     time, _, start, end, at = events(size)
@@ -208,6 +214,14 @@ def by_ranges(operands, count, _):
     return list(ranges_definition(*first_rows(operands, (1,), count)))
 
 
+def by_disorder(operands, *_):
+    """Return how many events should stand before the one before them."""
+    order = np.lexsort(operands[::-1])
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return [np.array([np.sum(rank[1:] < rank[:-1])])]
+
+
 def by_until(operands, count, _):
     """Return where the events of the first rows end."""
     return [until_definition(*first_rows(operands, (1, 2, 3), count))]
@@ -284,6 +298,7 @@ PAIR_SIZES = (Size("smoke", 300, 10), Size("city", 100_000, 50), Size("country",
 # weights within 2**-49. Slopes cancel, so they lose a few digits more.
 EVENT_OPERATIONS = (
     Operation("ranges", "ranges", keys, by_ranges, (0, 1), is_threaded=True),
+    Operation("disordered", "disordered", in_order, by_disorder, (0, 1), is_threaded=True),
     Operation("events_until", "events_until", times_until, by_until, (1, 2, 3), "rows",
               is_threaded=True),
     Operation("counts", "summarised", lambda size: series(size, COUNTS), by_summary, (0,),
@@ -296,7 +311,7 @@ EVENT_OPERATIONS = (
               (0, 1, 2), rounding=1e-9, is_threaded=True),
     Operation("fatigue", "fatigue", lambda size: sequence(size, 0.5, valued=True, share=0.5),
               by_order(fatigue_definition, (3, 4, 5)), (0, 1, 2), is_threaded=True),
-    Operation("bursts", "bursts", lambda size: sequence(size, WINDOWS, 3, DAY_S // 8),
+    Operation("bursts", "bursts", lambda size: sequence(size, WINDOWS, 3, 2 * DAY_S),
               by_order(bursts_definition, (2, 3, 4)), (0,), is_threaded=True),
     Operation("repeats", "repeats", lambda size: sequence(size, WINDOWS, DAY_S),
               by_order(repeats_definition, (2, 3, 4)), (0,), is_threaded=True),

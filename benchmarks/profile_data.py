@@ -1,15 +1,16 @@
 """Synthetic events to profile: a table of subscribers and one of events, drawn from a seed.
 
 The tables lie as the stage ``ingest`` leaves them, so that the stage ``profile`` reads them too:
-``subscribers/part-*.parquet`` and ``events/usage/part-*.parquet``, in each part a range of
-subscribers and all their events, by subscriber and time. ``FILES`` parts, row groups of about a
-million, LZ4, no dictionaries, plain encoding, as ``ingest`` writes.
+``subscribers/part-*.parquet`` and ``events/usage/part-*.parquet``, in each part a bucket of
+subscribers and all their events, by subscriber and time. Keys are drawn so that a bucket is a range
+of keys too: the parts one after the other are sorted as a whole. ``FILES`` parts, row groups of
+about a million, LZ4, no dictionaries, plain encoding, as ``ingest`` writes.
 
 The number of events of a subscriber is skewed: multinomial with weights from a gamma distribution
 of shape 0.8, so that at 20 a subscriber on average 7 % have none and some have hundreds. Events are
 uniform over the 90 days before the as-of instant, at whole seconds; amounts are exponential
-with mean 3, money, at full precision. Keys are whole numbers with gaps of 1 to 20 between them. A
-part is drawn and written by itself, so memory is bounded by a part.
+with mean 3, money, at full precision. Keys are whole numbers with gaps between them. A part is
+drawn and written by itself, so memory is bounded by a part.
 """
 
 import json
@@ -22,6 +23,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from engine import tables
 
 DAY_S = 86_400
 DAYS = 90
@@ -76,15 +79,27 @@ def made(size: Size, folder: Path) -> Data:
     rng = np.random.default_rng(size.seed)
     weight = rng.gamma(0.8, 1.0, size.subscribers)
     count = rng.multinomial(size.events, weight / weight.sum())
-    key = FIRST_KEY + np.cumsum(rng.integers(1, 21, size.subscribers))
-    pieces = np.array_split(np.arange(size.subscribers), min(FILES, size.subscribers))
-    for part, piece in enumerate(pieces):
+    counts = np.array_split(count, min(FILES, size.subscribers))
+    after = FIRST_KEY
+    for part, own in enumerate(counts):
         name = f"part-{part:05}.parquet"
-        events = drawn(key[piece], count[piece], np.random.default_rng([size.seed, part]))
-        _write({"subscriber": key[piece]}, data.folder / "subscribers" / name)
+        key = keys_of(part, len(counts), len(own), after)
+        after = int(key[-1]) + 1
+        events = drawn(key, own, np.random.default_rng([size.seed, part]))
+        _write({"subscriber": key}, data.folder / "subscribers" / name)
         _write(events, data.folder / "events" / "usage" / name)
     mark.write_text(about)
     return data
+
+
+def keys_of(bucket: int, buckets: int, count: int, first: int) -> Any:
+    """Return the first keys from ``first`` on that are of a bucket, [count] int64, ascending."""
+    found = np.empty(0, np.int64)
+    while len(found) < count:
+        candidates = first + np.arange(2 * buckets * count, dtype=np.int64)
+        found = np.append(found, candidates[tables.bucket(candidates, buckets) == bucket])
+        first += len(candidates)
+    return found[:count]
 
 
 def drawn(key: Any, count: Any, rng: np.random.Generator) -> dict[str, Any]:

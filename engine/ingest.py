@@ -47,12 +47,12 @@ class Checked:
         kept: rows that keep the schema: ``subscriber``, ``time`` (int64 s), values (float64),
             categories (text, never null) and ``__row``, their position in the file.
         rejects: the other rows, as ``REJECTS``.
-        future: rows after the as-of instant, dropped.
+        future: rows like those kept, after the as-of instant.
     """
 
     kept: pa.Table
     rejects: pa.Table
-    future: int
+    future: pa.Table
 
 
 def event_schema(table: EventTable, key: pa.DataType) -> pa.Schema:
@@ -104,12 +104,12 @@ def check_events(raw: pa.Table, table: EventTable, key: pa.DataType, as_of: int)
         schema=event_schema(table, key).append(pa.field(ROW, pa.int64())),
     )
     fine = why < 0
-    present = fine & (when <= as_of)
+    present, future = fine & (when <= as_of), fine & (when > as_of)
     bad = np.flatnonzero(~fine)
     return Checked(
         kept if present.all() else kept.filter(pa.array(present)),
         _rejects(raw, table, bad, [reasons[i] for i in why[bad]]),
-        int(fine.sum() - present.sum()),
+        kept.filter(pa.array(future)),
     )
 
 

@@ -16,48 +16,56 @@ from engine.settings.base import seconds
 from engine.settings.features import RunOutFeature
 from kernels import run_out
 
-EXPECTED, EARLY, CHANCE = range(3)  # outputs of the kernel
+EARLY, CHANCE = 1, 2  # outputs of the kernel, after the expected time
 
 
 def run_out_columns(feature: RunOutFeature) -> Iterator[Column]:
     """Return the columns of a feature: hours, and those of its quantile and its probability."""
     source = source_of(feature.of, feature.where)
     half_life = seconds(feature.half_life)
+    decayed, balance = Quantity("decayed", source, half_life), Snapshot(feature.balance)
     squares = Quantity("decayed", replace(source, squared=True), half_life)
-    inputs = (Quantity("decayed", source, half_life), squares, Snapshot(feature.balance))
+    numbers = {
+        "per_hour": math.log(2.0) / (half_life / HOUR_S),
+        "horizon_h": seconds(feature.horizon) / HOUR_S,
+    }
     smoothed = f"decayed spend * ln 2 / {half_life / HOUR_S:g} h"
     spent = "0 when the balance is 0 or below, missing when it is missing"
     walk = f"spend as a random walk of rate r = {smoothed} and variance from the decayed squares"
 
-    def column(name: str, unit: str, text: str, output: int) -> Column:
-        return Column(name, feature.name, unit, text, inputs, _computed(feature, output))
+    def column(stem: str, unit: str, text: str, compute: Callable[..., Any]) -> Column:
+        name = feature.name + stem
+        return Column(name, feature.name, unit, text, (decayed, squares, balance), compute)
 
     text = f"{feature.balance} / ({smoothed}), at most {feature.horizon} and that without spend"
-    yield column(feature.name, "hours", f"{text}; {spent}", EXPECTED)
+    hours = column("", "hours", f"{text}; {spent}", partial(_expected, **numbers))
+    yield replace(hours, inputs=(decayed, balance))
     if feature.quantile is not None:
         text = f"time by which the balance is spent with probability {feature.quantile:g}, {walk}"
         text += f"; at most {feature.horizon} and that without spend; {spent}"
-        yield column(f"{feature.name}_early", "hours", text, EARLY)
+        yield column("_early", "hours", text, partial(_early, share=feature.quantile, **numbers))
     if feature.within is not None:
         text = f"P(balance is spent within {feature.within}), {walk}; 0 without spend, 1 when the "
         text += "balance is 0 or below, missing when it is missing"
-        yield column(f"{feature.name}_chance", "probability", text, CHANCE)
+        within_h = seconds(feature.within) / HOUR_S
+        chance = partial(_chance, within_h=within_h, **numbers)
+        yield column("_chance", "probability", text, chance)
 
 
-def _computed(feature: RunOutFeature, output: int) -> Callable[..., Any]:
-    within = feature.within if output == CHANCE else None
-    return partial(
-        _told,
-        per_hour=math.log(2.0) / (seconds(feature.half_life) / HOUR_S),
-        horizon_h=seconds(feature.horizon) / HOUR_S,
-        within_h=0.0 if within is None else seconds(within) / HOUR_S,
-        quantile=(feature.quantile or 0.0) if output == EARLY else 0.0,
-        output=output,
-    )
+def _expected(decayed: Any, balance: Any, *, per_hour: float, horizon_h: float) -> Any:
+    rate = decayed * per_hour
+    return run_out(balance, rate, 0.0 * rate, horizon_h, 0.0, 0.0)[0]
 
 
-def _told(
-    decayed: Any, squares: Any, balance: Any, *, per_hour: float, output: int, **numbers: float
+def _early(
+    decayed: Any, squares: Any, balance: Any, *, per_hour: float, horizon_h: float, share: float
 ) -> Any:
-    asked = numbers["horizon_h"], numbers["within_h"], numbers["quantile"]
-    return run_out(balance, decayed * per_hour, squares * per_hour, *asked)[output]
+    walk = decayed * per_hour, squares * per_hour
+    return run_out(balance, *walk, horizon_h, 0.0, share)[EARLY]
+
+
+def _chance(
+    decayed: Any, squares: Any, balance: Any, *, per_hour: float, horizon_h: float, within_h: float
+) -> Any:
+    walk = decayed * per_hour, squares * per_hour
+    return run_out(balance, *walk, horizon_h, within_h, 0.0)[CHANCE]

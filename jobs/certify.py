@@ -15,6 +15,7 @@ from engine.offer_core import tally_of_bundles
 from engine.problem import USE_UNIT, use_units
 from engine.settings import Job
 from engine.solve import Status
+from jobs import stored
 from jobs.tasks import Tasks
 
 
@@ -31,12 +32,12 @@ class Part:
 
 def frames_of(part: Part, backend: tables.Backend) -> tuple[Any, Any, Any]:
     """Read one partition: features, propensities and contact history, or None."""
-    contacts = part.contacts and tables.read(
+    contacts = part.contacts and stored.read(
         part.contacts, ["subscriber", "time", "offer", "channel"], backend
     )
     return (
-        tables.read(part.features, None, backend),
-        tables.read(part.propensity, None, backend),
+        stored.read(part.features, None, backend),
+        stored.read(part.propensity, None, backend),
         contacts,
     )
 

@@ -2,10 +2,15 @@
 
 Phase 1 reads each chunk of each file, checks its rows and writes one fragment, with a batch for
 every partition. Phase 2 gathers the batches of a partition, orders them and writes its part.
+
+Memory is bounded by one chunk or one partition for each task at once, see :mod:`jobs.shuffle`;
+besides, the rejects of one table are sorted here at the end, some 100 bytes each.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +21,9 @@ from engine import ingest as rows_of
 from engine.errors import DataError
 from engine.ingest import KEY, REJECTS
 from engine.settings import Job
-from engine.settings.inputs import EventTable
+from jobs import stored
 from jobs.borders import Inputs, inspect, read_schema
+from jobs.earlier import Earlier, earlier, leave, record, take
 from jobs.raw import chunks
 from jobs.shuffle import (
     Counts,
@@ -31,33 +37,45 @@ from jobs.shuffle import (
 )
 from jobs.tasks import Tasks
 
+IN_FILES = [("file", "ascending"), ("row", "ascending")]
 SHOWN = 3  # rejects and duplicate keys that an error shows
 
 
 def ingest(job: Job, folder: Path, tasks: Tasks) -> dict[str, Any]:
     """Check the raw tables and write them bucketed by subscriber and ordered by time.
 
+    Files that an earlier result beside this one was made of are not read again, see
+    :mod:`jobs.earlier`.
+
     Args:
         job: the job.
-        folder: receives ``subscribers/``, ``events/<table>/`` and ``rejects/``.
+        folder: receives ``subscribers/``, ``events/<table>/``, ``future/<table>/``, ``rejects/``
+            and ``inputs.json``.
         tasks: where the work is done.
 
     Returns:
-        Subscribers, partitions, and for each table the rows read, kept, future and rejected.
+        Subscribers, partitions, files of events that are new and reused, and for each table the
+        rows read, kept, future and rejected.
 
     Raises:
         DataError: a schema is wrong, a file cannot be read, subscriber keys are null or repeated,
             or a table has more rejects than ``inputs.max_reject_share``.
     """
     inputs = inspect(job)
+    own = record(job, str(inputs.key))
+    before = earlier(own, folder.parent)
+    files = _told(inputs, before, tasks)
     fragments = folder / ".fragments"
-    subscribers = _subscribers(job, inputs, folder, tasks)
+    subscribers = _subscribers(job, inputs, before, folder, tasks)
     counts = {
-        name: _events(job, inputs, (name, table), folder, tasks)
-        for name, table in job.inputs.tables().items()
+        name: _events(_Shuffle(job, inputs, before, folder), name, tasks)
+        for name in job.inputs.tables()
     }
+    for name, found in counts.items():
+        if found.future:
+            tasks.tell(f"{name}: after as_of, not counted", events=found.future)
     problems = [
-        _too_many(name, found, job.inputs.max_reject_share, fragments / name)
+        _too_many(name, found, job.inputs.max_reject_share, _rejects(folder, before, name))
         for name, found in counts.items()
         if found.rejected.total() > job.inputs.max_reject_share * found.rows
     ]
@@ -65,22 +83,24 @@ def ingest(job: Job, folder: Path, tasks: Tasks) -> dict[str, Any]:
         raise DataError.of(problems)
     (folder / "rejects").mkdir()
     for name in counts:
-        rejects = pa.concat_tables([REJECTS.empty_table(), *_rejects(fragments / name)])
-        order = [("file", "ascending"), ("row", "ascending")]
-        write(rejects.sort_by(order), folder / "rejects" / f"{name}.parquet")
+        rejects = pa.concat_tables([REJECTS.empty_table(), *_rejects(folder, before, name)])
+        write(rejects.sort_by(IN_FILES), _reject_file(folder, name))
     shutil.rmtree(fragments)
+    told = {
+        name: {
+            "rows": found.rows,
+            "kept": found.kept,
+            "future": found.future,
+            "rejected": dict(sorted(found.rejected.items())),
+        }
+        for name, found in counts.items()
+    }
+    leave(folder, own, told)
     return {
         "subscribers": subscribers,
         "partitions": job.inputs.partitions,
-        "tables": {
-            name: {
-                "rows": found.rows,
-                "kept": found.kept,
-                "future": found.future,
-                "rejected": dict(sorted(found.rejected.items())),
-            }
-            for name, found in counts.items()
-        },
+        "files": files,
+        "tables": told,
     }
 
 
@@ -89,10 +109,34 @@ def part(folder: Path, partition: int) -> Path:
     return folder / f"part-{partition:05}.parquet"
 
 
-def _subscribers(job: Job, inputs: Inputs, folder: Path, tasks: Tasks) -> int:
+@dataclass(frozen=True)
+class _Shuffle:
+    """What the shuffle of a table needs to know."""
+
+    job: Job
+    inputs: Inputs
+    before: Earlier
+    folder: Path
+
+
+def _told(inputs: Inputs, before: Earlier, tasks: Tasks) -> dict[str, int]:
+    """Say how many files of events are new and how many were read before."""
+    reused = sum(map(len, before.files.values()))
+    files = {"new": sum(map(len, inputs.events.values())) - reused, "reused": reused}
+    if reused:
+        tasks.tell("ingest", new_files=files["new"], reused_files=files["reused"])
+    return files
+
+
+def _subscribers(job: Job, inputs: Inputs, before: Earlier, folder: Path, tasks: Tasks) -> int:
     out, fragments = folder / "subscribers", folder / ".fragments" / "subscribers"
     out.mkdir()
     fragments.mkdir(parents=True)
+    if before.folder is not None:
+        parts = [part(out, partition) for partition in range(job.inputs.partitions)]
+        for path in parts:
+            take(before.folder / "subscribers" / path.name, path)
+        return sum(stored.metadata(path).num_rows for path in parts)
     key = job.inputs.subscribers.key
     names = [key if name == KEY else name for name in inputs.subscriber_schema.names]
     scatter = [
@@ -123,13 +167,14 @@ def _subscribers(job: Job, inputs: Inputs, folder: Path, tasks: Tasks) -> int:
     return sum(count.kept for count in counts)
 
 
-def _events(
-    job: Job, inputs: Inputs, table: tuple[str, EventTable], folder: Path, tasks: Tasks
-) -> Counts:
-    name, settings = table
-    out, fragments = folder / "events" / name, folder / ".fragments" / name
-    out.mkdir(parents=True)
-    fragments.mkdir(parents=True)
+def _events(shuffle: _Shuffle, name: str, tasks: Tasks) -> Counts:
+    """Shuffle the new files of an event table; return the counts of all its files."""
+    job, inputs, before = shuffle.job, shuffle.inputs, shuffle.before
+    settings, as_of = job.inputs.tables()[name], int(job.as_of.timestamp())
+    fragments = shuffle.folder / ".fragments" / name
+    for path in (fragments, shuffle.folder / "events" / name, shuffle.folder / "future" / name):
+        path.mkdir(parents=True)
+    new = [file for file in inputs.events[name] if file.name not in before.files.get(name, ())]
     scatter = [
         Scatter(
             chunk,
@@ -138,17 +183,37 @@ def _events(
             job.inputs.partitions,
             fragments / f"{i:06}.arrow",
             settings,
-            int(job.as_of.timestamp()),
+            as_of,
         )
-        for i, chunk in enumerate(chunks(inputs.events[name]))
+        for i, chunk in enumerate(chunks(new))
     ]
     found = tasks.map(f"ingest {name}", scatter_events, scatter, _rows, _chunk)
     schema = rows_of.event_schema(settings, inputs.key)
-    gather = _gathers(job, scatter, schema, folder, out)
+    out = shuffle.folder / "events" / name
+    gather = [
+        _after(shuffle, name, item) for item in _gathers(job, scatter, schema, shuffle.folder, out)
+    ]
     found += tasks.map(f"order {name}", gather_events, gather, _rows, _part)
     for item in scatter:
         item.fragment.unlink()
-    return sum(found, Counts())
+    own = before.counts.get(name, {"rows": 0, "rejected": {}})
+    return sum(found, Counts(rows=own["rows"], rejected=Counter(own["rejected"])))
+
+
+def _after(shuffle: _Shuffle, name: str, item: Gather) -> Gather:
+    """Add to a partition of events where its rows of an earlier result are, and its other files."""
+    before, file = shuffle.before.folder, item.part.name
+    fragments = shuffle.folder / ".fragments" / name
+    item = replace(
+        item,
+        as_of=int(shuffle.job.as_of.timestamp()),
+        future=shuffle.folder / "future" / name / file,
+        rejects=fragments / f"unknown-{item.partition:05}.rejects",
+    )
+    if before is None:
+        return item
+    waiting = before / "future" / name / file
+    return replace(item, before=before / "events" / name / file, waiting=waiting)
 
 
 def _gathers(
@@ -182,15 +247,22 @@ def _rows(counts: Counts) -> int:
     return counts.rows or counts.kept
 
 
-def _rejects(fragments: Path) -> list[pa.Table]:
-    return [pq.read_table(path, use_threads=False) for path in sorted(fragments.glob("*.rejects"))]
+def _reject_file(folder: Path, name: str) -> Path:
+    return folder / "rejects" / f"{name}.parquet"
 
 
-def _too_many(name: str, counts: Counts, allowed: float, fragments: Path) -> str:
-    order = [("file", "ascending"), ("row", "ascending")]
+def _rejects(folder: Path, before: Earlier, name: str) -> Iterator[pa.Table]:
+    """Give the rejects of a table, those of an earlier result first."""
+    if before.folder is not None:
+        yield pq.read_table(_reject_file(before.folder, name), use_threads=False)
+    for path in sorted((folder / ".fragments" / name).glob("*.rejects")):
+        yield pq.read_table(path, use_threads=False)
+
+
+def _too_many(name: str, counts: Counts, allowed: float, found: Iterable[pa.Table]) -> str:
     first = REJECTS.empty_table()
-    for rejects in _rejects(fragments):
-        first = pa.concat_tables([first, rejects]).sort_by(order).slice(0, SHOWN)
+    for rejects in found:
+        first = pa.concat_tables([first, rejects]).sort_by(IN_FILES).slice(0, SHOWN)
     reasons = ", ".join(f"{n} × {reason}" for reason, n in sorted(counts.rejected.items()))
     shown = "; ".join(
         f"{r['file']} row {r['row']}: {r['reason']} (subscriber {r[KEY]}, time {r['time']})"

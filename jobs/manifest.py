@@ -5,7 +5,7 @@ import json
 import platform
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -66,11 +66,17 @@ def input_hashes(job: Job) -> dict[str, dict[str, str]]:
 
 def _hash(path: Path) -> str | OSError:
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16))
+        state = path.stat()
+        return _hashed(path, state.st_ino, state.st_size, state.st_mtime_ns)
     except OSError as error:
         return error
-    return found.hexdigest()
+
+
+@lru_cache(maxsize=1 << 16)
+def _hashed(path: Path, *state: int) -> str:
+    """Return the content hash of a file; one that stays as it is, is read once."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 @cache

@@ -172,14 +172,19 @@ def read(chunk: Chunk, schema: pa.Schema) -> Iterator[pa.Table]:
         The columns, with ``__row`` (position in the file) and ``__file`` (its name).
 
     Raises:
-        DataError: the file cannot be read.
+        DataError: the file is not what it should be.
+        OSError: the machine failed, see :mod:`jobs.attempts`.
     """
     row = chunk.first_row
     batches = _csv_batches(chunk, schema) if chunk.file.is_csv else _parquet_batches(chunk, schema)
     while True:
         try:
             batch = next(batches, None)
+        except MemoryError:  # Arrow's is among those below
+            raise
         except UNREADABLE as error:
+            if isinstance(error, OSError) and error.errno:
+                raise  # the machine's failure, not the file's
             raise unreadable(chunk.file.path, error) from None
         if batch is None:
             return

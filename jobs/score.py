@@ -18,6 +18,7 @@ from engine.errors import ConfigError
 from engine.score import Fault
 from engine.settings import Job
 from engine.settings.scores import ModelScores
+from jobs import stored
 from jobs.cluster import frames
 from jobs.tasks import Tasks
 
@@ -59,7 +60,7 @@ def score(job: Job, stages: Mapping[str, Path], folder: Path, tasks: Tasks) -> d
         DataError: a propensity is not in [0, 1], or there is too little to learn from.
     """
     parts = sorted(p.name for p in (stages["profile"] / "features").glob("part-*.parquet"))
-    schema = tables.schema(tables.read(stages["profile"] / "features" / parts[0]))
+    schema = tables.schema(stored.read(stages["profile"] / "features" / parts[0]))
     found = scores.problems(job, schema)
     if found:
         raise ConfigError.of(found)
@@ -123,16 +124,16 @@ def _train(
 
 def _draw_part(job: Job, ingested: Path, part: str) -> tuple[Any, int, int]:
     path = ingested / "events" / "contacts" / part
-    contacts = tables.read(path, columns=training.ROW, backend=frames(job.cluster))
+    contacts = stored.read(path, columns=training.ROW, backend=frames(job.cluster))
     return training.smallest_draws(job, contacts)
 
 
 def _training_part(gather: _Gather, part: str) -> int:
     """Write the training rows of a partition; return how many."""
     job, backend = gather.job, frames(gather.job.cluster)
-    subscribers = tables.read(gather.ingested / "subscribers" / part, backend=backend)
+    subscribers = stored.read(gather.ingested / "subscribers" / part, backend=backend)
     events = {
-        name: tables.read(gather.ingested / "events" / name / part, backend=backend)
+        name: stored.read(gather.ingested / "events" / name / part, backend=backend)
         for name in job.inputs.tables()
     }
     rows = training.training_rows(job, subscribers, events, limit=gather.limit)
@@ -142,7 +143,7 @@ def _training_part(gather: _Gather, part: str) -> int:
 
 def _score_part(job: Job, profiled: Path, folder: Path, part: str) -> _Scored:
     """Write the propensities of a partition."""
-    features = tables.read(profiled / "features" / part, backend=frames(job.cluster))
+    features = stored.read(profiled / "features" / part, backend=frames(job.cluster))
     faults: list[Fault] = []
     if isinstance(job.scores, ModelScores):
         propensity = model.propensities(job, model.Model.load(folder), features)

@@ -1,12 +1,14 @@
 """The two phases of the shuffle on disk, each for one item: small descriptions in, counts out.
 
-A fragment is an Arrow file with one batch for every partition, over and over. A task holds one
-chunk or one partition of one table, whatever the size of the inputs.
+A fragment is an Arrow file with one batch for every partition, over and over. Whatever the order
+and size of the inputs, a task of phase 1 holds ``raw.ROWS`` rows (of CSV: some blocks of bytes),
+their checked copy and that copy by partition; rejects go to disk with them. A task of phase 2 holds
+one partition of one table: as it is read and as it is ordered. More partitions need less memory.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine import ingest as rows_of
-from engine.ingest import FILE, KEY, ROW
+from engine.ingest import FILE, KEY, ROW, TIME
+from engine.merge import merge_events
 from engine.settings.inputs import EventTable
+from jobs import stored
+from jobs.earlier import take
 from jobs.raw import Chunk, read
 
 
@@ -46,6 +51,11 @@ class Gather:
     schema: pa.Schema
     subscribers: Path
     part: Path
+    as_of: int = 0
+    future: Path = Path()
+    rejects: Path = Path()
+    before: Path | None = None  # the part of an earlier result; None: there is none
+    waiting: Path = Path()  # its rows that were future then
 
 
 @dataclass(frozen=True)
@@ -71,18 +81,16 @@ class Counts:
 def scatter_events(item: Scatter) -> Counts:
     """Check the event rows of a chunk and write its fragment."""
     assert item.table is not None
-    counts, rejects = Counts(), []
+    counts, rejects = Counts(), item.fragment.with_suffix(".rejects")
     schema = rows_of.event_schema(item.table, item.key[1]).append(pa.field(ROW, pa.int64()))
-    with _new_fragment(item.fragment, schema) as fragment:
+    with _new_fragment(item.fragment, schema) as fragment, _new_rejects(rejects) as rejected:
         for raw in read(item.chunk, item.schema):
             found = rows_of.check_events(raw, item.table, item.key[1], item.as_of)
             reasons = Counter(found.rejects["reason"].to_pylist())
-            counts += Counts(rows=len(raw), future=found.future, rejected=reasons)
-            if len(found.rejects):
-                rejects.append(found.rejects)
-            _write_batches(fragment, found.kept, item.partitions)
-    if rejects:
-        write(pa.concat_tables(rejects), item.fragment.with_suffix(".rejects"))
+            counts += Counts(rows=len(raw), rejected=reasons)
+            rejected(found.rejects)
+            both = pa.concat_tables([found.kept, found.future])
+            _write_batches(fragment, both, item.partitions)
     return counts
 
 
@@ -134,6 +142,25 @@ def _new_fragment(path: Path, schema: pa.Schema) -> Iterator[Any]:
     temporary.replace(path)
 
 
+@contextmanager
+def _new_rejects(path: Path) -> Iterator[Callable[[pa.Table], None]]:
+    """Give what writes rejects to a file, whole at the end; without any there is no file."""
+    temporary = unfinished(path)
+    writers: list[Any] = []
+    with ExitStack() as stack:
+
+        def add(rejects: pa.Table) -> None:
+            if not len(rejects):
+                return
+            if not writers:
+                writers.append(stack.enter_context(pq.ParquetWriter(temporary, rejects.schema)))
+            writers[0].write_table(rejects)
+
+        yield add
+    if writers:
+        temporary.replace(path)
+
+
 def _write_batches(fragment: Any, rows: pa.Table, partitions: int) -> None:
     for batch in rows_of.split(rows, partitions):
         fragment.write_batch(batch)
@@ -155,17 +182,53 @@ def _read_fragments(item: Gather) -> pa.Table:
 
 
 def gather_events(item: Gather) -> Counts:
-    """Order the events of a partition and write its part."""
+    """Order the events of a partition, those of an earlier result included, and write its part."""
     with pq.ParquetFile(item.subscribers) as file:
         keys = file.read(columns=[KEY], use_threads=False)[KEY]
-    events, unknown = rows_of.order_events(_read_fragments(item), keys)
-    write(events, item.part)
+    rows, files = _with_waiting(item, _read_fragments(item))
+    is_future = pc.greater(rows[TIME], item.as_of)
+    future = rows.filter(is_future)
+    events, unknown = rows_of.order_events(rows.filter(pc.invert(is_future)), keys)
+    kept = _write_part(item, events, keys)
+    if len(future):
+        write(_named(future, files), item.future)
     if len(unknown):
-        rejects = rows_of.unknown_rejects(unknown, item.files)
-        name = f"unknown-{item.partition:05}.rejects"
-        write(rejects, item.fragments[0].with_name(name))
+        write(rows_of.unknown_rejects(unknown, files), item.rejects)
     rejected = Counter({"unknown subscriber": len(unknown)} if len(unknown) else {})
-    return Counts(kept=len(events), rejected=rejected)
+    return Counts(kept=kept, future=len(future), rejected=rejected)
+
+
+def _write_part(item: Gather, events: pa.Table, keys: Any) -> int:
+    """Write the part of a partition; return its events."""
+    if item.before is None:
+        write(events, item.part)
+        return len(events)
+    if not len(events):
+        take(item.before, item.part)
+        return int(stored.metadata(item.part).num_rows)
+    with pq.ParquetFile(item.before) as file:
+        old = file.read(use_threads=False)
+    write(merge_events(old, events, keys), item.part)
+    return len(old) + len(events)
+
+
+def _with_waiting(item: Gather, rows: pa.Table) -> tuple[pa.Table, Sequence[str]]:
+    """Add the rows that were future in an earlier result; return the files' names by place."""
+    if item.before is None or not item.waiting.exists():
+        return rows, item.files
+    with pq.ParquetFile(item.waiting) as file:
+        more = file.read(use_threads=False)
+    names = more[FILE].combine_chunks().dictionary_encode()
+    places = pc.add(names.indices.cast(pa.int32()), pa.scalar(len(item.files), pa.int32()))
+    more = more.set_column(more.schema.get_field_index(FILE), FILE, places)
+    return pa.concat_tables([rows, more]), [*item.files, *names.dictionary.to_pylist()]
+
+
+def _named(rows: pa.Table, files: Sequence[str]) -> pa.Table:
+    """Return rows with the names of their files, in one order for any order of the input."""
+    names = pa.array(files, pa.string()).take(rows[FILE].combine_chunks())
+    rows = rows.set_column(rows.schema.get_field_index(FILE), FILE, names)
+    return rows.sort_by([(FILE, "ascending"), (ROW, "ascending")])
 
 
 def gather_subscribers(item: Gather) -> Counts:

@@ -21,7 +21,7 @@ def prepare(job: Job, tasks: Tasks) -> None:
     Raises:
         ConfigError: the folder holds something else, or the source is not installed.
     """
-    source = job.inputs.source.model_dump(mode="json")
+    source = _filling(job)
     folder = Path(os.path.realpath(job.inputs.folder))  # a link stays, what it leads to is filled
     if source["kind"] == "files" or marked(folder) == source:
         return
@@ -35,6 +35,12 @@ def prepare(job: Job, tasks: Tasks) -> None:
             f"inputs.folder: {folder} should be filled with {_text(source)}, but holds "
             f"{_text(found) if found else 'something else'}; name another folder or remove it"
         )
+
+
+def _filling(job: Job) -> dict[str, Any]:
+    """Return with what the folder says that it is filled, once it is."""
+    source = job.inputs.source.model_dump(mode="json")
+    return synthetic.filling(source) if source["kind"] == "synthetic" else source
 
 
 def _fill(folder: Path, source: dict[str, Any], tasks: Tasks) -> None:

@@ -13,6 +13,7 @@ so a model has something real to learn, and something it can never know. Subscri
 chunks of a fixed size, each from its own seed: the result does not depend on the workers.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs import experience
 from jobs.marker import mark
 from jobs.tasks import Tasks
 from jobs.traits import (
-    CELLS,
     CHANNELS,
     DAY,
     DIRTY,
@@ -33,14 +34,22 @@ from jobs.traits import (
     OFFERS,
     REGIONS,
     SEGMENTS,
+    Cells,
     People,
     Rows,
+    cells_of,
+    events_before,
+    instants,
     logistic,
     people_of,
+    places,
 )
 
 CHUNK = 50_000  # subscribers of a chunk; part of the definition, since each has its own seed
-OUTAGES = 8  # most outages of a cell in the period
+TABLES = (
+    "subscribers", "usage", "recharges", "network", "care", "contacts", "outcomes",
+    "speed", "cases", "advocacy",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,7 @@ def generate(folder: Path, subscribers: int, days: int, seed: int, tasks: Tasks)
     """Write the tables of a synthetic operator, as Parquet.
 
     Args:
-        folder: receives ``subscribers/``, ``usage/``, ``recharges/``, ``network/``, ``care/``,
-            ``contacts/`` and ``outcomes/``, and says so; made if it is not there.
+        folder: receives a folder for each of ``TABLES``, and says so; made if it is not there.
         subscribers: number of subscribers.
         days: days of events before ``AS_OF``.
         seed: the same seed gives the same bytes.
@@ -69,7 +77,7 @@ def generate(folder: Path, subscribers: int, days: int, seed: int, tasks: Tasks)
     Returns:
         Rows of each table.
     """
-    for table in ("subscribers", "usage", "recharges", "network", "care", "contacts", "outcomes"):
+    for table in TABLES:
         (folder / table).mkdir(parents=True, exist_ok=True)
     items = [
         Chunk(folder, i, first, min(CHUNK, subscribers - first), days, seed)
@@ -77,8 +85,13 @@ def generate(folder: Path, subscribers: int, days: int, seed: int, tasks: Tasks)
     ]
     found = tasks.map("generate", write_chunk, items, rows=lambda counts: sum(counts.values()))
     size = {"subscribers": subscribers, "days": days, "seed": seed}
-    mark(folder, {"kind": "synthetic", **size})
+    mark(folder, filling({"kind": "synthetic", **size}))
     return {table: sum(counts[table] for counts in found) for table in found[0]}
+
+
+def filling(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a folder says that is filled as a source asks, with the number of tables."""
+    return {**source, "tables": len(TABLES)}
 
 
 def write_chunk(chunk: Chunk) -> dict[str, int]:
@@ -87,7 +100,8 @@ def write_chunk(chunk: Chunk) -> dict[str, int]:
     people = people_of(chunk.first, chunk.count, chunk.days, rng)
     counts = {"usage": _write(chunk, "usage", _usage(people, rng))}
     recharges = _recharges(people, rng)
-    network = _network(people, chunk, rng)
+    cells = cells_of(chunk.days, chunk.seed)
+    network = _network(people, cells, rng)
     care = _care(people, network, rng)
     contacts, outcomes = _contacts(people, (recharges, network), rng)
     counts["subscribers"] = _write(chunk, "subscribers", _subscribers(people, recharges, rng))
@@ -96,6 +110,13 @@ def write_chunk(chunk: Chunk) -> dict[str, int]:
         ("network", network), ("care", care), ("contacts", contacts), ("outcomes", outcomes),
     ):  # fmt: skip
         counts[name] = _write(chunk, name, _table(people, rows, "", rng))
+    own = np.random.default_rng(np.random.SeedSequence(chunk.seed, spawn_key=(chunk.index, 1)))
+    for name, rows in (
+        ("speed", experience.speed(people, cells, network, own)),
+        ("cases", experience.cases(care, own)),
+        ("advocacy", experience.advocacy(people, network, care, own)),
+    ):
+        counts[name] = _write(chunk, name, _table(people, rows, "", own))
     return counts
 
 
@@ -106,22 +127,8 @@ def _write(chunk: Chunk, table: str, rows: pa.Table) -> int:
     return len(rows.columns[0])
 
 
-def _when(people: People, who: Any, rng: np.random.Generator) -> Any:
-    """Draw instants of events: anywhere in the active period, more often by day than at night."""
-    start = people.start[who]
-    share = rng.random(len(who)) ** people.fade[who]
-    day = (start + (END - start) * share).astype(np.int64) // DAY
-    by_day = rng.random(len(who)) + rng.random(len(who))
-    return day * DAY + (by_day * (DAY // 2)).astype(np.int64)
-
-
-def _who(people: People, per_day: Any, rng: np.random.Generator) -> Any:
-    days = (END - people.start) / DAY
-    return np.repeat(np.arange(len(days)), rng.poisson(per_day * days))
-
-
 def _usage(people: People, rng: np.random.Generator) -> pa.Table:
-    who = rng.permutation(_who(people, people.rate, rng))
+    who = rng.permutation(places(people, people.rate, rng))
     n = len(who)
     online = (0.2 + 0.5 * logistic(1.2 * people.data)) * people.smartphone
     draw = rng.random(n)
@@ -132,7 +139,7 @@ def _usage(people: People, rng: np.random.Generator) -> pa.Table:
     charge = 0.002 * megabytes + 0.05 * minutes + 0.03 * (kind == 2)
     rows = Rows(
         who,
-        _when(people, who, rng),
+        instants(people, who, rng),
         {"data_mb": megabytes, "minutes": minutes, "charge": charge},
         {"kind": (kind, KINDS["usage"])},
     )
@@ -141,32 +148,28 @@ def _usage(people: People, rng: np.random.Generator) -> pa.Table:
 
 def _recharges(people: People, rng: np.random.Generator) -> Rows:
     per_day = people.prepaid * np.exp(-2.2 + 0.3 * people.price + 0.2 * people.value)
-    who = rng.permutation(_who(people, per_day, rng))
+    who = rng.permutation(places(people, per_day, rng))
     noise = rng.standard_normal(len(who))
     step = 2.2 + 0.7 * people.value[who] - 0.6 * people.price[who] + 0.6 * noise
     amounts = np.array([1.0, 2.0, 5.0, 10.0, 20.0, 50.0])
     amount = amounts[np.clip(step.round().astype(np.int64), 0, 5)]
     texts = {"channel": (rng.integers(0, len(KINDS["recharge"]), len(who)), KINDS["recharge"])}
-    return Rows(who, _when(people, who, rng), {"amount": amount}, texts)
+    return Rows(who, instants(people, who, rng), {"amount": amount}, texts)
 
 
-def _network(people: People, chunk: Chunk, rng: np.random.Generator) -> Rows:
-    """Everyday trouble, and outages: a cell out of order for hours; cells are the same to all."""
-    cells = np.random.default_rng(np.random.SeedSequence(chunk.seed, spawn_key=(2**32 - 1,)))
-    trouble = cells.gamma(0.6, 0.03, CELLS)
-    outages = np.minimum(cells.poisson(0.01 * chunk.days, CELLS), OUTAGES)
-    outage_start = END - cells.random((CELLS, OUTAGES)) * chunk.days * DAY
-    outage_length = (0.2 + 1.8 * cells.random((CELLS, OUTAGES))) * DAY
-    calm = _who(people, trouble[people.cell], rng)
-    hits = outages[people.cell] * rng.poisson(3, len(people.key))
+def _network(people: People, cells: Cells, rng: np.random.Generator) -> Rows:
+    """Everyday trouble, and trouble during outages."""
+    calm = places(people, cells.trouble[people.cell], rng)
+    hits = cells.outages[people.cell] * rng.poisson(3, len(people.key))
     hit = np.repeat(np.arange(len(hits)), hits)
     cell = people.cell[hit]
-    outage = (rng.random(len(hit)) * outages[cell]).astype(np.int64)
-    during = outage_start[cell, outage] + rng.random(len(hit)) * outage_length[cell, outage]
+    outage = (rng.random(len(hit)) * cells.outages[cell]).astype(np.int64)
+    length = cells.outage_length[cell, outage]
+    during = cells.outage_start[cell, outage] + rng.random(len(hit)) * length
     during = np.minimum(during.astype(np.int64), END - 1)
     known = during >= people.start[hit]
     who = np.concatenate([calm, hit[known]])
-    time = np.concatenate([_when(people, calm, rng), during[known]])
+    time = np.concatenate([instants(people, calm, rng), during[known]])
     kind = rng.choice(3, len(who), p=[0.5, 0.2, 0.3])
     severity = np.array([1.0, 2.0, 0.5])[kind] * (0.5 + rng.standard_gamma(2.0, len(who)) / 4)
     texts = {"kind": (kind, KINDS["network"])}
@@ -175,11 +178,11 @@ def _network(people: People, chunk: Chunk, rng: np.random.Generator) -> Rows:
 
 def _care(people: People, network: Rows, rng: np.random.Generator) -> Rows:
     """Calls to the care desk: some at any time, some within two days after network trouble."""
-    calm = _who(people, 0.004 * np.exp(0.3 * people.price), rng)
+    calm = places(people, 0.004 * np.exp(0.3 * people.price), rng)
     upset = np.flatnonzero(rng.random(len(network.who)) < 0.06)
     who = np.concatenate([calm, network.who[upset]])
     after = network.time[upset] + rng.integers(600, 2 * DAY, len(upset))
-    time = np.concatenate([_when(people, calm, rng), np.minimum(after, END - 1)])
+    time = np.concatenate([instants(people, calm, rng), np.minimum(after, END - 1)])
     kind = np.where(rng.random(len(who)) < 0.5, 0, rng.integers(1, 3, len(who)))
     kind[len(calm) :] = np.where(rng.random(len(upset)) < 0.7, 2, 0)
     duration = 1 + rng.standard_gamma(1.5, len(who)) * 4
@@ -192,8 +195,8 @@ def _contacts(
 ) -> tuple[Rows, Rows]:
     """Past contacts, their offers and channels drawn at random, and the accepted ones."""
     recharges, network = recent
-    who = _who(people, 3.4 / 90, rng)
-    time = _when(people, who, rng)
+    who = places(people, 3.4 / 90, rng)
+    time = instants(people, who, rng)
     offer = rng.integers(0, len(OFFERS), len(who))
     shares = np.log([[share] for _, _, share in CHANNELS.values()])
     allowed = people.consent.copy()
@@ -215,9 +218,9 @@ def _contacts(
         tenure,
     ]
     past = Rows(who, time, {}, {})
-    fatigue = _before(past, who, time, 14)
-    had_trouble = np.minimum(_before(network, who, time, 7), 3)
-    is_low = people.prepaid[who] & (_before(recharges, who, time, 10) == 0)
+    fatigue = events_before(past, who, time, 14)
+    had_trouble = np.minimum(events_before(network, who, time, 7), 3)
+    is_low = people.prepaid[who] & (events_before(recharges, who, time, 10) == 0)
     logit = (
         base[offer]
         + np.array([settings[0] for settings in CHANNELS.values()])[channel]
@@ -235,14 +238,6 @@ def _contacts(
     revenue = np.exp(0.6 + 0.4 * people.value[who] + 0.3 * rng.standard_normal(len(who)))
     outcomes = Rows(who, later.astype(np.int64), {"revenue": revenue}, texts).take(seen)
     return contacts, _shuffled(outcomes, rng)
-
-
-def _before(rows: Rows, who: Any, time: Any, days: int) -> Any:
-    """Count the rows of each ``who`` in the ``days`` before ``time``, itself left out."""
-    wide = 1 << 34  # more than the seconds of any period
-    codes = np.sort(rows.who * wide + rows.time)
-    instant = who * wide + time
-    return np.searchsorted(codes, instant) - np.searchsorted(codes, instant - days * DAY)
 
 
 def _subscribers(people: People, recharges: Rows, rng: np.random.Generator) -> pa.Table:

@@ -10,6 +10,7 @@ AS_OF = datetime(2026, 10, 1, tzinfo=UTC)
 END = int(AS_OF.timestamp())
 DAY = 86_400
 CELLS = 400
+OUTAGES = 8  # most outages of a cell in the period
 DIRTY = 0.0005  # share of usage and recharge rows that break the schema on purpose
 
 SEGMENTS = ("gold", "silver", "bronze", "youth")
@@ -42,6 +43,9 @@ KINDS = {
     "network": ("dropped", "blocked", "slow"),
     "care": ("complaint", "billing", "technical"),
     "recharge": ("app", "shop", "voucher", "bank"),
+    "speed": ("4g", "5g", "3g"),
+    "cases": ("opened", "resolved"),
+    "advocacy": ("referral", "survey", "social"),
 }
 
 
@@ -92,6 +96,27 @@ class People:
     consent: Any  # [C, S] boolean
 
 
+@dataclass(frozen=True)
+class Cells:
+    """The cells of the network, the same to all chunks."""
+
+    trouble: Any  # [cells] everyday trouble of a subscriber per day
+    outages: Any  # [cells] how many outages there are
+    outage_start: Any  # [cells, OUTAGES] seconds
+    outage_length: Any  # [cells, OUTAGES] seconds
+
+
+def cells_of(days: int, seed: int) -> Cells:
+    """Draw the cells: everyday trouble, and outages, out of order for hours."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2**32 - 1,)))
+    return Cells(
+        trouble=rng.gamma(0.6, 0.03, CELLS),
+        outages=np.minimum(rng.poisson(0.01 * days, CELLS), OUTAGES),
+        outage_start=END - rng.random((CELLS, OUTAGES)) * days * DAY,
+        outage_length=(0.2 + 1.8 * rng.random((CELLS, OUTAGES))) * DAY,
+    )
+
+
 def people_of(first: int, count: int, days: int, rng: np.random.Generator) -> People:
     """Draw the subscribers ``first`` to ``first + count - 1``."""
     n, end = count, END // DAY
@@ -127,3 +152,26 @@ def people_of(first: int, count: int, days: int, rng: np.random.Generator) -> Pe
 
 def logistic(x: Any) -> Any:
     return 1 / (1 + np.exp(-x))
+
+
+def places(people: People, per_day: Any, rng: np.random.Generator) -> Any:
+    """Draw whose events there are: places of subscribers, each as often as it has events."""
+    days = (END - people.start) / DAY
+    return np.repeat(np.arange(len(days)), rng.poisson(per_day * days))
+
+
+def instants(people: People, who: Any, rng: np.random.Generator) -> Any:
+    """Draw instants of events: anywhere in the active period, more often by day than at night."""
+    start = people.start[who]
+    share = rng.random(len(who)) ** people.fade[who]
+    day = (start + (END - start) * share).astype(np.int64) // DAY
+    by_day = rng.random(len(who)) + rng.random(len(who))
+    return day * DAY + (by_day * (DAY // 2)).astype(np.int64)
+
+
+def events_before(rows: Rows, who: Any, time: Any, days: int) -> Any:
+    """Count the rows of each ``who`` in the ``days`` before ``time``, itself left out."""
+    wide = 1 << 34  # more than the seconds of any period
+    codes = np.sort(rows.who * wide + rows.time)
+    instant = who * wide + time
+    return np.searchsorted(codes, instant) - np.searchsorted(codes, instant - days * DAY)

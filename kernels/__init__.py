@@ -6,12 +6,12 @@ from kernels.choose_pairs import choose_pairs, curve_pairs
 from kernels.fatigue import fatigue
 from kernels.hours import hours
 from kernels.open_case import open_case
-from kernels.ranges import events_until, ranges
+from kernels.ranges import disordered, events_until, ranges
 from kernels.repeats import repeats
 from kernels.run_out import run_out
 from kernels.summary import summarised
 
 __all__ = [
-    "bursts", "choose", "choose_pairs", "curve", "curve_pairs", "events_until", "fatigue",
-    "hours", "open_case", "ranges", "repeats", "run_out", "summarised", "within",
+    "bursts", "choose", "choose_pairs", "curve", "curve_pairs", "disordered", "events_until",
+    "fatigue", "hours", "open_case", "ranges", "repeats", "run_out", "summarised", "within",
 ]  # fmt: skip

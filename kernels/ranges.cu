@@ -1,4 +1,4 @@
-// Twins: ranges.py, ranges_cpu and events_until_cpu.
+// Twins: ranges.py, ranges_cpu, disordered_cpu and events_until_cpu.
 // Shapes: E events, R rows (a subscriber at an instant).
 
 DEVICE long long first_not_below(const long long* key, long long keys, long long wanted)
@@ -28,6 +28,19 @@ extern "C" __global__ void ranges(
         // Keys are 64-bit: the largest has no successor, and its events are the last there are.
         end[r] = wanted[r] == 0x7fffffffffffffffLL ? keys
                                                     : first_not_below(key, keys, wanted[r] + 1);
+    }
+}
+
+extern "C" __global__ void disordered(
+    const long long* key,   // [E] subscriber of an event
+    const long long* time,  // [E] instant of an event, s
+    long long events,       // E
+    long long* count)       // [1] in and out: events that should stand before the one before them
+{
+    ROWS(e, events) {
+        if (e > 0 && (key[e] < key[e - 1] || (key[e] == key[e - 1] && time[e] < time[e - 1]))) {
+            ADD_INT64(count, 1);
+        }
     }
 }
 

@@ -60,6 +60,40 @@ ranges = backend.twin(ranges_cpu, ranges_gpu, dtypes=("int64",) * 2)
 
 
 @njit(cache=True, nogil=True)
+def _disordered(key: Any, time: Any, begin: int, end: int) -> int:
+    found, one = 0, np.uint64(1)
+    for e in range(np.uint64(max(begin, 1)), np.uint64(end)):
+        same = key[e] == key[e - one]
+        found += (key[e] < key[e - one]) | (same & (time[e] < time[e - one]))
+    return found
+
+
+def disordered_cpu(key: Any, time: Any) -> Any:
+    """Count the events that should stand before the event before them.
+
+    Args:
+        key: [E] int64, subscriber of an event.
+        time: [E] int64, instant of an event, s.
+
+    Returns:
+        count: [1] int64; 0 when events lie by subscriber, and those of one by time.
+    """
+    key, time = backend.read_only(key, time)
+    counts = each_chunk(len(key), lambda b, e: _disordered(key, time, b, e), LIGHT_CHUNK)
+    return np.array([sum(counts)], np.int64)
+
+
+def disordered_gpu(key: Any, time: Any) -> Any:
+    count = backend.cupy.zeros(1, np.int64)
+    kernel = backend.cuda_function("ranges", "disordered")
+    backend.launch(kernel, len(key), key, time, np.int64(len(key)), count)
+    return count
+
+
+disordered = backend.twin(disordered_cpu, disordered_gpu, dtypes=("int64",) * 2)
+
+
+@njit(cache=True, nogil=True)
 def _events_until(time: Any, start: Any, end: Any, at: Any, stop: Any) -> None:
     for r in range(len(stop)):
         low, high = start[r], end[r]

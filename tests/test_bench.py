@@ -31,12 +31,12 @@ def test_a_wrong_result_is_not_timed(operation):
     result = bench.outputs(backend.TWINS[operation.name][0](*operands))
     bench.check(operation, operands, result)
     for i, array in enumerate(result):
-        numbers = np.flatnonzero(array == array)
+        checked = array[..., : cases.CHECKED_ROWS]
+        numbers = np.argwhere(checked == checked)
         if not len(numbers):
             continue  # not asked
         wrong = [a.copy() for a in result]
-        where = np.unravel_index(numbers[0], array.shape)
-        wrong[i][where] += 1
+        wrong[i][tuple(numbers[0])] += 1
         with pytest.raises(AssertionError):
             bench.check(operation, operands, wrong)
 

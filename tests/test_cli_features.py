@@ -24,7 +24,7 @@ features:
   - {{op: sum, name: calls, of: usage.charge, windows: [7d], where: "kind = '[voice]'"}}
   - {{op: decayed_sum, name: recent, of: usage.charge, half_life: 14d}}
   - {{op: trend, name: slope, of: usage.mb, window: 28d, every: 7d}}
-  - {{op: run_out, name: left, of: usage.charge, balance: balance, half_life: 7d}}
+  - {{op: run_out, name: left, of: usage.charge, balance: balance, half_life: 7d, within: 2d}}
   - {{op: expression, name: per_day, sql: "spend_7d / 7", unit: money per day}}
 scores: {{kind: formula, formulas: {{data: "0.1"}}}}
 catalogue:
@@ -54,7 +54,7 @@ def test_every_column_is_shown_with_unit_formula_and_source(job):
         assert row["formula"].startswith(words[2]) and row["source"].startswith(words[3])
         assert row["unit"] == words[1]
     assert "│ calls_7d " in result.stdout and "'[voice]'" in result.stdout  # no markup of rich
-    assert "1 table in 4 passes for 9 quantities and 9 columns" in lines
+    assert "1 table in 4 passes for 9 quantities and 10 columns" in lines
     assert sorted(job.parent.rglob("*")) == before
 
 
@@ -69,15 +69,16 @@ def test_as_json_the_list_and_the_plan_are_one_object(job):
     }  # fmt: skip
     plan = told["plan"]
     groups = {group.pop("source"): group for group in plan.pop("groups")}
-    assert plan == {"tables": 1, "passes": 4, "quantities": 9, "columns": 9}
+    assert plan == {"tables": 1, "passes": 4, "quantities": 9, "columns": 10}
     assert groups == {
         "usage.charge": {
             "windows": ["12h", "7d", "28d"], "half_lives": ["14d", "7d"], "trends": [],
             "quantities": 6,
-            "columns": ["n_12h", "n_7d", "spend_7d", "spend_4w", "recent", "left"],
+            "columns": ["n_12h", "n_7d", "spend_7d", "spend_4w", "recent", "left", "left_chance"],
         },
         "usage.charge, squared": {
-            "windows": [], "half_lives": ["7d"], "trends": [], "quantities": 1, "columns": ["left"],
+            "windows": [], "half_lives": ["7d"], "trends": [], "quantities": 1,
+            "columns": ["left_chance"],
         },
         "usage.mb": {
             "windows": [], "half_lives": [], "trends": ["28d by 7d"], "quantities": 1,

@@ -286,7 +286,9 @@ def test_empty_tables_are_fine(tmp_path):
     (tmp_path / "in" / "usage-1.csv").write_text("who,at,mb,drift,kind\n")
     out, summary = run(job_of(tmp_path / "in"))
     usage = {"rows": 0, "kept": 0, "future": 0, "rejected": {}}
-    assert summary == {"subscribers": 0, "partitions": 3, "tables": {"usage": usage}}
+    files = {"new": 2, "reused": 0}
+    expected_summary = {"subscribers": 0, "partitions": 3, "files": files}
+    assert summary == {**expected_summary, "tables": {"usage": usage}}
     assert [len(part) for part in parts_of(out, "events/usage")] == [0, 0, 0]
     assert {str(part.schema) for part in parts_of(out, "subscribers")} == {
         "subscriber: int64\nrank: int64"
@@ -314,7 +316,7 @@ def test_a_partition_function_never_changes_its_input():
     before = rows.to_pydict()
     check = partial(check_events, rows, table, pa.int64())
     assert check(as_of=2**40).kept["mb"].to_pylist() == [0.0]
-    assert check(as_of=0).future == 1
+    assert len(check(as_of=0).future) == 1
     assert rows.to_pydict() == before
 
 
@@ -346,3 +348,51 @@ def test_instants_of_every_unit_round_down(unit, per_second, zone):
     ticks = [-per_second - 1, -per_second, -1, 0, 1, per_second - 1, per_second, None]
     found = seconds(pa.chunked_array([pa.array(ticks, pa.timestamp(unit, zone))])).to_pylist()
     assert found == [None if t is None else t // per_second for t in ticks]
+
+
+def test_no_more_rows_than_a_chunk_are_held_at_once(tmp_path, monkeypatch):
+    rows = [{"who": who, "at": 5, "mb": mb, "drift": 0.0, "kind": ""} for who in (1, 2, 9)
+            for mb in np.linspace(-1, 1, 100)]  # fmt: skip
+    write_inputs(tmp_path / "in", "whole", arrow_type("epoch", "whole"), [rows])  # one row group
+    monkeypatch.setattr(raw, "ROWS", 40)
+    held, rejects = [], []
+
+    def check(some, *settings):
+        found = check_events(some, *settings)
+        held.append(len(some))
+        rejects.append(len(found.rejects))
+        return found
+
+    monkeypatch.setattr("jobs.shuffle.rows_of.check_events", check)
+    out, summary = run(job_of(tmp_path / "in"))
+    assert max(held) == 40 and sum(held) == 300 and 0 < max(rejects) <= 40
+    found = pq.read_table(out / "rejects" / "usage.parquet")
+    assert len(found) == sum(summary["tables"]["usage"]["rejected"].values()) > sum(rejects)
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), OSError(5, "no answer")])
+def test_a_failure_of_the_machine_is_no_fault_of_the_file(tmp_path, monkeypatch, error):
+    write_inputs(tmp_path / "in", "whole", arrow_type("epoch", "whole"), [[]])
+
+    def fail(*_):
+        raise error
+        yield
+
+    monkeypatch.setattr(raw, "_parquet_batches", fail)
+    with pytest.raises(type(error), match=str(error.args[-1])):
+        run(job_of(tmp_path / "in"))
+
+
+def test_events_after_as_of_are_told_by_table(tmp_path):
+    rows = [{"who": 1, "at": AS_OF.timestamp() + i, "mb": 1.0, "drift": 0.0, "kind": ""}
+            for i in range(4)]  # fmt: skip
+    write_inputs(tmp_path / "in", "whole", arrow_type("epoch", "whole"), [rows])
+    told = []
+
+    class Told(SerialTasks):
+        def tell(self, label, **figures):
+            told.append((label, figures))
+
+    (tmp_path / "out").mkdir()
+    ingest(job_of(tmp_path / "in"), tmp_path / "out", Told())
+    assert told == [("usage: after as_of, not counted", {"events": 3})]

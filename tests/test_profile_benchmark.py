@@ -10,13 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from benchmarks import profile
 from benchmarks.process import forget_peak, peak_memory
 from benchmarks.profile_data import AS_OF, COLUMNS, DAY_S, DAYS, FILES, Size, made, read
-from benchmarks.profile_peers import ENGINES, FEATURES, __main__, ours
+from benchmarks.profile_peers import ENGINES, FEATURES, __main__
 
 SIZE = Size(900, 60)
 needs_peers = pytest.mark.skipif(
@@ -226,18 +224,6 @@ def test_events_that_are_there_are_not_drawn_again(tmp_path):
     assert made(Size(50, 3), tmp_path).events[0].read_bytes() == b"mine"
     (one.folder / "made.json").write_text("of an older generator")
     assert made(Size(50, 3), tmp_path).events[0].read_bytes() != b"mine"
-
-
-@given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.integers(1, 8))
-def test_ranges_hold_each_subscriber_with_its_events_once(counts, parts):
-    keys = 3 * np.arange(len(counts))
-    key = np.repeat(keys, counts)
-    found = ours.ranges(key, keys, parts)
-    assert len(found) <= parts
-    np.testing.assert_array_equal(np.concatenate([keys[s] for s, _ in found]), keys)
-    np.testing.assert_array_equal(np.concatenate([key[e] for _, e in found]), key)
-    for subscribers, events in found:
-        assert set(key[events]) <= set(keys[subscribers])
 
 
 def test_peak_memory_can_count_from_now():

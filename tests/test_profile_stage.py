@@ -38,7 +38,9 @@ def test_every_column_is_described_with_unit_formula_and_source():
 def test_windows_of_a_source_share_one_pass():
     assert profile.passes(job_of(FEATURES[:4])) == {"tables": 1, "passes": 2, "quantities": 7}
     shared = [*FEATURES[8:9], {**FEATURES[12], "half_life": "7d"}]
-    # Run-out uses the same smoothed spend; the squares of the spend are a series of their own.
+    # Run-out uses the same smoothed spend; its quantile needs the squares too, another series.
+    assert profile.passes(job_of(shared)) == {"tables": 1, "passes": 1, "quantities": 1}
+    shared[1]["quantile"] = 0.1
     assert profile.passes(job_of(shared)) == {"tables": 1, "passes": 2, "quantities": 2}
 
 

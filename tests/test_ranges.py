@@ -1,5 +1,6 @@
 """Ranges of events against their definitions, on every backend."""
 
+import itertools
 from importlib import import_module
 
 import numpy as np
@@ -75,3 +76,10 @@ def test_a_wrong_dtype_is_refused_with_the_name_of_the_argument():
         ranges(whole, np.zeros(1))
     with pytest.raises(TypeError, match="events_until: at must be contiguous int64, got int32"):
         events_until(whole, whole, whole, whole.astype("int32"))
+
+
+@given(events=st.lists(st.tuples(st.integers(0, 2), st.integers(-2, 2)), max_size=8))
+def test_disordered_counts_events_that_belong_before_the_one_before(on_each_backend, events):
+    key, time = (np.array([e[i] for e in events], np.int64) for i in (0, 1))
+    found = on_each_backend("disordered", key, time)
+    assert found.tolist() == [sum(b < a for a, b in itertools.pairwise(events))]

@@ -23,6 +23,7 @@ JOB = next(text for kind, text in BLOCKS if kind == "yaml" and text.startswith("
 SMALL = {
     "walras run job.yaml": "",
     "walras check job.yaml": "",
+    "walras features job.yaml": "",
     "walras score job.yaml": "",
     "walras report": "",
     "walras generate": "--subscribers 300 --days 5",
@@ -81,7 +82,8 @@ def test_every_other_line_of_the_shell_blocks_is_a_target_of_make():
         subprocess.run([*line.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
 
 
-def test_the_yaml_blocks_are_settings():
+def test_the_yaml_blocks_are_settings(monkeypatch):
+    monkeypatch.chdir(ROOT)
     for text in blocks("yaml"):
         if text == JOB:
             parse(text, "README.md")
@@ -127,8 +129,8 @@ def test_every_exit_code_is_described():
 
 
 def test_every_job_file_is_described():
-    for path in (ROOT / "configs").glob("*.yaml"):
-        assert f"configs/{path.name}" in README
+    for path in (ROOT / "configs").rglob("*.yaml"):
+        assert path.relative_to(ROOT).as_posix() in README
 
 
 def test_the_changes_begin_with_the_version_of_the_project():

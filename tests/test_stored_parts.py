@@ -1,5 +1,7 @@
 """Parts of a finished stage that are damaged or out of order are named; what to do is said."""
 
+import json
+import shutil
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -10,11 +12,15 @@ from engine.errors import DataError
 from engine.ordered import event_problem, subscriber_problem
 from jobs import profile as stage
 from jobs.reach import beyond_data
+from jobs.stages import STORE
 from jobs.tasks import SerialTasks
 from tests.profiled import AS_OF, job_of
+from tests.test_bad_input import job
+from tests.test_cli import walras
 from tests.test_memory import ONE, PARTITIONS, bounded
 from tests.test_profile_stage import big_partition, ingested
 
+__all__ = ["job"]  # a fixture
 DAY_S = 86_400
 
 
@@ -128,15 +134,41 @@ def test_windows_longer_than_the_data_are_told_with_their_names():
         {"op": "decayed_sum", "name": "recent", "of": "usage.charge", "half_life": "90d"},
         {"op": "last_contact", "name": "contacted", "window": "7d"},
     ]
-    job = job_of(features)
+    asked = job_of(features)
     week = AS_OF - 7 * DAY_S
     begin = datetime.fromtimestamp(week + 1, UTC)
-    (usage,) = [n for n in beyond_data(job, {"usage": week + 1, "contacts": week}) if n]
+    (usage,) = [n for n in beyond_data(asked, {"usage": week + 1, "contacts": week}) if n]
     assert usage["columns"] == ["spent_30d", "slope"]
     assert usage["table"] == "usage" and usage["first_event"] == begin.isoformat()
     assert "spent_30d, slope" in usage["note"] and usage["first_event"] in usage["note"]
-    (later,) = beyond_data(job, {"usage": week + 2, "contacts": week})
+    (later,) = beyond_data(asked, {"usage": week + 2, "contacts": week})
     assert later["columns"] == ["spent_7d", "spent_30d", "slope"]
-    (none,) = [n for n in beyond_data(job, {"usage": 0}) if n["table"] == "contacts"]
+    (none,) = [n for n in beyond_data(asked, {"usage": 0}) if n["table"] == "contacts"]
     assert none["first_event"] is None and "there are no events" in none["note"]
-    assert beyond_data(job, {"usage": 0, "contacts": 0}) == []
+    assert beyond_data(asked, {"usage": 0, "contacts": 0}) == []
+
+
+def test_profile_tells_its_memory_and_windows_beyond_the_data(job):
+    result = walras("profile", job, "--json")
+    assert result.exit_code == 0, result.stderr
+    summary = json.loads(result.stdout)["summary"]
+    assert summary["predicted_peak_bytes"] > 10_000_000 and summary["peak_bytes"] > 10_000_000
+    assert "profile: memory: predicted" in result.stderr and " · peak " in result.stderr
+    for note in summary["beyond_data"]:
+        assert note["note"] in result.stderr
+
+
+@pytest.mark.parametrize("table", ["subscribers", "events/network"])
+def test_a_damaged_part_of_a_finished_stage_is_one_message(job, table):
+    assert walras("ingest", job, "--quiet").exit_code == 0
+    (folder,) = (job.parent / "runs" / STORE).glob("ingest-*")
+    path = next((folder / table).glob("part-*.parquet"))
+    path.write_bytes(bytes(path.stat().st_size))  # as large as before
+    result = walras("profile", job, "--quiet")
+    assert result.exit_code == 2, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: {path}: cannot be read as Parquet")
+    assert f"delete the folder {folder} and run the job again" in line
+    assert not list((job.parent / "runs" / STORE).glob("profile-*"))
+    shutil.rmtree(folder)
+    assert walras("profile", job, "--quiet").exit_code == 0

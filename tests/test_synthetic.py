@@ -16,13 +16,18 @@ from engine.settings import load
 from jobs import sources, synthetic
 from jobs.check import check
 from jobs.ingest import ingest
-from jobs.marker import MARKER
+from jobs.marker import MARKER, mark
 from jobs.tasks import SerialTasks
 from jobs.traits import CHANNELS, DIRTY, END, OFFERS
 from tests.test_cli import walras
 
 QUICKSTART = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
-EVENTS = ("usage", "recharges", "network", "care", "contacts", "outcomes")
+EVENTS = (
+    "usage", "recharges", "network", "care", "contacts", "outcomes", "speed", "cases", "advocacy",
+)  # fmt: skip
+
+COUNTS = {"usage": 962_009, "recharges": 142_812, "network": 80_291, "care": 11_988,
+          "contacts": 64_538, "outcomes": 3_220}  # fmt: skip
 
 
 class TwoThreads(SerialTasks):
@@ -129,6 +134,21 @@ def test_contacts_respect_consent_and_the_app(operator):
     assert people.loc[pushed, "has_app"].all()
 
 
+def test_a_folder_of_fewer_tables_is_another_filling(tmp_path):
+    changes = [f"inputs.folder={tmp_path}/in", "inputs.source.subscribers=50"]
+    job = load(QUICKSTART, changes)
+    sources.prepare(job, SerialTasks())
+    earlier = {"kind": "synthetic", "subscribers": 50, "days": 90, "seed": 7}
+    mark(tmp_path / "in", earlier)
+    with pytest.raises(ConfigError, match="tables 10, but holds kind .*, seed 7; name another"):
+        sources.prepare(job, SerialTasks())
+
+
+def test_the_tables_that_jobs_are_trained_on_keep_their_rows(operator):
+    """More tables are drawn from seeds of their own; these counts are of before they were."""
+    assert {name: len(operator[name]) for name in EVENTS[:6]} == COUNTS
+
+
 def test_a_plain_model_learns_who_accepts(operator):
     """What the tables show must tell acceptances from refusals, though not perfectly."""
     contacts, outcomes = operator["contacts"], operator["outcomes"]
@@ -182,7 +202,7 @@ def test_prepare_fills_a_folder_once_and_refuses_another(tmp_path):
         sources.prepare(load(QUICKSTART, [*changes, "inputs.source.seed=8"]), SerialTasks())
     assert str(error.value) == (
         f"inputs.folder: {folder} should be filled with kind synthetic, subscribers 50, days 5, "
-        f"seed 8, but holds kind synthetic, subscribers 50, days 5, seed 7; "
+        f"seed 8, tables 10, but holds kind synthetic, subscribers 50, days 5, seed 7, tables 10; "
         f"name another folder or remove it"
     )
     (folder / MARKER).unlink()
@@ -239,7 +259,7 @@ def test_of_several_processes_that_prepare_at_once_each_has_its_inputs(tmp_path)
     assert first.communicate("\n", timeout=60)[0] == "there\n"
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
     assert second.communicate("\n", timeout=60)[0] == "there\n"
-    assert "seed 8, but holds kind synthetic" in other.communicate("\n", timeout=60)[1]
+    assert "seed 8, tables 10, but holds kind synthetic" in other.communicate("\n", timeout=60)[1]
     assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
     assert list(tmp_path.iterdir()) == [folder]
 
@@ -283,7 +303,9 @@ def test_prepare_takes_what_the_command_generated_with_the_same_settings(tmp_pat
     sources.prepare(same, SerialTasks())
     assert check(same).problems == []
     assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
-    with pytest.raises(ConfigError, match="days 5, seed 7, but holds .* days 5, seed 9; name ano"):
+    with pytest.raises(
+        ConfigError, match="seed 7, tables 10, but holds .* seed 9, tables 10; name ano"
+    ):
         sources.prepare(load(QUICKSTART, changes), SerialTasks())
 
 

@@ -28,4 +28,4 @@ ZEROS = (
 """Features that are 0 without events."""
 FEATURES = (*ZEROS, "recency", "gap_mean", "gap_std", f"max_{LARGEST}d")
 ENGINES = {"ours": "walras", "polars": "polars", "duckdb": "duckdb", "pandas": "pandas"}
-"""Package by engine, its module here; all but ours run with ``PEERS_PYTHON``, if that is set."""
+"""Package by engine, also a module here; all but ours run with ``PEERS_PYTHON`` where set."""

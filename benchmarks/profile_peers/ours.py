@@ -107,6 +107,7 @@ class Threads(SerialTasks):
         function: Callable[[Any], Any],
         items: Sequence[Any],
         rows: Callable[[Any], int] | None = None,
+        named: Callable[[Any], str] | None = None,
     ) -> list[Any]:
         """Return the results of the items in order."""
         return each_task(function, items)

@@ -1,0 +1,117 @@
+"""What an earlier result of stage ``ingest`` spares the next one.
+
+A result says in ``inputs.json`` of which files it was made. Where all of these are among the files
+of a job, with the same content, and nothing else differs but later files and a later as-of instant,
+only the files beside them are read: their rows are merged into the ordered parts. Rows after the
+as-of instant lie in ``future/``, as they may count for a later one. Anything else that differs (the
+subscriber table, settings, partitions, walras itself) is ingested from scratch.
+
+Each result is whole by itself: an earlier one may be deleted when the next is made. Parts that do
+not change are links to the earlier ones, and take no room of their own.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.settings import Job
+from jobs.manifest import digest, effective, input_hashes, version, write_json
+from jobs.stages import finished
+
+RECORD = "inputs.json"
+FREE = ("folder", "source", "max_reject_share")  # settings of inputs that change no row
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An earlier result, or none.
+
+    Attributes:
+        folder: where it lies; None: there is none.
+        files: names of the files that it was made of, by event table.
+        counts: of each event table: ``rows`` and ``rejected``.
+    """
+
+    folder: Path | None
+    files: Mapping[str, frozenset[str]]
+    counts: Mapping[str, Mapping[str, Any]]
+
+
+def record(job: Job, key: str) -> dict[str, Any]:
+    """Return what a result says of itself, before a row is read, for later ones to build on it.
+
+    Args:
+        job: the job.
+        key: type of the subscriber key.
+    """
+    hashes = input_hashes(job)
+    inputs = {k: v for k, v in effective(job)["inputs"].items() if k not in FREE}
+    same = {
+        "version": version(),
+        "inputs": inputs,
+        "key": key,
+        "subscribers": hashes.pop("subscribers"),
+    }
+    return {
+        "same": digest(same),
+        "as_of": int(job.as_of.timestamp()),
+        "files": hashes,
+    }
+
+
+def leave(folder: Path, own: Mapping[str, Any], counts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the record of a result, with the ``rows`` and ``rejected`` of each event table."""
+    write_json(folder / RECORD, {**own, "counts": dict(counts)})
+
+
+def earlier(own: Mapping[str, Any], store: Path) -> Earlier:
+    """Return the finished result that spares the most files, if any does.
+
+    Args:
+        own: record of the result to be made.
+        store: folder of the stages' results.
+    """
+    best = Earlier(None, {}, {})
+    for path in sorted(store.glob(f"ingest-*/{RECORD}")):
+        found = _read(path)
+        if found is None or found["same"] != own["same"] or found["as_of"] > own["as_of"]:
+            continue
+        files = {name: frozenset(own) for name, own in found["files"].items()}
+        spared = sum(map(len, files.values()))
+        if _is_within(found["files"], own["files"]) and spared > _spared(best):
+            best = Earlier(path.parent, files, found["counts"])
+    return best
+
+
+def take(source: Path, target: Path) -> None:
+    """Put a file of an earlier result into this one: a link where the disk has links."""
+    try:
+        os.link(source, target)
+    except FileExistsError:  # of a task that was run again
+        pass
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _spared(one: Earlier) -> int:
+    return sum(map(len, one.files.values()))
+
+
+def _is_within(some: Mapping[str, Any], all_: Mapping[str, Any]) -> bool:
+    return some.keys() == all_.keys() and all(
+        some[table].items() <= all_[table].items() for table in some
+    )
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return the record of a finished and whole result."""
+    try:
+        print_ = json.loads((path.parent / "stage.json").read_text(encoding="utf-8"))["fingerprint"]
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None if finished("ingest", path.parent, print_) is None else content
