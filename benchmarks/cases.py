@@ -22,6 +22,7 @@ from tests.sequences import as_tuple
 from tests.test_bursts import bursts_definition
 from tests.test_choose import PRICE_FIXED, VALUE_FIXED
 from tests.test_fatigue import fatigue_definition
+from tests.test_hours import hours_definition
 from tests.test_open_case import open_case_definition
 from tests.test_ranges import ranges_definition, until_definition
 from tests.test_repeats import repeats_definition
@@ -30,7 +31,7 @@ from tests.test_summary import summary_definition
 
 CHECKED_ROWS = 50
 """Rows compared with the definition, which is slow; the twins are compared on all rows."""
-DAY_S = 86_400
+HOUR_S, DAY_S = 3_600, 86_400
 DAYS = 90
 WEEK_S, MONTH_S, QUARTER_S = 7 * DAY_S, 30 * DAY_S, 90 * DAY_S
 WINDOWS = np.array([WEEK_S, MONTH_S, QUARTER_S], np.int64)
@@ -316,6 +317,8 @@ EVENT_OPERATIONS = (
               by_order(repeats_definition, (2, 3, 4)), (0,), is_threaded=True),
     Operation("open_case", "open_case", cases, by_order(open_case_definition, (2, 3, 4)), (0, 1),
               is_threaded=True),
+    Operation("hours", "hours", lambda size: sequence(size, WINDOWS[-1:], HOUR_S),
+              by_order(hours_definition, (2, 3, 4)), (0,), rounding=1e-13, is_threaded=True),
     Operation("run_out", "run_out", balances, by_run_out, (0, 1, 2), "rows", is_threaded=True),
 )  # fmt: skip
 PAIR_OPERATIONS = (

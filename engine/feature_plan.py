@@ -12,7 +12,7 @@ from typing import Any
 
 from engine import expressions
 from engine.quantities import Column, Measure, Quantity, Source
-from engine.sequence_plan import SEQUENTIAL, SequencePass, Three, sequence_passes
+from engine.sequence_plan import HOURS, SEQUENTIAL, SequencePass, Three, sequence_passes
 from kernels import summarised
 from kernels.summary import MOST_WEIGHED, Asked
 
@@ -26,7 +26,7 @@ FIELDS: dict[Measure, str] = {
 OF_TIMES: frozenset[Measure] = frozenset(("recency", "age", "gap_mean", "gap_std", "count", "days"))
 """Measures that need no values."""
 WINDOWED: frozenset[Measure] = frozenset(
-    ("count", "sum", "min", "max", "std", "days", "bursts", "repeats")
+    ("count", "sum", "min", "max", "std", "days", "bursts", "repeats", *HOURS)
 )
 
 

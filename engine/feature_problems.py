@@ -27,6 +27,7 @@ from engine.settings.features import (
 )
 from engine.settings.inputs import EventTable
 from engine.settings.sequence_features import (
+    BestHourFeature,
     BurstFeature,
     FatigueFeature,
     OpenCaseFeature,
@@ -105,7 +106,9 @@ def _wrong(feature: Feature, where: str, job: Job, schema: Schema) -> Iterator[s
             yield from _of(feature.of, where, job, FORMS.get(feature.op, VALUE_NEEDED))
             if feature.op == "share" and feature.where is None:
                 yield f"{where}.where: share needs a condition, got none; say which events it is of"
-        case EventFeature() | LifecycleFeature() | BurstFeature() | RepeatFeature():
+        case EventFeature() | LifecycleFeature():
+            yield from _of(feature.of, where, job, EVENTS_ONLY)
+        case BurstFeature() | RepeatFeature() | BestHourFeature():
             yield from _of(feature.of, where, job, EVENTS_ONLY)
         case DecayFeature() | ScoreFeature() | TrendFeature():
             yield from _of(feature.of, where, job, EITHER)

@@ -18,7 +18,7 @@ DAY_S, HOUR_S = 86_400, 3_600
 Measure = Literal[
     "count", "sum", "min", "max", "std", "days", "recency", "age", "gap_mean", "gap_std", "latest",
     "decayed", "trend", "fatigue", "bursts", "burst_recency", "repeats", "openings",
-    "open_days",
+    "open_days", "best_hour", "hour_share", "hour_entropy", "hours",
 ]  # fmt: skip
 
 

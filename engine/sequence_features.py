@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from engine.quantities import Column, Quantity, per_group, same, source_of, unit_of
+from engine.quantities import HOUR_S, Column, Quantity, per_group, same, source_of, unit_of
+from engine.sequence_plan import HOURS
 from engine.settings import Job
 from engine.settings.base import seconds
 from engine.settings.sequence_features import (
+    BestHourFeature,
     BurstFeature,
     FatigueFeature,
     OpenCaseFeature,
@@ -26,6 +28,8 @@ def sequence_columns(feature: SequenceFeature, job: Job) -> Iterator[Column]:
             return _repeat_columns(feature)
         case OpenCaseFeature():
             return _case_columns(feature)
+        case BestHourFeature():
+            return _hour_columns(feature)
 
 
 def sequence_names(feature: SequenceFeature, job: Job) -> list[str]:
@@ -41,6 +45,8 @@ def sequence_names(feature: SequenceFeature, job: Job) -> list[str]:
             ends = feature.windows
         case OpenCaseFeature():
             return [feature.name, f"{feature.name}_days"]
+        case BestHourFeature():
+            return _hour_names(feature)
     return [f"{feature.name}_{end}" for end in ends]
 
 
@@ -93,3 +99,35 @@ def _case_columns(feature: OpenCaseFeature) -> Iterator[Column]:
     yield Column(feature.name, feature.name, "events", text, (openings,), same)
     text = f"t - first of the {after}; missing when no case is open"
     yield Column(f"{feature.name}_days", feature.name, "days", text, (days,), same)
+
+
+def _hour_columns(feature: BestHourFeature) -> Iterator[Column]:
+    source, span = source_of(feature.of, feature.where), seconds(feature.window)
+    more = (round(feature.utc_offset_h * HOUR_S),)
+    inside, clock = f"(t - {feature.window}, t]", f"UTC{feature.utc_offset_h:+g}h"
+    told = {
+        "best_hour": (
+            "hour of the week",
+            f"hour of the week (0: Monday, 0:00 {clock}) with most events in {inside}, the first "
+            "of equals, missing without events",
+        ),
+        "hour_share": (
+            "share",
+            f"share of the events in {inside} in the hour of the week with most of them, missing "
+            "without events",
+        ),
+        "hour_entropy": (
+            "share",
+            f"-sum of p * log2 p / log2 168 over the shares p of the hours of the week ({clock}) "
+            f"in {inside}, missing without events",
+        ),
+        "hours": ("hours", f"number of hours of the week ({clock}) with events in {inside}"),
+    }
+    for name, measure in zip(_hour_names(feature), HOURS, strict=True):
+        unit, text = told[measure]
+        quantity = Quantity(measure, source, span, more=more)
+        yield Column(name, feature.name, unit, text, (quantity,), same)
+
+
+def _hour_names(feature: BestHourFeature) -> list[str]:
+    return [feature.name, *(f"{feature.name}_{end}" for end in ("share", "entropy", "hours"))]

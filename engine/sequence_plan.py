@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine.quantities import Measure, Quantity, Source
-from kernels import backend, bursts, fatigue, open_case, repeats
+from kernels import backend, bursts, fatigue, hours, open_case, repeats
 
 Three = tuple[Any, Any, Any]
 
@@ -26,11 +26,13 @@ class Kernel:
     windowed: bool = False  # whether windows come next; outputs of a span have a row for each
 
 
+HOURS: tuple[Measure, ...] = ("best_hour", "hour_share", "hour_entropy", "hours")
 KERNELS = (
     Kernel(fatigue, ("fatigue",), ("value", "kept")),
     Kernel(bursts, ("bursts", "burst_recency"), ("kept",), windowed=True),
     Kernel(repeats, ("repeats",), ("kept",), windowed=True),
     Kernel(open_case, ("openings", "open_days"), ("value",)),  # values are marks
+    Kernel(hours, HOURS, ("kept",), windowed=True),
 )
 SEQUENTIAL: dict[Measure, Kernel] = {m: kernel for kernel in KERNELS for m in kernel.measures}
 """Kernel of a measure."""

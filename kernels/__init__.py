@@ -4,6 +4,7 @@ from kernels.bursts import bursts
 from kernels.choose import choose, curve, within
 from kernels.choose_pairs import choose_pairs, curve_pairs
 from kernels.fatigue import fatigue
+from kernels.hours import hours
 from kernels.open_case import open_case
 from kernels.ranges import disordered, events_until, ranges
 from kernels.repeats import repeats
@@ -12,5 +13,5 @@ from kernels.summary import summarised
 
 __all__ = [
     "bursts", "choose", "choose_pairs", "curve", "curve_pairs", "disordered", "events_until",
-    "fatigue", "open_case", "ranges", "repeats", "run_out", "summarised", "within",
+    "fatigue", "hours", "open_case", "ranges", "repeats", "run_out", "summarised", "within",
 ]  # fmt: skip

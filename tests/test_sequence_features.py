@@ -14,6 +14,7 @@ from engine import profile
 from engine.settings.base import seconds
 from tests.profiled import AS_OF, SCHEMA, job_of
 from tests.test_bursts import moments
+from tests.test_hours import hours_of
 from tests.test_open_case import case_of
 
 DAY_S = 86_400
@@ -30,14 +31,12 @@ FEATURES = [
     {"op": "bursts", "name": "bad", "of": "usage", "at_least": 2, "windows": ["30d", "1d"]},
     {"op": "bursts", "name": "data", "of": "usage", "within": "2h", "where": "kind = 'data'"},
     {"op": "repeats", "name": "again", "of": "usage", "within": "1d", "windows": ["2h", "2d"]},
-    {
-        "op": "open_case",
-        "name": "case",
-        "of": "usage",
-        "opens": "kind = 'data'",
-        "closes": "mb > 1",
-    },
-]
+    {"op": "open_case", "name": "case", "of": "usage", "opens": "kind = 'data'",
+     "closes": "mb > 1"},
+    {"op": "best_hour", "name": "hour", "of": "usage", "window": "2d", "utc_offset_h": 5.75,
+     "where": "kind = 'voice'"},
+    {"op": "best_hour", "name": "local", "of": "usage", "utc_offset_h": -3},
+]  # fmt: skip
 
 
 def job(features=FEATURES, **changes):
@@ -77,33 +76,45 @@ def partitions(draw):
     }
 
 
-def fatigue_of(f, seen, at):
-    level, before = 0.0, None
-    for t, v in seen:
-        level = v if before is None else max(0, level - f.leak_per_day * (t - before) / DAY_S) + v
-        before = t
+def fatigue_of(f, events, at):
+    level, before, column = 0.0, None, f.of.partition(".")[2]
+    for e in events:
+        if before is not None:
+            level = max(0, level - f.leak_per_day * (e.time - before) / DAY_S)
+        level += getattr(e, column) if column else 1.0
+        before = e.time
     return {"": 0.0 if before is None else max(0, level - f.leak_per_day * (at - before) / DAY_S)}
 
 
-def bursts_of(f, seen, at):
-    found = moments([t for t, _ in seen], f.at_least, seconds(f.within))
+def bursts_of(f, events, at):
+    found = moments([e.time for e in events], f.at_least, seconds(f.within))
     row = {f"_{w}": sum(at - seconds(w) < begin <= at for begin, _ in found) for w in f.windows}
     return row | {"_recency": (at - found[-1][1]) / DAY_S if found else None}
 
 
-def repeats_of(f, seen, at):
-    pairs = [(s, t) for (s, _), (t, _) in pairwise(seen) if t - s <= seconds(f.within)]
-    return {f"_{w}": sum(t > at - seconds(w) for _, t in pairs) for w in f.windows}
+def repeats_of(f, events, at):
+    times = [e.time for e in events]
+    later = [t for s, t in pairwise(times) if t - s <= seconds(f.within)]
+    return {f"_{w}": sum(t > at - seconds(w) for t in later) for w in f.windows}
 
 
-def case_of_row(_, events, at):
+def open_case_of(_, events, at):
     closing = [e.time for e in events if e.mb > 1]
-    opening = [e.time for e in events if e.kind == "data" and not e.mb > 1]
+    opening = [e.time for e in events if e.kind == "data"]
     openings, days = case_of(opening, closing, at)
     return {"": openings, "_days": days if openings else None}
 
 
-DEFINITIONS = {"fatigue": fatigue_of, "bursts": bursts_of, "repeats": repeats_of}
+def best_hour_of(f, events, at):
+    times = [e.time for e in events if e.time > at - seconds(f.window)]
+    found = hours_of(times, round(f.utc_offset_h * 3_600))
+    return dict(zip(("", "_share", "_entropy", "_hours"), found, strict=True))
+
+
+DEFINITIONS = {
+    "fatigue": fatigue_of, "bursts": bursts_of, "repeats": repeats_of, "open_case": open_case_of,
+    "best_hour": best_hour_of,
+}  # fmt: skip
 
 
 def groups(f):
@@ -119,17 +130,13 @@ def definition(job, subscriber, events, at, *, strictly):
     """Return the features of one row in plain Python; missing is None."""
     row = {}
     for f in job.features:
-        table, _, column = f.of.partition(".")
+        table = f.of.partition(".")[0]
         mine = events[table][events[table]["subscriber"] == subscriber].itertuples()
         mine = [e for e in mine if e.time < at or (e.time == at and not strictly)]
         if getattr(f, "where", None) is not None:
             mine = [e for e in mine if e.kind == f.where.split("'")[1]]
         for group, holds in groups(f).items():
-            own = [e for e in mine if holds(e)]
-            seen = [(e.time, getattr(e, column) if column else 1.0) for e in own]
-            found = (
-                case_of_row(f, own, at) if f.op == "open_case" else DEFINITIONS[f.op](f, seen, at)
-            )
+            found = DEFINITIONS[f.op](f, [e for e in mine if holds(e)], at)
             row |= {f"{f.name}{group}{suffix}": value for suffix, value in found.items()}
     return row
 
@@ -220,8 +227,8 @@ def test_only_the_columns_that_features_need_are_read():
         ),
         (
             {"op": "repeats", "name": "x", "of": "usage", "where": "knd = 'data'"},
-            ".where: unknown column knd at line 1, column 1 (knd), got knd = 'data'; did you mean "
-            "kind? there are charge, kind, mb",
+            ".where: unknown column knd at line 1, column 1 (knd), got knd = 'data'; did "
+            "you mean kind? there are charge, kind, mb",
         ),
     ],
 )
@@ -238,13 +245,7 @@ def test_both_conditions_of_a_case_are_checked():
 
 
 def test_a_case_reads_the_columns_of_its_conditions():
-    case = {
-        "op": "open_case",
-        "name": "x",
-        "of": "usage",
-        "opens": "mb > 1",
-        "closes": "kind = 'b'",
-    }
+    case = FEATURES[6] | {"opens": "mb > 1", "closes": "kind = 'voice'"}
     assert profile.event_columns(job([case])) == {"usage": ["subscriber", "time", "kind", "mb"]}
 
 

@@ -82,4 +82,26 @@ class OpenCaseFeature(Settings):
     """SQL condition over the table: the events that close it."""
 
 
-SequenceFeature = FatigueFeature | BurstFeature | RepeatFeature | OpenCaseFeature
+class BestHourFeature(Settings):
+    """The hour of the week with most events, 0 (Monday, 0:00) to 167, and how spread the hours are.
+
+    Beside ``<name>`` columns ``<name>_share``, the share of the events that are in it,
+    ``<name>_entropy``, 0 when all are in one hour to 1 when they are spread evenly, and
+    ``<name>_hours``, the number of hours with events.
+    """
+
+    op: Literal["best_hour"]
+    name: Name
+    """Name of the column, the first of equal hours, missing without events; stem of the others."""
+    of: str
+    """The event table."""
+    window: Duration = "90d"
+    """Trailing window."""
+    utc_offset_h: Annotated[
+        float, Field(ge=-12, le=14, multiple_of=0.25, json_schema_extra={"unit": "h"})
+    ] = 0.0
+    """What the subscribers' clocks are ahead of UTC, in quarters of an hour."""
+    where: Where = None
+
+
+SequenceFeature = FatigueFeature | BurstFeature | RepeatFeature | OpenCaseFeature | BestHourFeature
