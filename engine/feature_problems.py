@@ -18,13 +18,13 @@ from engine.settings.features import (
     Feature,
     LatestFeature,
     LifecycleFeature,
-    ResponseFeature,
     RunOutFeature,
     ScoreFeature,
     TenureFeature,
     TrendFeature,
     WindowFeature,
 )
+from engine.settings.group_features import GroupCountFeature, GroupRecencyFeature, ResponseFeature
 from engine.settings.inputs import EventTable
 from engine.settings.sequence_features import (
     BestHourFeature,
@@ -120,6 +120,9 @@ def _wrong(feature: Feature, where: str, job: Job, schema: Schema) -> Iterator[s
                         f"{where}.windows: should be shorter than baseline ({feature.baseline}), "
                         f"got {window}"
                     )
+        case GroupCountFeature() | GroupRecencyFeature():
+            yield from _of(feature.of, where, job, EVENTS_ONLY)
+            yield from _groups(feature.of, feature.per, where, job)
         case FatigueFeature():
             yield from _of(feature.of, where, job, EITHER)
             yield from _groups(feature.of, feature.per, where, job)

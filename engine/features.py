@@ -1,18 +1,17 @@
 """What each feature column is: its name, unit and formula, and the quantities it is made of."""
 
-import math
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from engine.group_features import group_columns, group_names
 from engine.quantities import (
     DAY_S,
     Column,
     Quantity,
     Snapshot,
-    Source,
     ratio,
     same,
     source_of,
@@ -30,13 +29,13 @@ from engine.settings.features import (
     Feature,
     LatestFeature,
     LifecycleFeature,
-    ResponseFeature,
     RunOutFeature,
     ScoreFeature,
     TenureFeature,
     TrendFeature,
     WindowFeature,
 )
+from engine.settings.group_features import GroupFeature
 from engine.settings.sequence_features import SequenceFeature
 from kernels import backend
 
@@ -50,6 +49,8 @@ def columns_of(feature: Feature, job: Job) -> list[Column]:
         feature: a feature without problems (:func:`engine.feature_problems.problems`).
         job: the job it is of.
     """
+    if isinstance(feature, GroupFeature):
+        return list(group_columns(feature, job))
     if isinstance(feature, SequenceFeature):
         return list(sequence_columns(feature, job))
     match feature:
@@ -66,8 +67,6 @@ def columns_of(feature: Feature, job: Job) -> list[Column]:
                 unit_of(latest.source, job),
             )
             return [Column(feature.name, feature.name, unit, text, (latest,), same)]
-        case ResponseFeature():
-            return list(_response_columns(feature, job))
         case RunOutFeature():
             return list(run_out_columns(feature))
         case LifecycleFeature():
@@ -83,6 +82,8 @@ def columns_of(feature: Feature, job: Job) -> list[Column]:
 
 def names_of(feature: Feature, job: Job) -> list[str]:
     """Return the names of a feature's columns, in order; the feature may have problems."""
+    if isinstance(feature, GroupFeature):
+        return group_names(feature, job)
     if isinstance(feature, SequenceFeature):
         return sequence_names(feature, job)
     if isinstance(feature, WindowFeature | BaselineFeature):
@@ -91,8 +92,6 @@ def names_of(feature: Feature, job: Job) -> list[str]:
         more = {"early": feature.quantile, "chance": feature.within}
         stems = [f"{feature.name}_{stem}" for stem, asked in more.items() if asked is not None]
         return [feature.name, *stems]
-    if isinstance(feature, ResponseFeature):
-        return [f"{feature.name}_{channel}" for channel in job.catalogue.channels]
     return [feature.name]
 
 
@@ -210,32 +209,6 @@ def _weighed_column(feature: DecayFeature | ScoreFeature | TrendFeature, job: Jo
 
 def _score(decayed: Any, scale: float) -> Any:
     return 1.0 - backend.library(decayed).exp2(-decayed / scale)
-
-
-def _response_columns(feature: ResponseFeature, job: Job) -> Iterator[Column]:
-    span, window = seconds(feature.window), f"(t - {feature.window}, t]"
-    for name, channel in zip(names_of(feature, job), job.catalogue.channels, strict=True):
-        contacts, outcomes = (Source(table, channel=channel) for table in ("contacts", "outcomes"))
-        if feature.op == "last_contact":
-            last = (Quantity("recency", contacts), Quantity("count", contacts, span))
-            text = f"t - last contact, missing without one in {window}"
-            yield Column(name, feature.name, "days", text, last, _recent)
-            continue
-        text = (
-            f"(accepts + {feature.prior:g} * {feature.strength:g}) / (contacts + "
-            f"{feature.strength:g}) over {window}; above 1 only when accepts outnumber contacts"
-        )
-        compute = partial(_response_rate, prior=feature.prior, strength=feature.strength)
-        counts = (Quantity("count", outcomes, span), Quantity("count", contacts, span))
-        yield Column(name, feature.name, "accepts per contact", text, counts, compute)
-
-
-def _recent(recency: Any, count: Any) -> Any:
-    return backend.library(count).where(count > 0.0, recency, math.nan)
-
-
-def _response_rate(accepts: Any, contacts: Any, prior: float, strength: float) -> Any:
-    return (accepts + prior * strength) / (contacts + strength)
 
 
 def _lifecycle_column(feature: LifecycleFeature) -> Column:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from engine.settings.base import Duration, Name, Settings, Sql, Where, Windows
+from engine.settings.group_features import GroupFeature
 from engine.settings.sequence_features import SequenceFeature
 
 Half = Annotated[Duration, Field(description="Age at which an event weighs half.")]
@@ -135,23 +136,6 @@ class RunOutFeature(Settings):
     where: Where = None
 
 
-class ResponseFeature(Settings):
-    """Smoothed response rate, or days since the last contact, per channel: ``<name>_<channel>``.
-
-    The rate is ``(accepts + prior * strength) / (contacts + strength)`` (empirical Bayes).
-    """
-
-    op: Literal["response_rate", "last_contact"]
-    name: Name
-    """Stem of the columns."""
-    window: Duration = "90d"
-    """Trailing window of contacts and outcomes."""
-    prior: Annotated[float, Field(gt=0, lt=1, json_schema_extra={"unit": "share"})] = 0.05
-    """Response rate of a subscriber without history (response_rate only)."""
-    strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
-    """Weight of the prior, in contacts (response_rate only)."""
-
-
 class TenureFeature(Settings):
     """Days since a date of the subscriber table."""
 
@@ -203,7 +187,7 @@ Feature = Annotated[
     | ScoreFeature
     | TrendFeature
     | RunOutFeature
-    | ResponseFeature
+    | GroupFeature
     | TenureFeature
     | LifecycleFeature
     | SequenceFeature

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from engine.settings.base import Duration, Name, Settings, Sql, Where, Windows
+from engine.settings.group_features import Per
 
 
 class FatigueFeature(Settings):
@@ -21,7 +22,7 @@ class FatigueFeature(Settings):
     """``table``, each event adding 1, or ``table.column`` with values that are never negative."""
     leak_per_day: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.2
     """What the level loses in a day, in units of what events add."""
-    per: Literal["channel", "category"] | None = None
+    per: Per | None = None
     """A column for each channel (the table's) or category (of its offer); null: one column."""
     where: Where = None
 
