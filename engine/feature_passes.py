@@ -6,12 +6,13 @@ go through all passes of a table some at a time, so that their events are read f
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from itertools import groupby
 from operator import and_
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from engine import expressions, tables
 from engine.feature_plan import AnyPass
@@ -142,8 +143,16 @@ def _holds(condition: expressions.Expression, frame: Any) -> Any:
     if coded is None:
         return tables.array(condition.mask(frame)).astype(bool, copy=False)
     codes, categories = coded
-    holds = tables.array(condition.mask(tables.frame({names[0]: categories}, frame)))
-    return _of_codes(holds.astype(bool, copy=False), codes)
+    texts = tuple(tables.texts(categories))
+    holds = backend.library(codes).asarray(_of_texts(condition, names[0], texts))
+    return _of_codes(holds, codes)
+
+
+@lru_cache(1_024)  # partitions have the same categories, most often
+def _of_texts(condition: expressions.Expression, column: str, texts: tuple[str, ...]) -> Any:
+    """Return for which values of its only column a condition holds, [texts] bool."""
+    frame = pd.DataFrame({column: pd.Series(texts, dtype="str")})
+    return tables.array(condition.mask(frame)).astype(bool, copy=False)
 
 
 def _of_codes(holds: Any, codes: Any) -> Any:

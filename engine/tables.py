@@ -200,6 +200,12 @@ def coded(series: Any) -> tuple[Any, Any] | None:
     return codes, library(series).Series(series.cat.categories).astype("str")
 
 
+def texts(series: Any) -> list[str]:
+    """Return the values of a column of text, without nulls, as a list."""
+    found: list[str] = (series if library(series) is pd else series.to_pandas()).to_list()
+    return found
+
+
 def like(series: Any, pattern: str) -> Any:
     """Return a boolean series: whether the whole text matches a SQL LIKE pattern (no escape)."""
     if library(series) is not pd:
