@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine
+from benchmarks.process import peak_memory
 from engine import profile, tables
 from engine.settings import load
 from jobs import sources
@@ -122,7 +123,7 @@ def main(arguments=None):
         plotted(rows, options.plot)
     if options.json:
         found = {"machine": machine.described(), "subscribers": options.subscribers}
-        print(json.dumps(found | {"points": rows, "peak_bytes": machine.peak_memory()}))
+        print(json.dumps(found | {"points": rows, "peak_bytes": peak_memory()}))
 
 
 if __name__ == "__main__":
