@@ -12,7 +12,7 @@ from engine import goals
 from engine.actions import actions
 from engine.assemble import Placed, assemble
 from engine.candidates import Candidates, candidates
-from engine.errors import ConfigError
+from engine.errors import ConfigError, DataError
 from engine.explain import Explanation
 from engine.goals import Reached
 from engine.levels import stages
@@ -118,7 +118,7 @@ def _frames(part: Part) -> tuple[Any, Any, Any]:
     """
     try:
         return frames_of(part, part.backend)
-    except (OSError, pa.ArrowException) as error:
+    except (DataError, OSError, pa.ArrowException) as error:
         text = " ".join(str(error).split())
         raise ConfigError(
             f"{part.features}: cannot be read with what belongs to it, got {text}; run `walras "
