@@ -23,6 +23,9 @@ from kernels.threads import CHUNK, LIGHT_CHUNK, each_chunk, each_task
 HEAVY = 1 << 16
 """Events of a row beyond which a device leaves the row to the processor: one thread would stall."""
 
+REMEMBERED = 1 << 10
+"""Most categories of a column whose answers are kept: cells, say, differ between partitions."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -144,8 +147,8 @@ def _holds(condition: expressions.Expression, frame: Any) -> Any:
         return tables.array(condition.mask(frame)).astype(bool, copy=False)
     codes, categories = coded
     texts = tuple(tables.texts(categories))
-    holds = backend.library(codes).asarray(_of_texts(condition, names[0], texts))
-    return _of_codes(holds, codes)
+    asked = _of_texts if len(texts) <= REMEMBERED else _of_texts.__wrapped__
+    return _of_codes(backend.library(codes).asarray(asked(condition, names[0], texts)), codes)
 
 
 @lru_cache(1_024)  # partitions have the same categories, most often

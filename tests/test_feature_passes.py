@@ -78,6 +78,16 @@ def test_features_of_categories_are_those_of_text(partition):
     )
 
 
+def test_answers_for_very_many_categories_are_not_kept():
+    condition = expressions.parse("cell = 'cell 7'", "here")
+    before = feature_passes._of_texts.cache_info().currsize
+    for count in (feature_passes.REMEMBERED, feature_passes.REMEMBERED + 1, 40_000):
+        cells = pd.Series([f"cell {i}" for i in range(count)], dtype="category")
+        found = feature_passes._holds(condition, pd.DataFrame({"cell": cells}))
+        assert len(found) == count and np.flatnonzero(found).tolist() == [7]
+    assert feature_passes._of_texts.cache_info().currsize == before + 1
+
+
 def test_more_half_lives_and_trends_than_a_pass_takes():
     lives = [f"{days}d" for days in range(1, 2 * MOST_WEIGHED)]
     features = [
