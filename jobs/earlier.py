@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.settings import Job
+from jobs.borders import Inputs
 from jobs.manifest import digest, effective, input_hashes, version, write_json
 from jobs.stages import finished
 
@@ -41,25 +42,30 @@ class Earlier:
     counts: Mapping[str, Mapping[str, Any]]
 
 
-def record(job: Job, key: str) -> dict[str, Any]:
+def record(job: Job, inspected: Inputs) -> dict[str, Any]:
     """Return what a result says of itself, before a row is read, for later ones to build on it.
+
+    Of the files it names those that will be read: one that came since they were found is not among
+    them, and one that went has no hash, so that no later file is taken for it.
 
     Args:
         job: the job.
-        key: type of the subscriber key.
+        inspected: the files that will be read.
     """
     hashes = input_hashes(job)
+    files = {"subscribers": inspected.subscribers, **inspected.events}
+    read = {name: {f.name: hashes[name].get(f.name) for f in own} for name, own in files.items()}
     inputs = {k: v for k, v in effective(job)["inputs"].items() if k not in FREE}
     same = {
         "version": version(),
         "inputs": inputs,
-        "key": key,
-        "subscribers": hashes.pop("subscribers"),
+        "key": str(inspected.key),
+        "subscribers": read.pop("subscribers"),
     }
     return {
         "same": digest(same),
         "as_of": int(job.as_of.timestamp()),
-        "files": hashes,
+        "files": read,
     }
 
 

@@ -62,7 +62,7 @@ def ingest(job: Job, folder: Path, tasks: Tasks) -> dict[str, Any]:
             or a table has more rejects than ``inputs.max_reject_share``.
     """
     inputs = inspect(job)
-    own = record(job, str(inputs.key))
+    own = record(job, inputs)
     before = earlier(own, folder.parent)
     files = _told(inputs, before, tasks)
     fragments = folder / ".fragments"

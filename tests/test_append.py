@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.ingest import order_events
 from engine.merge import merge_events
-from jobs import earlier, shuffle
+from jobs import earlier, ingest, shuffle
 from jobs.manifest import input_hashes
 from jobs.stages import STORE, fingerprints, run_stages
 from jobs.tasks import SerialTasks
@@ -186,6 +186,23 @@ def test_an_earlier_instant_and_other_code_are_ingested_from_scratch(job, tmp_pa
     add(tmp_path / "in", "usage-1.parquet", [usage(1, NOON)])
     monkeypatch.setattr(earlier, "version", lambda: "another")
     assert is_as_from_scratch(job, tmp_path)["reused"] == 0
+
+
+def test_a_file_that_comes_while_others_are_looked_at_is_not_taken_for_read(
+    job, tmp_path, monkeypatch
+):
+    add(tmp_path / "in", "usage-1.parquet", [usage(1, NOON)])
+    look = ingest.inspect
+
+    def inspect(own):
+        found = look(own)
+        add(tmp_path / "in", "usage-2.parquet", [usage(1, NOON, mb=5.0)])
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ingest, "inspect", inspect)
+        made(at(job, tmp_path / "runs"))
+    assert is_as_from_scratch(job, tmp_path) == {"new": 1, "reused": 2}
 
 
 def test_a_damaged_result_spares_nothing(job, tmp_path):
