@@ -17,8 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from engine.settings import Job
+from jobs.borders import Inputs
 from jobs.manifest import digest, effective, input_hashes, version, write_json
 from jobs.stages import finished
 
@@ -34,32 +36,39 @@ class Earlier:
         folder: where it lies; None: there is none.
         files: names of the files that it was made of, by event table.
         counts: of each event table: ``rows`` and ``rejected``.
+        parts: all its files, by their place below the folder.
     """
 
     folder: Path | None
     files: Mapping[str, frozenset[str]]
     counts: Mapping[str, Mapping[str, Any]]
+    parts: frozenset[str] = frozenset()
 
 
-def record(job: Job, key: str) -> dict[str, Any]:
+def record(job: Job, inspected: Inputs) -> dict[str, Any]:
     """Return what a result says of itself, before a row is read, for later ones to build on it.
+
+    Of the files it names those that will be read: one that came since they were found is not among
+    them, and one that went has no hash, so that no later file is taken for it.
 
     Args:
         job: the job.
-        key: type of the subscriber key.
+        inspected: the files that will be read.
     """
     hashes = input_hashes(job)
+    files = {"subscribers": inspected.subscribers, **inspected.events}
+    read = {name: {f.name: hashes[name].get(f.name) for f in own} for name, own in files.items()}
     inputs = {k: v for k, v in effective(job)["inputs"].items() if k not in FREE}
     same = {
         "version": version(),
         "inputs": inputs,
-        "key": key,
-        "subscribers": hashes.pop("subscribers"),
+        "key": str(inspected.key),
+        "subscribers": read.pop("subscribers"),
     }
     return {
         "same": digest(same),
         "as_of": int(job.as_of.timestamp()),
-        "files": hashes,
+        "files": read,
     }
 
 
@@ -83,18 +92,24 @@ def earlier(own: Mapping[str, Any], store: Path) -> Earlier:
         files = {name: frozenset(own) for name, own in found["files"].items()}
         spared = sum(map(len, files.values()))
         if _is_within(found["files"], own["files"]) and spared > _spared(best):
-            best = Earlier(path.parent, files, found["counts"])
+            best = Earlier(path.parent, files, found["counts"], found["parts"])
     return best
 
 
 def take(source: Path, target: Path) -> None:
-    """Put a file of an earlier result into this one: a link where the disk has links."""
+    """Put a file of an earlier result into this one, whole: a link where the disk has links."""
+    temporary = unfinished(target)
     try:
-        os.link(source, target)
-    except FileExistsError:  # of a task that was run again
-        pass
+        os.link(source, temporary)
     except OSError:
-        shutil.copyfile(source, target)
+        shutil.copyfile(source, temporary)
+    temporary.replace(target)
+    temporary.unlink(missing_ok=True)  # rename leaves it where both are links to one file
+
+
+def unfinished(path: Path) -> Path:
+    """Return a name for a file until it is whole; a worker that dies leaves such files behind."""
+    return path.with_name(f".{path.name}.{uuid4().hex}.tmp")
 
 
 def _spared(one: Earlier) -> int:
@@ -108,10 +123,12 @@ def _is_within(some: Mapping[str, Any], all_: Mapping[str, Any]) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return the record of a finished and whole result."""
+    """Return the record of a finished and whole result, and its ``parts``."""
     try:
-        print_ = json.loads((path.parent / "stage.json").read_text(encoding="utf-8"))["fingerprint"]
+        stage = json.loads((path.parent / "stage.json").read_text(encoding="utf-8"))
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        print_, parts = stage["fingerprint"], frozenset(stage["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return None if finished("ingest", path.parent, print_) is None else content
+    is_whole = finished("ingest", path.parent, print_) is not None
+    return {**content, "parts": parts} if is_whole else None

@@ -62,7 +62,7 @@ def ingest(job: Job, folder: Path, tasks: Tasks) -> dict[str, Any]:
             or a table has more rejects than ``inputs.max_reject_share``.
     """
     inputs = inspect(job)
-    own = record(job, str(inputs.key))
+    own = record(job, inputs)
     before = earlier(own, folder.parent)
     files = _told(inputs, before, tasks)
     fragments = folder / ".fragments"
@@ -213,7 +213,12 @@ def _after(shuffle: _Shuffle, name: str, item: Gather) -> Gather:
     if before is None:
         return item
     waiting = before / "future" / name / file
-    return replace(item, before=before / "events" / name / file, waiting=waiting)
+    has_waiting = waiting.relative_to(before).as_posix() in shuffle.before.parts
+    return replace(
+        item,
+        before=before / "events" / name / file,
+        waiting=waiting if has_waiting else None,
+    )
 
 
 def _gathers(

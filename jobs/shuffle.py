@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,7 +22,7 @@ from engine.ingest import FILE, KEY, ROW, TIME
 from engine.merge import merge_events
 from engine.settings.inputs import EventTable
 from jobs import stored
-from jobs.earlier import take
+from jobs.earlier import take, unfinished
 from jobs.raw import Chunk, read
 
 
@@ -55,7 +54,7 @@ class Gather:
     future: Path = Path()
     rejects: Path = Path()
     before: Path | None = None  # the part of an earlier result; None: there is none
-    waiting: Path = Path()  # its rows that were future then
+    waiting: Path | None = None  # its rows that were future then; None: there were none
 
 
 @dataclass(frozen=True)
@@ -214,7 +213,7 @@ def _write_part(item: Gather, events: pa.Table, keys: Any) -> int:
 
 def _with_waiting(item: Gather, rows: pa.Table) -> tuple[pa.Table, Sequence[str]]:
     """Add the rows that were future in an earlier result; return the files' names by place."""
-    if item.before is None or not item.waiting.exists():
+    if item.waiting is None:
         return rows, item.files
     with pq.ParquetFile(item.waiting) as file:
         more = file.read(use_threads=False)
@@ -238,11 +237,6 @@ def gather_subscribers(item: Gather) -> Counts:
     if not again:
         write(subscribers, item.part)
     return Counts(kept=len(rows), problems=tuple(again))
-
-
-def unfinished(path: Path) -> Path:
-    """Return a name for a file until it is whole; a worker that dies leaves such files behind."""
-    return path.with_name(f".{path.name}.{uuid4().hex}.tmp")
 
 
 def write(rows: pa.Table, path: Path) -> None:

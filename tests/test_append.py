@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.ingest import order_events
 from engine.merge import merge_events
-from jobs import earlier, shuffle
+from jobs import earlier, ingest, shuffle
 from jobs.manifest import input_hashes
 from jobs.stages import STORE, fingerprints, run_stages
 from jobs.tasks import SerialTasks
@@ -188,11 +188,67 @@ def test_an_earlier_instant_and_other_code_are_ingested_from_scratch(job, tmp_pa
     assert is_as_from_scratch(job, tmp_path)["reused"] == 0
 
 
+def test_a_file_that_comes_while_others_are_looked_at_is_not_taken_for_read(
+    job, tmp_path, monkeypatch
+):
+    add(tmp_path / "in", "usage-1.parquet", [usage(1, NOON)])
+    look = ingest.inspect
+
+    def inspect(own):
+        found = look(own)
+        add(tmp_path / "in", "usage-2.parquet", [usage(1, NOON, mb=5.0)])
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ingest, "inspect", inspect)
+        made(at(job, tmp_path / "runs"))
+    assert is_as_from_scratch(job, tmp_path) == {"new": 1, "reused": 2}
+
+
 def test_a_damaged_result_spares_nothing(job, tmp_path):
     (before,) = (tmp_path / "runs" / STORE).glob("ingest-*")
     add(tmp_path / "in", "usage-1.parquet", [usage(1, NOON)])
     next(before.glob("events/usage/*")).write_bytes(b"")
     assert is_as_from_scratch(job, tmp_path)["reused"] == 0
+
+
+def test_a_result_deleted_meanwhile_is_never_taken_for_one_without_future_events(
+    job, tmp_path, monkeypatch
+):
+    find = ingest.earlier
+
+    def found(own, store):
+        before = find(own, store)
+        for path in before.folder.glob("future/usage/*"):
+            path.unlink()
+        return before
+
+    monkeypatch.setattr(ingest, "earlier", found)
+    with pytest.raises(FileNotFoundError, match="future"):
+        made(at(job, tmp_path / "runs", AS_OF + timedelta(days=1)))
+
+
+def test_a_part_whose_copy_was_cut_short_is_copied_again(tmp_path, monkeypatch):
+    def no_links(source, target):
+        raise OSError("no links here")
+
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"whole")
+
+    def cut_short(source, target):
+        target.write_bytes(b"wh")
+        raise OSError("cut short")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(earlier.os, "link", no_links)
+        patched.setattr(earlier.shutil, "copyfile", cut_short)
+        with pytest.raises(OSError, match="cut short"):
+            earlier.take(source, target)
+    assert not target.exists()
+    for _ in range(2):  # a task may be run again
+        earlier.take(source, target)
+        assert target.read_bytes() == b"whole"
+    assert len(list(tmp_path.glob(".target.*.tmp"))) == 1  # what was cut short
 
 
 def test_a_result_stays_whole_when_those_before_it_are_deleted(job, tmp_path):

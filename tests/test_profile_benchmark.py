@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import profile
@@ -79,6 +80,8 @@ def test_an_engine_computes_the_definition_in_memory_and_from_files(engine, data
     module.from_parquet(data, tmp_path)
     files = sorted(tmp_path.iterdir())
     assert all(path.suffix == ".parquet" for path in files)
+    groups = [pq.read_metadata(path).row_group(0) for path in files]  # alike, so that times are
+    assert {g.column(i).compression for g in groups for i in range(g.num_columns)} == {"LZ4"}
     found = read(files, ("subscriber", *FEATURES))
     profile.check(engine, found, expected, is_ordered=True)
 

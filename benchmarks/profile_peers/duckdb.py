@@ -57,7 +57,7 @@ def from_parquet(data: Data, folder: Path) -> None:
     def one(files: tuple[Path, Path]) -> None:
         events, subscribers = files
         found = _features(_sums(_files(events)), _files(subscribers))
-        to = f"{_quoted(folder / events.name)} (FORMAT parquet)"
+        to = f"{_quoted(folder / events.name)} (FORMAT parquet, COMPRESSION lz4)"
         database.cursor().execute(f"COPY ({found} ORDER BY subscriber) TO {to}")
 
     with ThreadPoolExecutor(cores()) as pool:

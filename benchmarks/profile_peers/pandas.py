@@ -67,7 +67,9 @@ def from_parquet(data: Data, folder: Path) -> None:
     def one(files: tuple[Path, Path]) -> None:
         events, subscribers = (pd.read_parquet(file) for file in files)
         found = in_memory((events, subscribers)).reset_index()
-        found.to_parquet(folder / files[0].name, index=False)
+        found.to_parquet(
+            folder / files[0].name, index=False, compression="lz4", use_dictionary=False
+        )
 
     with ThreadPoolExecutor(cores()) as pool:
         list(pool.map(one, zip(data.events, data.subscribers, strict=True)))

@@ -37,7 +37,7 @@ def from_parquet(data: Data, folder: Path) -> None:
     """Write the features to one file, by one query over all files."""
     events, subscribers = (pl.scan_parquet(files) for files in (data.events, data.subscribers))
     found = _features(events, subscribers).sort("subscriber")
-    found.sink_parquet(folder / "features.parquet", engine="streaming")
+    found.sink_parquet(folder / "features.parquet", compression="lz4", engine="streaming")
 
 
 def _features(events: Any, subscribers: Any) -> Any:
