@@ -10,7 +10,6 @@ from scipy.special import hyp2f1
 
 from kernels import backend, lifetime
 from kernels.lifetime import STEPS
-from kernels.logarithm import logarithm_1p
 
 # Terms are positive or lose at most (a + b) / r, 2e4 here, of their digits; so does the definition.
 ROUNDING = 1e-9
@@ -177,11 +176,6 @@ def test_ragged_sizes(on_each_backend, rows):
     exact = lifetime_definition((*(a[some] for a in operands[:4]), model))
     for one, other in zip(found, exact, strict=True):
         np.testing.assert_allclose(one[some], other, rtol=ROUNDING)
-
-
-@given(y=st.one_of(st.floats(0.0, 1e300), st.sampled_from([0.0, 5e-324, 0.4, 0.41, 1.0, 3.0])))
-def test_the_logarithm_is_within_three_units(y):
-    assert abs(logarithm_1p(y) - math.log1p(y)) <= 3 * math.ulp(math.log1p(y))
 
 
 def test_a_wrong_dtype_is_refused_with_the_name_of_the_argument():
