@@ -16,8 +16,8 @@ or the order of rows. Times are in units of the mean T and money in that of the 
 the likelihood is climbed, in the logarithms of the parameters, from two starts, within bounds in
 which :func:`kernels.lifetime` is exact. A bound that is reached is told: ``at_bound``.
 
-Source: Fader, Hardie and Lee, "Counting Your Customers the Easy Way", Marketing Science 24(2), 2005;
-Fader and Hardie, "The Gamma-Gamma Model of Monetary Value", 2013.
+Source: Fader, Hardie and Lee, "Counting Your Customers the Easy Way", Marketing Science 24(2),
+2005; Fader and Hardie, "The Gamma-Gamma Model of Monetary Value", 2013.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -129,9 +129,15 @@ def fit(sample: Sample, horizon_days: float, where: str) -> Model:
     came = transactions(events - 1.0, age - recency, age, where, least_alpha=horizon_days / LONGEST)
     some = spent > 0.0
     spend = amounts(events[some], spent[some] / events[some], where)
+    shapes = {**came.parameters, **spend.parameters}
     return Model(
-        **came.parameters,
-        **spend.parameters,
+        r=shapes["r"],
+        alpha=shapes["alpha"],
+        a=shapes["a"],
+        b=shapes["b"],
+        p=shapes["p"],
+        q=shapes["q"],
+        gamma=shapes["gamma"],
         log_likelihood=came.log_likelihood,
         spend_log_likelihood=spend.log_likelihood,
         sampled=len(events),

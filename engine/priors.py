@@ -1,8 +1,8 @@
 """Prior response rates from the whole base: the beta-binomial by the method of moments.
 
-A channel's subscriber i has n_i contacts and k_i accepts (at most n_i count). With N and K their
-sums over the M contacted subscribers and p = K / N, Kleinman's estimate of the correlation of the
-contacts of one subscriber, each weighed by its contacts, is
+Subscriber i of a group (a channel or a category) has n_i contacts and k_i accepts (at most n_i
+count). With N and K their sums over the M contacted subscribers and p = K / N, Kleinman's estimate
+of the correlation of the contacts of one subscriber, each weighed by its contacts, is
 
     rho = (sum k_i ** 2 / n_i - K ** 2 / N - p (1 - p) (M - 1)) /
           (p (1 - p) (N - sum n_i ** 2 / N - (M - 1)))
@@ -31,19 +31,19 @@ PLACE = 2**31  # contacts and accepts share a 64-bit number
 
 @dataclass(frozen=True)
 class Prior:
-    """The prior of one channel."""
+    """The prior of one group."""
 
     rate: float  # accepts per contact of a subscriber without history
     strength: float  # its weight, contacts
-    subscribers: int  # contacted on this channel
-    source: Literal["channel", "all channels", "settings"]  # what it was fitted to
+    subscribers: int  # contacted in this group
+    source: Literal["group", "all groups", "settings"]  # what it was fitted to
 
 
 @dataclass(frozen=True)
 class Priors:
-    """The priors of a feature, by channel."""
+    """The priors of a feature, by group: channel or category."""
 
-    channels: Mapping[str, Prior]
+    groups: Mapping[str, Prior]
     kind: Literal["priors"] = "priors"
 
 
@@ -65,14 +65,14 @@ def counted(accepts: Any, contacts: Any) -> Counter[tuple[int, int]]:
 def fit(
     parts: Sequence[Mapping[str, Counter[tuple[int, int]]]], rate: float, strength: float
 ) -> Priors:
-    """Return the prior of every channel from the counts of the partitions.
+    """Return the prior of every group from the counts of the partitions.
 
-    A channel with fewer than ``FEWEST`` contacted subscribers, none of them contacted twice, or
-    with no accept or nothing but accepts has that of all channels together; if they too have too
+    A group with fewer than ``FEWEST`` contacted subscribers, none of them contacted twice, or
+    with no accept or nothing but accepts has that of all groups together; if they too have too
     little, it has the rate and strength of the settings.
 
     Args:
-        parts: counts of each partition, by channel.
+        parts: counts of each partition, by group.
         rate: the settings' rate.
         strength: the settings' strength, contacts.
     """
@@ -88,17 +88,17 @@ def fit(
     for name, counts in whole.items():
         own, people = _moments(counts), counts.total()
         if own is not None:
-            found[name] = Prior(*own, people, "channel")
+            found[name] = Prior(*own, people, "group")
         elif pooled is not None:
-            found[name] = Prior(*pooled, people, "all channels")
+            found[name] = Prior(*pooled, people, "all groups")
         else:
             found[name] = Prior(rate, strength, people, "settings")
     return Priors(found)
 
 
-def smoothed(priors: Priors, channel: str, accepts: Any, contacts: Any) -> Any:
-    """Return the smoothed response rates of a channel, [R] float64."""
-    prior = priors.channels[channel]
+def smoothed(priors: Priors, accepts: Any, contacts: Any, *, group: str) -> Any:
+    """Return the smoothed response rates of a group, [R] float64."""
+    prior = priors.groups[group]
     return (accepts + prior.rate * prior.strength) / (contacts + prior.strength)
 
 

@@ -61,17 +61,25 @@ def counted(recency: Any, frequency: Any, monetary: Any) -> tuple[Counts, ...]:
 def cuts(parts: Sequence[tuple[Counts, ...]], bins: int) -> Cuts:
     """Return where the scores of all subscribers begin, from the counts of the partitions."""
     wholes = [_merged(counts) for counts in zip(*parts, strict=True)]
-    begin = (_begins(whole, bins) for whole in wholes)
-    return Cuts(*begin, subscribers=int(wholes[0].subscribers.sum()))
+    recency, frequency, monetary = (_begins(whole, bins) for whole in wholes)
+    return Cuts(recency, frequency, monetary, int(wholes[0].subscribers.sum()))
 
 
-def score(cuts: Cuts, dimension: str, recency: Any, frequency: Any, monetary: Any) -> Any:
+def score(cuts: Cuts, recency: Any, frequency: Any, monetary: Any, *, dimension: str) -> Any:
     """Return the scores of one dimension, [R] float64, NaN without events in the window."""
     value = _values(recency, frequency, monetary)[DIMENSIONS.index(dimension)]
     library = backend.library(value)
     begin = library.asarray(getattr(cuts, dimension), dtype=np.float64)
     above = library.searchsorted(begin, value, side="right")
     return library.where(frequency > 0.0, above + 1.0, np.nan)
+
+
+def combined(cuts: Cuts, recency: Any, frequency: Any, monetary: Any) -> Any:
+    """Return the three scores as digits, [R] float64, NaN without events in the window."""
+    first, second, third = (
+        score(cuts, recency, frequency, monetary, dimension=name) for name in DIMENSIONS
+    )
+    return 100.0 * first + 10.0 * second + third
 
 
 def _values(recency: Any, frequency: Any, monetary: Any) -> tuple[Any, ...]:

@@ -118,15 +118,14 @@ def lifetime_cpu(events: Any, recency: Any, age: Any, spent: Any, model: Any) ->
     Beta(a, b). With x = events - 1 repeat transactions, the last one t_x after the first, seen for
     T days, ``P(alive) = 1 / (1 + a / (b + x - 1) * ((alpha + T) / (alpha + t_x)) ** (r + x))``, and
     1 when x is 0. With z = t / (alpha + T + t), one who is alive is expected to make
-    ``Y(t) = (a + b + x - 1) / (a - 1) * (1 - (1 - z) ** (r + x) * F(r + x, b + x; a + b + x - 1; z))``
-    transactions within t days, F being the hypergeometric function 2F1. Gamma-Gamma: amounts of a
+    ``Y(t) = c / (a - 1) * (1 - (1 - z) ** (r + x) * F(r + x, b + x; c; z))`` transactions within t
+    days, c being a + b + x - 1 and F the hypergeometric function 2F1. Gamma-Gamma: amounts of a
     subscriber are Gamma(p, nu), nu being Gamma(q, gamma) over subscribers, so that the mean amount
     is expected to be ``p * (gamma + spent) / (p * events + q - 1)``. The value of a horizon H is
     ``P(alive) * mean amount * sum over i = 1..12 of (Y(i H / 12) - Y((i - 1) H / 12)) * d ** i``.
 
-    Y is summed without its singularities at a = 1 and a + b + x = 1: either as
-    ``(1 - z) ** s * sum_n (s)_n / n! z ** n * sum_{k < n} (b + x)_k / (a + b + x)_k``, s = r + x, or
-    after Euler's transformation, whose series is short for any x. A series ends when its rest is
+    Y is summed without its singularities at a = 1 and c = 0: with s = r + x either as
+    ``(1 - z) ** s * sum_n (s)_n / n! z ** n * sum_{k < n} (b + x)_k / (a + b + x)_k``, or after Euler's transformation, whose series is short for any x. A series ends when its rest is
     below 2 ** -53 of it. The relative error is below 1e-9.
 
     Args:
