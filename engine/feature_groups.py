@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from engine.feature_plan import AnyPass, Pass, planned
-from engine.quantities import DAY_S, Column
+from engine.quantities import DAY_S, EVER_S, Column
 from engine.settings.base import duration
 from kernels.summary import Asked
 
@@ -17,7 +17,8 @@ def grouped(columns: Iterable[Column]) -> list[dict[str, Any]]:
 
     Returns:
         For each pass: ``source`` (the events and values read), ``windows`` and ``half_lives``
-        (durations), ``trends`` (``<window> by <bin>``), ``quantities`` (how many it gives) and
+        (durations, ``all`` for the
+        whole history), ``trends`` (``<window> by <bin>``), ``quantities`` (how many it gives) and
         ``columns`` (the names of those that use one).
     """
     wanted = list(columns)
@@ -30,9 +31,13 @@ def _told(one: AnyPass, columns: Iterable[Column]) -> dict[str, Any]:
     trends = [(duration(n * days * DAY_S), duration(days * DAY_S)) for n, days in asked.trends]
     return {
         "source": f"{one.source}, squared" if one.source.squared else str(one.source),
-        "windows": [duration(span) for span in asked.windows if span],
+        "windows": [_length(span) for span in asked.windows if span],
         "half_lives": [duration(span) for span in asked.half_lives],
         "trends": [f"{window} by {every}" for window, every in trends],
         "quantities": len(given),
         "columns": [column.name for column in columns if given.intersection(column.inputs)],
     }
+
+
+def _length(span: int) -> str:
+    return "all" if span == EVER_S else duration(span)

@@ -33,9 +33,11 @@ from engine.settings.sequence_features import (
     OpenCaseFeature,
     RepeatFeature,
 )
+from engine.settings.value_features import LifetimeFeature, RfmFeature
 from engine.tables import Kind, Schema
 
 EVENTS_ONLY, VALUE_NEEDED, EITHER = "table", "table.column", "table or table.column"
+LONGEST_S = 3_650 * DAY_S  # of a lifetime value's horizon
 FORMS = {"count": EVENTS_ONLY, "active_days": EVENTS_ONLY, "share": EVENTS_ONLY, "change": EITHER}
 
 
@@ -135,12 +137,16 @@ def _wrong(feature: Feature, where: str, job: Job, schema: Schema) -> Iterator[s
         case RunOutFeature():
             yield from _of(feature.of, where, job, VALUE_NEEDED)
             yield from _subscriber(feature.balance, f"{where}.balance", "number", schema)
+        case RfmFeature() | LifetimeFeature():
+            yield from _of(feature.of, where, job, VALUE_NEEDED)
         case ResponseFeature():
             needed = ["contacts"] + ["outcomes"] * (feature.op == "response_rate")
             for table in needed:
                 if getattr(job.inputs, table) is None:
                     yield f"{where}.op: {feature.op} needs inputs.{table}, which is not set"
-    if isinstance(feature, ScoreFeature | FatigueFeature):
+    if isinstance(feature, LifetimeFeature) and seconds(feature.horizon) > LONGEST_S:
+        yield f"{where}.horizon: should be at most 3650d, got {feature.horizon}"
+    if isinstance(feature, ScoreFeature | FatigueFeature | LifetimeFeature):
         yield from _never_negative(feature, where, job)
     if isinstance(feature, TrendFeature):
         length, every = seconds(feature.window), seconds(feature.every)
@@ -203,11 +209,14 @@ def _groups(of: str, per: str | None, where: str, job: Job) -> Iterator[str]:
         )
 
 
-def _never_negative(feature: ScoreFeature | FatigueFeature, where: str, job: Job) -> Iterator[str]:
+def _never_negative(
+    feature: ScoreFeature | FatigueFeature | LifetimeFeature, where: str, job: Job
+) -> Iterator[str]:
     table, _, column = feature.of.partition(".")
     tables = job.inputs.tables()
     value = tables[table].values.get(column) if table in tables else None
-    what = "fatigue" if isinstance(feature, FatigueFeature) else "a score"
+    named = {"fatigue": "fatigue", "lifetime_value": "a lifetime value"}
+    what = named.get(feature.op, "a score")
     if value is not None and (value.minimum is None or value.minimum < 0):
         yield (
             f"{where}.of: {what} needs values that are never negative, got {feature.of} with "

@@ -37,6 +37,8 @@ from engine.settings.features import (
 )
 from engine.settings.group_features import GroupFeature
 from engine.settings.sequence_features import SequenceFeature
+from engine.settings.value_features import ValueFeature
+from engine.value_features import value_columns, value_names
 from kernels import backend
 
 STAGES = ("new", "active", "quiet", "dormant", "lost")
@@ -53,6 +55,8 @@ def columns_of(feature: Feature, job: Job) -> list[Column]:
         return list(group_columns(feature, job))
     if isinstance(feature, SequenceFeature):
         return list(sequence_columns(feature, job))
+    if isinstance(feature, ValueFeature):
+        return list(value_columns(feature, job))
     match feature:
         case WindowFeature():
             return list(_window_columns(feature, job))
@@ -86,6 +90,8 @@ def names_of(feature: Feature, job: Job) -> list[str]:
         return group_names(feature, job)
     if isinstance(feature, SequenceFeature):
         return sequence_names(feature, job)
+    if isinstance(feature, ValueFeature):
+        return value_names(feature)
     if isinstance(feature, WindowFeature | BaselineFeature):
         return [f"{feature.name}_{window}" for window in feature.windows]
     if isinstance(feature, RunOutFeature):

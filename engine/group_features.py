@@ -1,10 +1,11 @@
 """Columns of the features with a column for each channel or category of the catalogue."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
+from engine.priors import smoothed
 from engine.quantities import Column, Quantity, Source, per_group, same, source_of
 from engine.settings import Job
 from engine.settings.base import seconds
@@ -48,12 +49,21 @@ def _response_columns(feature: ResponseFeature, job: Job) -> Iterator[Column]:
             text = f"t - last contact, missing without one in {window}"
             yield Column(name, feature.name, "days", text, last, _recent)
             continue
+        counts = (Quantity("count", outcomes, span), Quantity("count", contacts, span))
+        if feature.priors == "fitted":
+            text = (
+                f"(accepts + prior * strength) / (contacts + strength) over {window}, prior and "
+                f"strength by moments of the beta-binomial over all subscribers' {group}"
+            )
+            compute: Callable[..., Any] = partial(smoothed, group=group)
+            unit = "accepts per contact"
+            yield Column(name, feature.name, unit, text, counts, compute, fitted=True)
+            continue
         text = (
             f"(accepts + {feature.prior:g} * {feature.strength:g}) / (contacts + "
             f"{feature.strength:g}) over {window}; above 1 only when accepts outnumber contacts"
         )
         compute = partial(_response_rate, prior=feature.prior, strength=feature.strength)
-        counts = (Quantity("count", outcomes, span), Quantity("count", contacts, span))
         yield Column(name, feature.name, "accepts per contact", text, counts, compute)
 
 

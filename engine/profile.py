@@ -15,6 +15,7 @@ from engine.errors import DataError
 from engine.feature_passes import Rows
 from engine.feature_problems import problems
 from engine.features import columns_of, names_of
+from engine.fitted import NOTHING, Fitted, Summaries, fit, summaries
 from engine.quantities import DAY_S, Column, Snapshot
 from engine.settings import Job
 from engine.settings.features import ExpressionFeature, LifecycleFeature
@@ -22,8 +23,8 @@ from engine.tables import Kind, Schema
 from kernels import backend
 
 __all__ = [
-    "columns", "describe", "event_columns", "features_at", "groups", "kinds", "passes", "problems",
-    "profile_partition", "subscriber_columns",
+    "columns", "describe", "event_columns", "features_at", "fit", "fit_columns", "groups", "kinds",
+    "passes", "problems", "profile_partition", "subscriber_columns", "summarise_partition",
 ]  # fmt: skip
 
 
@@ -55,7 +56,8 @@ def describe(job: Job) -> list[dict[str, Any]]:
     """Describe every feature column: name, formula, unit and source, in order.
 
     ``snapshot`` says that the column uses a subscriber column as the table has it now, also when
-    a feature is asked for as of an earlier instant; start dates do not count as such.
+    a feature is asked for as of an earlier instant (start dates do not count as such), or
+    parameters fitted to the whole base as of the job's instant.
     """
     rows: list[dict[str, Any]] = []
     snapshots: dict[str, bool] = {}
@@ -94,6 +96,11 @@ def event_columns(job: Job) -> dict[str, list[str]]:
     return feature_plan.needed(feature_plan.planned(_columns(job)))
 
 
+def fit_columns(job: Job) -> dict[str, list[str]]:
+    """Return the columns of each event table that parameters need; empty without parameters."""
+    return feature_plan.needed(feature_plan.planned(_fitted_columns(job)))
+
+
 def subscriber_columns(job: Job, present: Iterable[str]) -> list[str]:
     """Return the columns, of those present in the subscriber table, that features need."""
     needed = set()
@@ -104,34 +111,54 @@ def subscriber_columns(job: Job, present: Iterable[str]) -> list[str]:
     return [name for name in present if name in needed]
 
 
-def profile_partition(job: Job, subscribers: Any, events: Mapping[str, Any]) -> Any:
+def summarise_partition(job: Job, subscribers: Any, events: Mapping[str, Any]) -> Summaries:
+    """Summarise a partition for the features that take parameters of the whole base.
+
+    Args:
+        job: a job whose features have no problems.
+        subscribers: the column ``subscriber``, sorted (pandas or cuDF).
+        events: event tables by name, with the columns of :func:`fit_columns`, else as for
+            :func:`profile_partition`.
+    """
+    wanted, keys = _fitted_columns(job), subscribers["subscriber"].reset_index(drop=True)
+    passes = feature_plan.planned(wanted)
+    found = feature_passes.quantities(passes, events, keys, _as_of(job, subscribers))
+    return summaries(job, keys, wanted, found)
+
+
+def profile_partition(
+    job: Job, subscribers: Any, events: Mapping[str, Any], fitted: Fitted = NOTHING
+) -> Any:
     """Compute the features of a partition as of the job's instant.
 
     Args:
         job: a job whose features have no problems.
         subscribers: subscriber columns, sorted by ``subscriber`` (pandas or cuDF).
         events: event tables by name, each sorted by subscriber and time, with int64 ``time``.
+        fitted: the parameters that features of the job take.
 
     Returns:
         DataFrame: ``subscriber``, the subscriber columns, then the feature columns.
     """
     subscribers = subscribers.reset_index(drop=True)
-    library = np if isinstance(subscribers, pd.DataFrame) else backend.cupy
-    instant = library.asarray(int(job.as_of.timestamp()), dtype=np.int64)
-    instants = library.broadcast_to(instant, (len(subscribers),))
-    rows = Rows(None, instants, instants)
-    features = _features(job, subscribers, events, rows)
+    features = _features(job, subscribers, events, _as_of(job, subscribers), fitted)
     return tables.frame({n: subscribers[n] for n in subscribers.columns} | features, subscribers)
 
 
-def features_at(job: Job, subscribers: Any, events: Mapping[str, Any], rows: Any) -> Any:
+def features_at(
+    job: Job, subscribers: Any, events: Mapping[str, Any], rows: Any, fitted: Fitted = NOTHING
+) -> Any:
     """Compute the features of rows, each as of its own instant and from earlier events only.
+
+    Parameters of the whole base are those of the job's instant, so the columns that take them know
+    more than their rows: :func:`describe` calls them snapshots.
 
     Args:
         job: a job whose features have no problems.
         subscribers: subscriber columns, sorted by ``subscriber`` (pandas or cuDF).
         events: event tables by name, each sorted by subscriber and time, with int64 ``time``.
         rows: columns ``subscriber`` and ``time`` (int64 s), in any order.
+        fitted: the parameters that features of the job take.
 
     Returns:
         DataFrame of the feature columns, a row for each of ``rows``, in their order.
@@ -148,7 +175,8 @@ def features_at(job: Job, subscribers: Any, events: Mapping[str, Any], rows: Any
         raise DataError(f"features: a row names an unknown subscriber, got {first}")
     at = tables.array(rows["time"]).astype("int64", copy=False)
     order = backend.library(position).argsort(position, kind="stable")
-    found = _features(job, subscribers, events, Rows(position[order], at[order], at[order] - 1))
+    sorted_rows = Rows(position[order], at[order], at[order] - 1)
+    found = _features(job, subscribers, events, sorted_rows, fitted)
     back = backend.library(order).argsort(order)
     return tables.frame(found, subscribers).take(back).reset_index(drop=True)
 
@@ -157,12 +185,26 @@ def _columns(job: Job) -> list[Column]:
     return [column for feature in job.features for column in columns_of(feature, job)]
 
 
+def _fitted_columns(job: Job) -> list[Column]:
+    return [column for column in _columns(job) if column.fitted]
+
+
+def _as_of(job: Job, subscribers: Any) -> Rows:
+    """Return a row for each subscriber, at the job's instant."""
+    library = tables.array_library(subscribers)
+    instant = library.asarray(int(job.as_of.timestamp()), dtype=np.int64)
+    instants = library.broadcast_to(instant, (len(subscribers),))
+    return Rows(None, instants, instants)
+
+
 def _expression(column: Column) -> expressions.Expression:
     assert column.sql is not None
     return expressions.parse(column.sql, f"feature {column.name}")
 
 
-def _features(job: Job, subscribers: Any, events: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
+def _features(
+    job: Job, subscribers: Any, events: Mapping[str, Any], rows: Rows, fitted: Fitted
+) -> dict[str, Any]:
     """Return the feature columns of the rows by name."""
     wanted = _columns(job)
     passes = feature_plan.planned(wanted)
@@ -174,15 +216,22 @@ def _features(job: Job, subscribers: Any, events: Mapping[str, Any], rows: Rows)
     made: dict[str, Any] = {}
     for column in wanted:
         if column.sql is None:
-            made[column.name] = _computed(column, found, subscribers)
+            made[column.name] = _computed(column, found, fitted, subscribers)
         else:
             made[column.name] = _evaluated(_expression(column), subscribers, made, rows)
     return made
 
 
-def _computed(column: Column, found: Mapping[Any, Any], like: Any) -> Any:
+def _computed(column: Column, found: dict[Any, Any], fitted: Fitted, like: Any) -> Any:
+    """Return a column; arrays that several columns share are added to what is found."""
     assert column.compute is not None
-    array = column.compute(*(found[i] for i in column.inputs))
+    if column.compute in found:
+        return found[column.compute][column.part]
+    parameters = [fitted.features[column.feature]] if column.fitted else []
+    array = column.compute(*parameters, *(found[i] for i in column.inputs))
+    if column.part is not None:
+        found[column.compute] = array
+        return array[column.part]
     if not column.labels:
         return array
     positions = tables.frame({column.name: array}, like)[column.name]

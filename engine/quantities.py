@@ -14,6 +14,7 @@ from engine.settings import Job
 from kernels import backend
 
 DAY_S, HOUR_S = 86_400, 3_600
+EVER_S = 2**40  # a window that holds the whole history
 
 Measure = Literal[
     "count", "sum", "min", "max", "std", "days", "recency", "age", "gap_mean", "gap_std", "latest",
@@ -93,11 +94,16 @@ class Column:
     compute: Callable[..., Any] | None = None  # arrays of the inputs -> [R] float64 (or labels)
     labels: tuple[str, ...] = ()  # of a text column: compute returns positions in it
     sql: str | None = None  # of an expression, which has no inputs and no compute
+    fitted: bool = False  # whether compute takes the feature's parameters of the whole base first
+    part: int | None = None  # which of the arrays of a compute that several columns share
 
     @property
     def snapshot(self) -> bool:
-        """Whether it needs a subscriber column whose past is not known (a start date is)."""
-        return any(isinstance(i, Snapshot) and not i.days_since for i in self.inputs)
+        """Whether it needs what is known as of the job's instant alone.
+
+        That is a subscriber column (a start date does not count) or parameters of the whole base.
+        """
+        return self.fitted or any(isinstance(i, Snapshot) and not i.days_since for i in self.inputs)
 
     @property
     def source(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine import tables
+from engine.fitted import NOTHING, Fitted
 from engine.profile import describe, features_at
 from engine.settings import Job
 from engine.settings.base import seconds
@@ -146,7 +147,12 @@ def smallest_draws(job: Job, contacts: Any) -> tuple[Any, int, int]:
 
 
 def training_rows(
-    job: Job, subscribers: Any, events: Mapping[str, Any], *, limit: float = EVERYTHING
+    job: Job,
+    subscribers: Any,
+    events: Mapping[str, Any],
+    fitted: Fitted = NOTHING,
+    *,
+    limit: float = EVERYTHING,
 ) -> Any:
     """Return the training rows of a partition.
 
@@ -154,6 +160,7 @@ def training_rows(
         job: a job whose scores are a model.
         subscribers: subscriber columns of the partition, sorted by subscriber.
         events: event tables of the partition by name, ``contacts`` and ``outcomes`` included.
+        fitted: the parameters that features of the job take.
         limit: only contacts that draw less, see :func:`sample_limit`.
 
     Returns:
@@ -164,7 +171,7 @@ def training_rows(
     drawn = draws(job, contacts)
     label = accepted(contacts, events["outcomes"], seconds(settings(job).horizon))
     kept = contacts[drawn < limit].reset_index(drop=True)
-    features = features_at(job, subscribers, dict(events), kept[["subscriber", "time"]])
+    features = features_at(job, subscribers, dict(events), kept[["subscriber", "time"]], fitted)
     rows = {name: kept[name] for name in ROW} | {"accepted": label[drawn < limit]}
     fixed = [name for name in settings(job).features if name not in features.columns]
     at = subscribers["subscriber"].searchsorted(kept["subscriber"])

@@ -5,14 +5,16 @@ A task holds the columns that features need of one partition, and its features: 
 done by itself, down to ``LEAST`` subscribers: features of a subscriber depend on no other.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engine import ordered, tables
 from engine import profile as engine_profile
 from engine.errors import ConfigError
+from engine.fitted import NOTHING, Fitted, Summaries
 from engine.ingest import KEY, TIME
 from engine.settings import Job
 from jobs import memory, stored
@@ -20,6 +22,8 @@ from jobs.cluster import frames
 from jobs.reach import beyond_data
 from jobs.tasks import Tasks
 
+T = TypeVar("T")
+FITTED = "fitted.json"  # the parameters of the whole base, in the stage's folder
 LEAST = 1_000  # subscribers of a piece; fewer save next to nothing
 
 
@@ -70,7 +74,8 @@ def profile(job: Job, ingested: Path, folder: Path, tasks: Tasks) -> dict[str, A
     Args:
         job: the job.
         ingested: folder of the ingest stage.
-        folder: an empty folder, which receives ``features/part-*.parquet``.
+        folder: an empty folder, which receives ``features/part-*.parquet``, and ``fitted.json``
+            where features take parameters of the whole base.
         tasks: where the partitions run.
 
     Returns:
@@ -80,7 +85,8 @@ def profile(job: Job, ingested: Path, folder: Path, tasks: Tasks) -> dict[str, A
 
     Raises:
         ConfigError: every problem of the features.
-        DataError: a part of the ingest stage is damaged or out of order.
+        DataError: a part of the ingest stage is damaged or out of order, or parameters of the
+            whole base cannot be fitted.
     """
     (folder / "features").mkdir()
     names = sorted(path.name for path in (ingested / "subscribers").glob("part-*.parquet"))
@@ -89,6 +95,7 @@ def profile(job: Job, ingested: Path, folder: Path, tasks: Tasks) -> dict[str, A
         raise ConfigError.of(problems)
     parts = [Part(job, frames(job.cluster), ingested, folder, name, len(names)) for name in names]
     predicted = _predicted(parts, tasks)
+    _fit(parts, tasks)
     found = tasks.map("profile", profile_part, parts, rows=lambda p: p.rows, named=_named)
     in_pieces = {
         name.removesuffix(".parquet"): one.pieces
@@ -134,6 +141,37 @@ def _predicted(parts: list[Part], tasks: Tasks) -> int:
     return found.peak
 
 
+def fitted(job: Job, folder: Path) -> Fitted:
+    """Return the parameters that a finished stage's features took."""
+    if not engine_profile.fit_columns(job):
+        return NOTHING
+    return Fitted.of((folder / FITTED).read_text())
+
+
+def _fit(parts: Sequence[Part], tasks: Tasks) -> None:
+    """Fit the parameters of the whole base and write them, if features take any."""
+    job, folder = parts[0].job, parts[0].folder
+    if engine_profile.fit_columns(job):
+        found = tasks.map("fit features", fit_part, parts, named=_named)
+        whole = engine_profile.fit(job, [summaries for some in found for summaries in some])
+        (folder / FITTED).write_text(whole.text())
+
+
+def fit_part(part: Part) -> list[Summaries]:
+    """Summarise one partition for the parameters of the whole base, in pieces where it must.
+
+    Raises:
+        DataError, MemoryError: as :func:`profile_part`.
+    """
+    columns = engine_profile.fit_columns(part.job)
+
+    def summarise(pieces: int) -> list[Summaries]:
+        made = _pieces(part, pieces, columns)
+        return [engine_profile.summarise_partition(part.job, *piece) for piece in made]
+
+    return _halved(part, summarise)[0]
+
+
 def _named(part: Part) -> str:
     return ", ".join(map(str, part.files()))
 
@@ -145,47 +183,63 @@ def profile_part(part: Part) -> Profiled:
         DataError: one of its files is damaged or out of order.
         MemoryError: even pieces of ``LEAST`` subscribers are too large.
     """
-    subscribers, pieces = stored.metadata(part.subscribers).num_rows, 1
-    while True:
-        try:
-            _write(part, subscribers, pieces)
-            break
-        except MemoryError:
-            if subscribers < 2 * pieces * LEAST:
-                raise
-        pieces *= 2  # the exception is gone here, and with it the tables of the piece
+    _, pieces = _halved(part, partial(_write, part, fitted(part.job, part.folder)))
     first = {}
     for table in engine_profile.event_columns(part.job):
         earliest = _earliest(part.events(table))
         if earliest is not None:
             first[table] = earliest
-    return Profiled(subscribers, pieces, first)
+    return Profiled(stored.metadata(part.subscribers).num_rows, pieces, first)
 
 
-def _write(part: Part, subscribers: int, pieces: int) -> None:
+def _halved(part: Part, work: Callable[[int], T]) -> tuple[T, int]:
+    """Return ``work(pieces)``, and in how many pieces it did a partition without running out."""
+    subscribers, pieces = stored.metadata(part.subscribers).num_rows, 1
+    while True:
+        try:
+            return work(pieces), pieces
+        except MemoryError:
+            if subscribers < 2 * pieces * LEAST:
+                raise
+        pieces *= 2  # the exception is gone here, and with it the tables of the piece
+
+
+def _write(part: Part, parameters: Fitted, pieces: int) -> None:
     """Profile so many pieces and write them as one part."""
-    ends = [subscribers * i // pieces for i in range(pieces + 1)]
-    cuts = [slice(start, stop) for start, stop in zip(ends, ends[1:], strict=False)]
-    made = [_piece(part, cut, is_whole=pieces == 1) for cut in cuts]
+    read = _pieces(part, pieces, engine_profile.event_columns(part.job))
+    made = [engine_profile.profile_partition(part.job, *piece, parameters) for piece in read]
     features = made[0] if pieces == 1 else tables.concat(made)
     tables.write(features, part.folder / "features" / part.name)
 
 
-def _piece(part: Part, cut: slice, *, is_whole: bool) -> Any:
-    """Return the features of some subscribers of a partition, by their position."""
-    rows = None if is_whole else cut
+def _pieces(
+    part: Part, pieces: int, columns: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Give the subscribers and the events of each piece of a partition, one after the other."""
+    subscribers = stored.metadata(part.subscribers).num_rows
+    ends = [subscribers * i // pieces for i in range(pieces + 1)]
+    for start, stop in zip(ends, ends[1:], strict=False):
+        rows = None if pieces == 1 else slice(start, stop)
+        yield _piece(part, rows, columns)
+
+
+def _piece(
+    part: Part, rows: slice | None, columns: Mapping[str, Sequence[str]]
+) -> tuple[Any, dict[str, Any]]:
+    """Return some subscribers of a partition, by their position, and their events."""
     subscribers = stored.read(part.subscribers, backend=part.backend, rows=rows)
     keys = subscribers[KEY]
     number = int(part.name.removeprefix("part-").removesuffix(".parquet"))
     if wrong := ordered.subscriber_problem(keys, number, part.partitions):
         raise stored.damaged(part.subscribers, wrong)
-    events = dict(_events(part, keys, is_whole=is_whole))
-    return engine_profile.profile_partition(part.job, subscribers, events)
+    return subscribers, dict(_events(part, keys, columns, is_whole=rows is None))
 
 
-def _events(part: Part, keys: Any, *, is_whole: bool) -> Iterator[tuple[str, Any]]:
+def _events(
+    part: Part, keys: Any, wanted: Mapping[str, Sequence[str]], *, is_whole: bool
+) -> Iterator[tuple[str, Any]]:
     """Give the events of some subscribers of a partition, table by table."""
-    for table, columns in engine_profile.event_columns(part.job).items():
+    for table, columns in wanted.items():
         path = part.events(table)
         texts = [c for c in part.job.inputs.tables()[table].categories if c in columns]
         rows = None if is_whole else _rows_of(path, keys, part.backend)

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.feature_plan import WINDOWED
 from engine.features import columns_of
-from engine.quantities import DAY_S, Quantity
+from engine.quantities import DAY_S, EVER_S, Quantity
 from engine.settings import Job
 
 SHOWN = 5  # columns that a note names
@@ -46,7 +46,9 @@ def _span(quantity: Quantity) -> int | None:
     """Return the seconds that a quantity's window is long; None for one without a window."""
     if quantity.measure == "trend" and quantity.bins is not None:
         return quantity.bins[0] * quantity.bins[1] * DAY_S
-    return quantity.span_s if quantity.measure in WINDOWED else None
+    if quantity.measure not in WINDOWED or quantity.span_s == EVER_S:
+        return None
+    return quantity.span_s
 
 
 def _told(table: str, first: int | None, names: list[str]) -> dict[str, Any]:

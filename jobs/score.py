@@ -15,11 +15,13 @@ from engine import model, tables, training
 from engine import score as scores
 from engine.actions import actions
 from engine.errors import ConfigError
+from engine.fitted import Fitted
 from engine.score import Fault
 from engine.settings import Job
 from engine.settings.scores import ModelScores
 from jobs import stored
 from jobs.cluster import frames
+from jobs.profile import fitted as fitted_features
 from jobs.tasks import Tasks
 
 
@@ -41,6 +43,7 @@ class _Gather:
     folder: Path
     columns: tuple[str, ...]
     limit: float
+    fitted: Fitted
 
 
 def score(job: Job, stages: Mapping[str, Path], folder: Path, tasks: Tasks) -> dict[str, Any]:
@@ -104,7 +107,10 @@ def _train(
     limit = training.sample_limit(job, [draws for draws, _, _ in drawn])
     gathered = folder / "training"
     gathered.mkdir()
-    work = partial(_training_part, _Gather(job, ingested, gathered, tuple(columns), limit))
+    parameters = fitted_features(job, stages["profile"])
+    work = partial(
+        _training_part, _Gather(job, ingested, gathered, tuple(columns), limit, parameters)
+    )
     kept = sum(tasks.map("features of contacts", work, parts, lambda n: n, named))
     tasks.tell("train", contacts=kept)
     rows = tables.concat(
@@ -136,7 +142,7 @@ def _training_part(gather: _Gather, part: str) -> int:
         name: stored.read(gather.ingested / "events" / name / part, backend=backend)
         for name in job.inputs.tables()
     }
-    rows = training.training_rows(job, subscribers, events, limit=gather.limit)
+    rows = training.training_rows(job, subscribers, events, gather.fitted, limit=gather.limit)
     tables.write(rows[[*training.ROW, "accepted", *gather.columns]], gather.folder / part)
     return len(rows)
 

@@ -5,6 +5,7 @@ from kernels.choose import choose, curve, within
 from kernels.choose_pairs import choose_pairs, curve_pairs
 from kernels.fatigue import fatigue
 from kernels.hours import hours
+from kernels.lifetime import lifetime
 from kernels.open_case import open_case
 from kernels.ranges import disordered, events_until, ranges
 from kernels.repeats import repeats
@@ -13,5 +14,6 @@ from kernels.summary import summarised
 
 __all__ = [
     "bursts", "choose", "choose_pairs", "curve", "curve_pairs", "disordered", "events_until",
-    "fatigue", "hours", "open_case", "ranges", "repeats", "run_out", "summarised", "within",
+    "fatigue", "hours", "lifetime", "open_case", "ranges", "repeats", "run_out", "summarised",
+    "within",
 ]  # fmt: skip

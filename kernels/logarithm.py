@@ -1,17 +1,21 @@
-"""The binary logarithm of whole numbers in IEEE operations alone: the same bits everywhere.
+"""Logarithms in IEEE operations alone, for compiled loops: the same bits everywhere.
 
-``log2`` of a library is rounded differently on processors and on GPUs. Twin: logarithm.cuh.
+Those of a library are rounded differently on processors and on GPUs. Twin: logarithm.cuh.
 """
 
+import math
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numba import njit
 
+from kernels.exponential import LN_2_HIGH, LN_2_LOW
+
 TERMS = 12  # of the series for |z| <= 0.1716: the next is below 2 ** -63
 ROOT_2 = 1.4142135623730951
 DOUBLE_PER_LN_2 = 2.8853900817779268  # 2 / ln(2)
+NEAR = 0.4  # from it on 1 + y is rounded first, which costs less than half a unit
 TABLE = 1_024  # numbers whose logarithms are looked up
 
 
@@ -30,6 +34,26 @@ def binary_logarithm(number: int) -> float:
     for term in range(TERMS, 0, -1):
         series = series * (z * z) + 1.0 / (2 * term - 1)
     return halvings + z * series * DOUBLE_PER_LN_2
+
+
+@njit(cache=True, nogil=True)
+def logarithm_1p(y: float) -> float:
+    """Return ``ln(1 + y)``, within 3 units in the last place; ``y >= 0``, finite.
+
+    With ``1 + y = 2 ** k * m`` and ``z = (m - 1) / (m + 1)`` it is
+    ``k ln 2 + 2 * (z + z ** 3 / 3 + z ** 5 / 5 + ...)``.
+    """
+    halvings, z = 0, y / (2.0 + y)
+    if y > NEAR:
+        rest, halvings = math.frexp(1.0 + y)
+        if rest < 0.5 * ROOT_2:
+            rest *= 2.0
+            halvings -= 1
+        z = (rest - 1.0) / (rest + 1.0)
+    square, series = z * z, 0.0
+    for term in range(TERMS, 0, -1):
+        series = (series + 1.0 / (2 * term + 1)) * square
+    return halvings * LN_2_HIGH + (2.0 * z + (2.0 * z * series + halvings * LN_2_LOW))
 
 
 @cache

@@ -7,6 +7,7 @@ from pydantic import Field
 from engine.settings.base import Duration, Name, Settings, Sql, Where, Windows
 from engine.settings.group_features import GroupFeature
 from engine.settings.sequence_features import SequenceFeature
+from engine.settings.value_features import ValueFeature
 
 Half = Annotated[Duration, Field(description="Age at which an event weighs half.")]
 
@@ -191,6 +192,7 @@ Feature = Annotated[
     | TenureFeature
     | LifecycleFeature
     | SequenceFeature
+    | ValueFeature
     | ExpressionFeature,
     Field(discriminator="op"),
 ]

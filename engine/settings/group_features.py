@@ -27,6 +27,8 @@ class ResponseFeature(Settings):
     """Response rate of a subscriber without history (response_rate only)."""
     strength: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     """Weight of the prior, in contacts (response_rate only)."""
+    priors: Literal["given", "fitted"] = "given"
+    """Fitted: prior and strength of each column come from the whole base (response_rate only)."""
 
 
 class GroupCountFeature(Settings):
