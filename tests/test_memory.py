@@ -52,11 +52,11 @@ def bounded(monkeypatch, most):
     whole = stage.engine_profile.profile_partition
     sizes = []
 
-    def profile_partition(job, subscribers, events):
+    def profile_partition(job, subscribers, events, fitted):
         sizes.append(len(subscribers))
         if len(subscribers) > most:
             raise MemoryError
-        return whole(job, subscribers, events)
+        return whole(job, subscribers, events, fitted)
 
     monkeypatch.setattr(stage.engine_profile, "profile_partition", profile_partition)
     monkeypatch.setattr(stage, "LEAST", 2)
