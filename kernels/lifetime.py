@@ -125,8 +125,9 @@ def lifetime_cpu(events: Any, recency: Any, age: Any, spent: Any, model: Any) ->
     ``P(alive) * mean amount * sum over i = 1..12 of (Y(i H / 12) - Y((i - 1) H / 12)) * d ** i``.
 
     Y is summed without its singularities at a = 1 and c = 0: with s = r + x either as
-    ``(1 - z) ** s * sum_n (s)_n / n! z ** n * sum_{k < n} (b + x)_k / (a + b + x)_k``, or after Euler's transformation, whose series is short for any x. A series ends when its rest is
-    below 2 ** -53 of it. The relative error is below 1e-9.
+    ``(1 - z) ** s * sum_n (s)_n / n! z ** n * sum_{k < n} (b + x)_k / (a + b + x)_k``, or after
+    Euler's transformation, whose series is short for any x. A series ends when its rest is below
+    2 ** -53 of it. The relative error is below 1e-9.
 
     Args:
         events: [R] float64, transactions, whole, the first included; up to 2 ** 53.
