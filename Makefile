@@ -40,7 +40,7 @@ $(VENV)/run.stamp: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/test.stamp: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[cpu,examples,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[cpu,cdnow,examples,test]'
 	touch $@ $(VENV)/run.stamp
 
 $(VENV)/gpu.stamp: pyproject.toml | $(VENV)/bin/python

@@ -23,6 +23,7 @@ from tests.test_bursts import bursts_definition
 from tests.test_choose import PRICE_FIXED, VALUE_FIXED
 from tests.test_fatigue import fatigue_definition
 from tests.test_hours import hours_definition
+from tests.test_lifetime import lifetime_definition
 from tests.test_open_case import open_case_definition
 from tests.test_ranges import ranges_definition, until_definition
 from tests.test_repeats import repeats_definition
@@ -134,6 +135,16 @@ def balances(size):
     return balance, rate, rate * rng.gamma(1.0, 2.0, size.subscribers), 24.0 * DAYS, 168.0, 0.1
 
 
+def histories(size):
+    """Return the arguments of ``lifetime``: transactions of a year, money, and a year ahead."""
+    _, _, start, stop, _ = events(size)
+    rng, number = np.random.default_rng(size.seed), (stop - start).astype(np.float64)
+    age = rng.uniform(0.0, 365.0, size.subscribers)
+    recency = np.where(number > 1.0, age * rng.random(size.subscribers), age)
+    model = np.array([0.6, 9.0, 0.8, 2.4, 6.25, 3.74, 15.44, 365.0, 0.992])
+    return number, recency, age, number * rng.gamma(2.0, 9.0, size.subscribers), model
+
+
 def rules_of(actions):
     """Return the rules of ``bundles``: caps of channels and of three categories."""
     channels = -(-actions // OFFERS_PER_CHANNEL)
@@ -225,6 +236,11 @@ def by_disorder(operands, *_):
 def by_until(operands, count, _):
     """Return where the events of the first rows end."""
     return [until_definition(*first_rows(operands, (1, 2, 3), count))]
+
+
+def by_lifetime(operands, count, _):
+    """Return probability, transactions, spend and value of the first rows."""
+    return list(lifetime_definition(first_rows(operands, (0, 1, 2, 3), count)))
 
 
 def by_run_out(operands, count, result):
@@ -319,6 +335,8 @@ EVENT_OPERATIONS = (
               is_threaded=True),
     Operation("hours", "hours", lambda size: sequence(size, WINDOWS[-1:], HOUR_S),
               by_order(hours_definition, (2, 3, 4)), (0,), rounding=1e-13, is_threaded=True),
+    Operation("lifetime", "lifetime", histories, by_lifetime, (0, 1, 2, 3), "rows", rounding=1e-9,
+              is_threaded=True),
     Operation("run_out", "run_out", balances, by_run_out, (0, 1, 2), "rows", is_threaded=True),
 )  # fmt: skip
 PAIR_OPERATIONS = (

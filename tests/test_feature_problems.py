@@ -96,6 +96,19 @@ def test_a_sound_job_has_no_problems():
             "features.0 (x).of: needs a column (table.column), got usage; there are charge, mb",
         ),
         (
+            {"op": "rfm", "name": "x", "of": "usage"},
+            "features.0 (x).of: needs a column (table.column), got usage; there are charge, mb",
+        ),
+        (
+            {"op": "lifetime_value", "name": "x", "of": "usag.charge"},
+            "features.0 (x).of: unknown event table, got usag.charge; did you mean usage? there "
+            "are contacts, outcomes, usage",
+        ),
+        (
+            {"op": "lifetime_value", "name": "x", "of": "usage.charge", "horizon": "600w"},
+            "features.0 (x).horizon: should be at most 3650d, got 600w",
+        ),
+        (
             {"op": "tenure", "name": "x", "since": "sinc"},
             "features.0 (x).since: unknown subscriber column, got sinc; did you mean since? there "
             "are app, balance, plan, since, subscriber",
