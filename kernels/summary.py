@@ -259,6 +259,10 @@ def summarised_cpu(
     reach = [FIRST_LONGEST]
 
     def work(begin: int, end: int) -> None:
+        if len(kept) and end - begin > NARROW_CHUNK:  # a single thread is given all rows
+            for low in range(begin, end, NARROW_CHUNK):
+                work(low, min(low + NARROW_CHUNK, end))
+            return
         *place, instant = (a[begin:end] for a in rows)
         own: tuple[Any, ...] = (*events[:2], *place)
         if len(kept):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.ingest import EARLIEST, LATEST
-from kernels import backend, summarised, summary, weights
+from kernels import backend, summarised, summary, threads, weights
 from kernels.summary import MARKS, MOST_WEIGHED, Asked, Summary
 
 DAY_S = 86_400
@@ -355,3 +355,20 @@ def test_inputs_stay_writable_and_unchanged():
     assert not any(view.flags.writeable for view in views)
     assert all(array.flags.writeable for array in arrays)
     assert all(np.shares_memory(a, v) for a, v in zip(arrays, views, strict=True))
+
+
+def test_a_single_thread_too_copies_the_kept_events_of_some_rows_at_a_time(monkeypatch):
+    narrow, copied = summary._narrow, []
+
+    def counted(*arrays):
+        copied.append(len(arrays[-1]))
+        return narrow(*arrays)
+
+    monkeypatch.setattr(summary, "_narrow", counted)
+    monkeypatch.setattr(threads, "_count", lambda: 1)
+    rows = 2 * summary.NARROW_CHUNK + 1
+    time, kept = np.array([1, 2, 3]), np.array([True, False, True])
+    start, stop = np.zeros(rows, np.int64), np.full(rows, 3)
+    found = summary.summarised_cpu(time, np.ones(3), kept, start, stop, stop, Asked((9,)))
+    assert copied == [summary.NARROW_CHUNK] * 2 + [1]
+    assert (found.total == 2.0).all()
