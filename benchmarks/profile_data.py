@@ -24,8 +24,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine import tables
-
 DAY_S = 86_400
 DAYS = 90
 AS_OF = 1_790_000_000  # s since 1970, UTC
@@ -94,6 +92,8 @@ def made(size: Size, folder: Path) -> Data:
 
 def keys_of(bucket: int, buckets: int, count: int, first: int) -> Any:
     """Return the first keys from ``first`` on that are of a bucket, [count] int64, ascending."""
+    from engine import tables  # here, so that peers that only read the events do not hold it
+
     found = np.empty(0, np.int64)
     while len(found) < count:
         candidates = first + np.arange(2 * buckets * count, dtype=np.int64)
