@@ -23,6 +23,7 @@ from rich.table import Table
 from benchmarks import machine
 from benchmarks.process import peak_memory
 from engine import profile, tables
+from engine.fitted import NOTHING
 from engine.settings import load
 from jobs import sources
 from jobs.ingest import ingest
@@ -73,8 +74,11 @@ def measured(job, parts, repeats):
     seconds = []
     for _ in range(repeats + 1):  # the first turn compiles
         begin = perf_counter()
-        for subscribers, events in parts:
-            profile.profile_partition(job, subscribers, events)
+        fitted = NOTHING
+        if profile.fit_columns(job):  # parameters of the whole base, in a pass of their own
+            fitted = profile.fit(job, [profile.summarise_partition(job, *part) for part in parts])
+        for part in parts:
+            profile.profile_partition(job, *part, fitted)
         seconds.append(perf_counter() - begin)
     took, plan, columns = median(seconds[1:]), profile.passes(job), len(profile.columns(job))
     return {
