@@ -17,8 +17,6 @@ from time import perf_counter
 
 import numpy as np
 from bokeh.plotting import figure, output_file, save
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks import machine
 from benchmarks.process import peak_memory
@@ -118,11 +116,7 @@ def main(arguments=None):
     for count in sorted({min(n, len(job.features)) for n in (*COUNTS, len(job.features))}):
         some = job.model_copy(update={"features": job.features[:count]})
         rows.append(measured(some, parts, options.repeats))
-    table = Table(*SHOWN)
-    for row in rows:
-        cells = (row[name] for name in SHOWN)
-        table.add_row(*(f"{c:.3g}" if isinstance(c, float) else str(c) for c in cells))
-    Console(width=120).print(table)
+    machine.printed(rows, SHOWN, 120)
     if options.plot:
         plotted(rows, options.plot)
     if options.json:

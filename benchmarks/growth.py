@@ -17,8 +17,6 @@ from time import perf_counter
 import numpy as np
 from bokeh.layouts import gridplot
 from bokeh.plotting import figure, output_file, save
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks import machine
 from benchmarks.allocation import WARM_UP, judged
@@ -131,11 +129,7 @@ def main(arguments=None):
         left = options.seconds - (perf_counter() - began)
         share = min(left, 4 * left / (len(todo) - i))
         rows.append(measured(point, options.gap, options.repeats, perf_counter() + share))
-    table = Table(*SHOWN)
-    for row in rows:
-        cells = (row[name] for name in SHOWN)
-        table.add_row(*(f"{c:.3g}" if isinstance(c, float) else str(c) for c in cells))
-    Console(width=140).print(table)
+    machine.printed(rows, SHOWN, 140)
     if options.plot:
         plotted(rows, options.plot)
     if options.json:

@@ -14,6 +14,8 @@ from typing import Any
 
 import numba
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
 from benchmarks.process import cores
 from kernels import backend
@@ -75,6 +77,15 @@ def _device_seconds(function: Callable[..., Any], arguments: tuple[Any, ...]) ->
     end.record()
     end.synchronize()
     return float(cuda.get_elapsed_time(start, end)) / 1e3
+
+
+def printed(rows: Sequence[dict[str, Any]], names: Sequence[str], width: int) -> None:
+    """Print figures as a table: the named ones of each row, numbers to three digits."""
+    table = Table(*names)
+    for row in rows:
+        cells = (row[name] for name in names)
+        table.add_row(*(f"{c:.3g}" if isinstance(c, float) else str(c) for c in cells))
+    Console(width=width).print(table)
 
 
 def copies(arguments: tuple[Any, ...], size_bytes: int) -> list[tuple[Any, ...]]:

@@ -14,7 +14,7 @@ from numba import njit
 from numba.cpython.unsafe.tuple import tuple_setitem
 
 from kernels import backend
-from kernels.threads import CHUNK, each_chunk
+from kernels.threads import CHUNK, each_task
 from kernels.weights import FINE, SHIFT, halving_tables, slope_table
 
 DAY_S = 86_400
@@ -259,10 +259,6 @@ def summarised_cpu(
     reach = [FIRST_LONGEST]
 
     def work(begin: int, end: int) -> None:
-        if len(kept) and end - begin > NARROW_CHUNK:  # a single thread is given all rows
-            for low in range(begin, end, NARROW_CHUNK):
-                work(low, min(low + NARROW_CHUNK, end))
-            return
         *place, instant = (a[begin:end] for a in rows)
         own: tuple[Any, ...] = (*events[:2], *place)
         if len(kept):
@@ -275,7 +271,10 @@ def summarised_cpu(
             reach[0] = max(reach[0], longest)
             longest *= 2
 
-    each_chunk(len(start), work, NARROW_CHUNK if len(kept) else CHUNK)
+    # Tasks, not chunks: a single thread too shall copy kept events of some rows at a time only.
+    rows_each = NARROW_CHUNK if len(kept) else CHUNK
+    bounds = range(0, len(start), rows_each)
+    each_task(lambda low: work(low, min(low + rows_each, len(start))), bounds)
     return found
 
 
