@@ -20,6 +20,7 @@ from kernels.weights import FINE, SHIFT, halving_tables, slope_table
 DAY_S = 86_400
 FIRST_LONGEST = 1 << 24  # ages that tables are made for at first, s: half a year
 NARROW_CHUNK = 8_192  # rows whose kept events are copied at a time: they stay in the cache
+PAGE, APART = 512, 24  # numbers; lines whole pages apart would meet in the same places of a cache
 MOST_PAST = -(2**62)  # before every instant, s
 MARKS = ("valued", "extremes", "spread", "days")
 MOST_WEIGHED = 4  # half-lives, and trends, of one pass; on a device each takes a register
@@ -97,13 +98,16 @@ class Summary(NamedTuple):
     trend: Any
 
 
-def _empty(library: Any, rows: int, asked: Asked) -> Summary:
+def _empty(library: Any, rows: int, asked: Asked, stride: int = 0) -> Summary:
+    """Return room for a summary; with a stride, in one block whose lines are so far apart."""
     lengths = len(asked.windows)
     extremes, spread, days = (lengths * f for f in (asked.extremes, asked.spread, asked.days))
     each = lengths, lengths, extremes, extremes, spread, days
-    weighed = len(asked.half_lives), len(asked.trends)
-    whole = [library.empty(rows) for _ in range(5)]
-    return Summary(*whole, *(library.empty((n, rows)) for n in (*each, *weighed)))
+    lines = [1] * 5 + [*each, len(asked.half_lives), len(asked.trends)]
+    block = library.empty((sum(lines), stride or rows))
+    ends = np.cumsum(lines).tolist()
+    fields = [block[end - n : end, :rows] for n, end in zip(lines, ends, strict=True)]
+    return Summary(*(field[0] for field in fields[:5]), *fields[5:])
 
 
 def _tables(asked: Asked, longest: int) -> tuple[Any, ...]:
@@ -251,7 +255,8 @@ def summarised_cpu(
     Returns:
         The fields of :class:`Summary`.
     """
-    found = _empty(np, len(start), asked)
+    stride = -(-len(start) // PAGE) * PAGE + APART
+    found = _empty(np, len(start), asked, stride)
     function = _compiled(len(asked.half_lives), len(asked.trends), asked.marks)
     events, rows = backend.read_only(time, value, kept), backend.read_only(start, stop, at)
     (windows,) = backend.read_only(np.array(asked.windows, np.int64))
