@@ -14,6 +14,7 @@ from numba import njit
 from numba.cpython.unsafe.tuple import tuple_setitem
 
 from kernels import backend
+from kernels.processor import prefetch, root
 from kernels.threads import CHUNK, each_task
 from kernels.weights import FINE, SHIFT, halving_tables, slope_table
 
@@ -21,6 +22,8 @@ DAY_S = 86_400
 FIRST_LONGEST = 1 << 24  # ages that tables are made for at first, s: half a year
 NARROW_CHUNK = 8_192  # rows whose kept events are copied at a time: they stay in the cache
 PAGE, APART = 512, 24  # numbers; lines whole pages apart would meet in the same places of a cache
+LINE = 8  # numbers of a line of the cache
+AHEAD, BEHIND = 128, 160  # so far after a row's, events are asked for before the row is read
 MOST_PAST = -(2**62)  # before every instant, s
 MARKS = ("valued", "extremes", "spread", "days")
 MOST_WEIGHED = 4  # half-lives, and trends, of one pass; on a device each takes a register
@@ -142,6 +145,11 @@ def _compiled(half_lives: int, trends: int, marks: str) -> Any:
             sums, tilts, added, squares = no_sums, no_tilts, 0.0, 0.0
             low, high, distinct, last_day = np.inf, -np.inf, 0, no_day
             recency_days[r] = age_days[r] = gap_mean_days[r] = gap_std_days[r] = latest[r] = np.nan
+            # Rows ascend, and their events are read backwards, which no processor foresees.
+            for later in range(AHEAD, BEHIND, LINE):
+                prefetch(time, end + later)
+                if valued:
+                    prefetch(value, end + later)
             if events:
                 newer, oldest = time[u(end - 1)], time[u(first)]
                 if instant - oldest > longest:
@@ -187,7 +195,7 @@ def _compiled(half_lives: int, trends: int, marks: str) -> Any:
                     if days:
                         active[w, r] = distinct
                 elif events > 1:
-                    gap_std_days[r] = np.sqrt(squares / (events - 1)) / DAY_S
+                    gap_std_days[r] = root(squares / (events - 1)) / DAY_S
             for h in range(half_lives):
                 decayed[h, r] = sums[h]
             for k in range(trends):
@@ -200,7 +208,7 @@ def _compiled(half_lives: int, trends: int, marks: str) -> Any:
                         for e in range(end - 1, end - 1 - int(count[w, r]), -1):
                             away = (value[u(e)] if valued else 1.0) - mean
                             squares += away * away
-                        deviation[w, r] = np.sqrt(squares / count[w, r])
+                        deviation[w, r] = root(squares / count[w, r])
         return True
 
     return summarise
