@@ -7,7 +7,6 @@ Memory is bounded by one chunk or one partition for each task at once, see :mod:
 besides, the rejects of one table are sorted here at the end, some 100 bytes each.
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -114,7 +113,7 @@ def _ingested(shuffle: _Shuffle, own: Mapping[str, Any], tasks: Tasks) -> dict[s
     for name in counts:
         rejects = pa.concat_tables([REJECTS.empty_table(), *_rejects(shuffle, name)])
         write(rejects.sort_by(IN_FILES), _reject_file(folder, name))
-    shutil.rmtree(shuffle.fragments)
+    remove(shuffle.fragments)
     told = {
         name: {
             "rows": found.rows,

@@ -214,6 +214,24 @@ def test_temporary_folders_of_dead_processes_are_removed_and_of_living_ones_kept
     }
 
 
+def test_what_a_late_task_takes_with_it_does_not_fail_the_stage(tmp_path, calls, monkeypatch):
+    listed = Path.rglob
+
+    def rglob(self, pattern):
+        late = self / ".part.txt.0.tmp"
+        late.write_text("")
+        found = list(listed(self, pattern))
+        late.unlink()
+        return found
+
+    job = job_in(tmp_path / "in")
+    prints = fingerprints(job, input_hashes(job))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rglob", rglob)
+        run_stages(job, "ingest", prints, SerialTasks(), say=lambda text: None)
+    assert go(job, "ingest")["ingest"].reused
+
+
 def test_of_two_processes_that_make_the_same_result_the_first_wins(tmp_path):
     folder = tmp_path / "result"
     with stages.committed(folder, tmp_path) as temporary:
