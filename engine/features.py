@@ -141,6 +141,7 @@ def _window_columns(feature: WindowFeature, job: Job) -> Iterator[Column]:
 
 
 def _change(recent: Any, both: Any) -> Any:
+    # One pass adds both, newest first: without events between they are the same bits.
     return ratio(recent, both - recent)
 
 
