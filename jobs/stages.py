@@ -59,9 +59,11 @@ def parts(job: Job) -> dict[str, Any]:
         [name, offer["category"], sorted(offer["channels"], key=channels.index)]
         for name, offer in catalogue["offers"].items()
     ]
+    is_by_offer = any(getattr(f, "per", None) not in (None, "channel") for f in job.features)
+    groups = {"offers": shape} if is_by_offer else {}
     return {
         "ingest": {"inputs": inputs, "as_of": full["as_of"]},
-        "profile": {"features": full["features"], "channels": channels},
+        "profile": {"features": full["features"], "channels": channels, **groups},
         "score": {"scores": full["scores"], "offers": shape, "seed": full["seed"]},
         "allocate": {
             k: full[k]
