@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from engine import profile
 from engine.settings.base import seconds
-from tests.profiled import AS_OF, SCHEMA
-from tests.test_sequence_features import CATALOGUE, DAY_S, OFFERS, job, partitions
+from tests.profiled import AS_OF, SCHEMA, job_of
+from tests.test_sequence_features import DAY_S, GROUPS, group_of, job, partitions
 
 FEATURES = [
     {"op": "response_rate", "name": "rate", "window": "7d", "prior": 0.25, "strength": 2},
@@ -23,6 +23,10 @@ FEATURES = [
      "where": "channel = 'sms'"},
     {"op": "recency_per", "name": "asked", "of": "contacts", "where": "offer <> 'boost'"},
     {"op": "recency_per", "name": "liked", "of": "outcomes", "per": "category"},
+    {"op": "response_rate", "name": "both", "window": "7d", "per": "both"},
+    {"op": "last_contact", "name": "there", "window": "1d", "per": "both"},
+    {"op": "count_per", "name": "each", "of": "contacts", "windows": ["7d"], "per": "both"},
+    {"op": "recency_per", "name": "any", "of": "outcomes", "per": "both"},
 ]  # fmt: skip
 KEPT = {
     "took": lambda e: e.channel == "sms",
@@ -39,14 +43,12 @@ def definition(subscriber, events, at):
     }
     row = {}
     for f in JOB.features:
-        groups = {"channel": CATALOGUE["channels"], "category": ("data", "voice")}[f.per]
-        for group in groups:
+        for group in GROUPS[f.per]:
             own = {
                 table: [
                     e.time
                     for e in seen
-                    if (e.channel if f.per == "channel" else OFFERS.get(e.offer)) == group
-                    and KEPT.get(f.name, lambda _: True)(e)
+                    if group_of(e, f.per) == group and KEPT.get(f.name, lambda _: True)(e)
                 ]
                 for table, seen in mine.items()
                 if table != "usage"
@@ -101,6 +103,24 @@ def test_counts_and_rates_of_the_same_events_share_their_passes():
     features = [FEATURES[1], FEATURES[3], {**FEATURES[5], "where": None}]
     # Two categories of contacts and two of outcomes.
     assert profile.passes(job(features))["passes"] == 4
+
+
+def test_pairs_need_both_columns_and_names_of_their_own():
+    both = {"op": "recency_per", "name": "last", "of": "usage", "per": "both"}
+    assert profile.problems(job([both]), SCHEMA) == [
+        "features.0 (last).per: both needs the text column channel in usage; there are kind",
+        "features.0 (last).per: both needs the text column offer in usage; there are kind",
+    ]
+    offers = {
+        "one": {"category": "b", "value": 1, "channels": ["sms_a"]},
+        "two": {"category": "a_b", "value": 1, "channels": ["sms"]},
+    }
+    alike = {"currency": "EUR", "channels": {"sms": {}, "sms_a": {}}, "offers": offers}
+    features = [{**both, "of": "contacts"}]
+    assert profile.problems(job_of(features, catalogue=alike), SCHEMA) == [
+        "features.0 (last).per: 2 pairs of channel and category would both be named sms_a_b; "
+        "rename one"
+    ]
 
 
 @pytest.mark.parametrize("op", ["count_per", "recency_per"])
