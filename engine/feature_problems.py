@@ -52,7 +52,7 @@ def problems(job: Job, schema: Schema) -> list[str]:
         Every problem, a line each, ``features.<position> (<name>).<setting>: ...``; empty when
         there is none.
     """
-    found = _twice(job, schema)
+    found = [*_twice(job, schema), *_accepted(job)]
     known: dict[str, Kind] = dict(schema)
     doubtful: set[str] = set()  # columns whose kind is unknown because their feature is wrong
     for i, feature in enumerate(job.features):
@@ -87,6 +87,19 @@ def _twice(job: Job, schema: Schema) -> list[str]:
         for name in dict.fromkeys(names)
         if name in schema or name == "subscriber"
     ]
+
+
+def _accepted(job: Job) -> list[str]:
+    """Check the condition of accepts over the outcomes."""
+    table = job.inputs.outcomes
+    if table is None or table.accepted is None:
+        return []
+    try:
+        parsed = expressions.parse(table.accepted, "inputs.outcomes.accepted")
+        parsed.check(event_schema(table), "boolean")
+    except ConfigError as error:
+        return str(error).splitlines()
+    return []
 
 
 def _expression(

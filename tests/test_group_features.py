@@ -105,6 +105,44 @@ def test_counts_and_rates_of_the_same_events_share_their_passes():
     assert profile.passes(job(features))["passes"] == 4
 
 
+def with_results(accepted, features):
+    """Return a job whose outcomes say what the subscriber did."""
+    inputs = job().inputs.model_dump()
+    inputs["outcomes"] |= {"categories": ["offer", "channel", "result"], "accepted": accepted}
+    return job(features, inputs=inputs)
+
+
+def test_rejections_are_told_apart_from_accepts():
+    features = [
+        {"op": "response_rate", "name": "rate", "prior": 0.25, "strength": 2},
+        {"op": "recency_per", "name": "refused", "of": "outcomes", "where": "result = 'no'"},
+        {"op": "recency_per", "name": "disliked", "of": "outcomes", "where": "result = 'no'",
+         "per": "category"},
+    ]  # fmt: skip
+    own = with_results("result = 'yes'", features)
+    assert profile.problems(own, SCHEMA) == []
+    assert profile.event_columns(own)["outcomes"] == [
+        "subscriber", "time", "channel", "offer", "result",
+    ]  # fmt: skip
+    ages = np.array([9, 5, 3, 1]) * DAY_S
+    events = {"subscriber": 1, "time": AS_OF - ages, "offer": "boost", "channel": "sms"}
+    contacts = pd.DataFrame(events)
+    outcomes = pd.DataFrame(events | {"result": ["no", "yes", "no", "later"]})
+    (row,) = profile.profile_partition(
+        own, pd.DataFrame({"subscriber": [1]}), {"contacts": contacts, "outcomes": outcomes}
+    ).to_dict("records")
+    assert row["rate_sms"] == (1 + 0.25 * 2) / (4 + 2)
+    assert row["refused_sms"] == row["disliked_data"] == 3
+    assert math.isnan(row["refused_push"]) and math.isnan(row["disliked_voice"])
+
+
+def test_a_wrong_condition_of_accepts_is_told():
+    (problem,) = profile.problems(with_results("reslt = 'yes'", FEATURES[:1]), SCHEMA)
+    assert problem.startswith("inputs.outcomes.accepted: unknown column reslt")
+    (problem,) = profile.problems(with_results("result", FEATURES[:1]), SCHEMA)
+    assert problem.startswith("inputs.outcomes.accepted: ")
+
+
 def test_pairs_need_both_columns_and_names_of_their_own():
     both = {"op": "recency_per", "name": "last", "of": "usage", "per": "both"}
     assert profile.problems(job([both]), SCHEMA) == [
