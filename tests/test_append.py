@@ -63,7 +63,7 @@ def add(folder, name, rows, schema=SCHEMA):
     pq.write_table(pa.Table.from_pylist(rows, schema), folder / name)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(drawn=raw_rows(), seed=st.integers(0, 2**32 - 1), cuts=st.integers(2, 4))
 def test_appended_files_give_the_bits_of_all_at_once(drawn, seed, cuts, tmp_path_factory):
     keys, times, rows = drawn
