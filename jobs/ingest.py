@@ -88,7 +88,7 @@ def ingest(job: Job, folder: Path, tasks: Tasks) -> dict[str, Any]:
         except (OSError, DataError):
             if shuffle.before.is_whole():
                 raise
-            tasks.tell("ingest", begins_anew=f"{shuffle.before.folder} was deleted meanwhile")
+            tasks.tell(f"ingest: {shuffle.before.folder} was deleted meanwhile; begins anew")
             for path in folder.iterdir():
                 remove(path)
 
