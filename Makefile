@@ -36,15 +36,15 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[cpu]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[cpu]'
 	touch $@
 
 $(VENV)/test.stamp: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[cpu,cdnow,examples,test]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[cpu,cdnow,examples,test]'
 	touch $@ $(VENV)/run.stamp
 
 $(VENV)/gpu.stamp: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[gpu,test]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[gpu,test]'
 	touch $@
 
 clean:

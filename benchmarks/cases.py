@@ -28,6 +28,7 @@ from tests.test_open_case import open_case_definition
 from tests.test_ranges import ranges_definition, until_definition
 from tests.test_repeats import repeats_definition
 from tests.test_run_out import run_out_definition
+from tests.test_saturation import saturation_definition
 from tests.test_summary import summary_definition
 
 CHECKED_ROWS = 50
@@ -133,6 +134,11 @@ def balances(size):
     balance, rate = rng.normal(10.0, 8.0, size.subscribers), rng.gamma(0.5, 0.2, size.subscribers)
     rate[rng.random(size.subscribers) < 0.1] = 0.0
     return balance, rate, rate * rng.gamma(1.0, 2.0, size.subscribers), 24.0 * DAYS, 168.0, 0.1
+
+
+def troubles(size):
+    """Return the arguments of ``saturation``."""
+    return np.random.default_rng(size.seed).gamma(0.5, 4.0, size.subscribers), 3.0
 
 
 def histories(size):
@@ -258,6 +264,11 @@ def by_run_out(operands, count, result):
     ]
 
 
+def by_saturation(operands, count, _):
+    """Return the scores of the first rows."""
+    return [saturation_definition(operands[0][:count], operands[1])]
+
+
 def by_choice(operands, count, result):
     """Return the best bundles of the first rows, their margins, and what all bundles add up to."""
     *problem, _ = operands
@@ -338,6 +349,8 @@ EVENT_OPERATIONS = (
     Operation("lifetime", "lifetime", histories, by_lifetime, (0, 1, 2, 3), "rows", rounding=1e-9,
               is_threaded=True),
     Operation("run_out", "run_out", balances, by_run_out, (0, 1, 2), "rows", is_threaded=True),
+    Operation("saturation", "saturation", troubles, by_saturation, (0,), "rows", rounding=1e-15,
+              is_threaded=True),
 )  # fmt: skip
 PAIR_OPERATIONS = (
     *both_widths("choose", "choose", choices, by_choice),

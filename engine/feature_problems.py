@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from engine import expressions
 from engine.errors import ConfigError
 from engine.features import names_of
-from engine.quantities import DAY_S
+from engine.quantities import DAY_S, pairs
 from engine.settings import Job
 from engine.settings.base import seconds
 from engine.settings.features import (
@@ -52,7 +52,7 @@ def problems(job: Job, schema: Schema) -> list[str]:
         Every problem, a line each, ``features.<position> (<name>).<setting>: ...``; empty when
         there is none.
     """
-    found = _twice(job, schema)
+    found = [*_twice(job, schema), *_accepted(job)]
     known: dict[str, Kind] = dict(schema)
     doubtful: set[str] = set()  # columns whose kind is unknown because their feature is wrong
     for i, feature in enumerate(job.features):
@@ -87,6 +87,19 @@ def _twice(job: Job, schema: Schema) -> list[str]:
         for name in dict.fromkeys(names)
         if name in schema or name == "subscriber"
     ]
+
+
+def _accepted(job: Job) -> list[str]:
+    """Check the condition of accepts over the outcomes."""
+    table = job.inputs.outcomes
+    if table is None or table.accepted is None:
+        return []
+    try:
+        parsed = expressions.parse(table.accepted, "inputs.outcomes.accepted")
+        parsed.check(event_schema(table), "boolean")
+    except ConfigError as error:
+        return str(error).splitlines()
+    return []
 
 
 def _expression(
@@ -164,6 +177,13 @@ def _wrong(feature: Feature, where: str, job: Job, schema: Schema) -> Iterator[s
     ):
         limits = f"{feature.quiet}, {feature.dormant}, {feature.lost}"
         yield f"{where}: should have quiet < dormant < lost, got {limits}"
+    if getattr(feature, "per", None) == "both":
+        for name, times in Counter(map("_".join, pairs(job))).items():
+            if times > 1:
+                yield (
+                    f"{where}.per: {times} pairs of channel and category would both be named "
+                    f"{name}; rename one"
+                )
     if getattr(feature, "where", None) is not None:
         yield from _condition(feature, "where", where, job)
 
@@ -201,12 +221,13 @@ def _subscriber(column: str, where: str, kind: Kind, schema: Schema) -> Iterator
 def _groups(of: str, per: str | None, where: str, job: Job) -> Iterator[str]:
     """Check that the events tell their channel or their offer, if that is asked for."""
     table = job.inputs.tables().get(of.partition(".")[0])
-    column = {"channel": "channel", "category": "offer"}.get(per or "")
-    if table is not None and column is not None and column not in table.categories:
-        yield (
-            f"{where}.per: {per} needs the text column {column} in {of.partition('.')[0]}; "
-            f"{_there_are('', table.categories)}"
-        )
+    needed = {"channel": ["channel"], "category": ["offer"], "both": ["channel", "offer"]}
+    for column in needed.get(per or "", []):
+        if table is not None and column not in table.categories:
+            yield (
+                f"{where}.per: {per} needs the text column {column} in {of.partition('.')[0]}; "
+                f"{_there_are('', table.categories)}"
+            )
 
 
 def _never_negative(

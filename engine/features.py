@@ -39,7 +39,7 @@ from engine.settings.group_features import GroupFeature
 from engine.settings.sequence_features import SequenceFeature
 from engine.settings.value_features import ValueFeature
 from engine.value_features import value_columns, value_names
-from kernels import backend
+from kernels import backend, saturation
 
 STAGES = ("new", "active", "quiet", "dormant", "lost")
 
@@ -141,6 +141,7 @@ def _window_columns(feature: WindowFeature, job: Job) -> Iterator[Column]:
 
 
 def _change(recent: Any, both: Any) -> Any:
+    # One pass adds both, newest first: without events between they are the same bits.
     return ratio(recent, both - recent)
 
 
@@ -214,7 +215,7 @@ def _weighed_column(feature: DecayFeature | ScoreFeature | TrendFeature, job: Jo
 
 
 def _score(decayed: Any, scale: float) -> Any:
-    return 1.0 - backend.library(decayed).exp2(-decayed / scale)
+    return saturation(decayed, scale)
 
 
 def _lifecycle_column(feature: LifecycleFeature) -> Column:

@@ -39,8 +39,10 @@ def group_names(feature: GroupFeature, job: Job) -> list[str]:
 
 def _response_columns(feature: ResponseFeature, job: Job) -> Iterator[Column]:
     span, window = seconds(feature.window), f"(t - {feature.window}, t]"
+    answers = job.inputs.outcomes
+    accepts = source_of("outcomes", answers.accepted if answers is not None else None)
     contacted, accepted = (
-        per_group(source_of(table), feature.per, job) for table in ("contacts", "outcomes")
+        per_group(source, feature.per, job) for source in (source_of("contacts"), accepts)
     )
     for group in contacted:
         name, contacts, outcomes = f"{feature.name}_{group}", contacted[group], accepted[group]

@@ -25,8 +25,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import gammaln, psi
 
 from engine import tables
 from engine.errors import DataError
@@ -162,6 +160,8 @@ def transactions(
     Raises:
         DataError: the likelihood has no top that can be found.
     """
+    from scipy.special import gammaln, psi
+
     scale = float(age.mean())
     if not scale > 0.0:
         raise DataError(
@@ -207,6 +207,8 @@ def amounts(number: Any, mean: Any, where: str) -> Climbed:
     Raises:
         DataError: the likelihood has no top that can be found.
     """
+    from scipy.special import gammaln, psi
+
     scale = float(mean.mean())
     (n, m), weight = _distinct(number, mean / scale)
 
@@ -241,6 +243,8 @@ def _climbed(
     named: tuple[float, str],
 ) -> Climbed:
     """Climb a log-likelihood in the logarithms of its parameters; the best start counts."""
+    from scipy.optimize import minimize
+
     number, where = named
     limits = np.log(list(bounds.values()))
 

@@ -8,6 +8,7 @@ many columns use them.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Literal
 
 from engine.settings import Job
@@ -119,7 +120,7 @@ def source_of(of: str, where: str | None = None) -> Source:
 
 
 def per_group(source: Source, per: str, job: Job) -> dict[str, Source]:
-    """Return the events of each channel or category of the catalogue, by its name.
+    """Return the events of each channel, category or pair of both in the catalogue, by its name.
 
     An event is of the category of its offer; one of an offer that the catalogue lacks is of none.
     """
@@ -128,7 +129,19 @@ def per_group(source: Source, per: str, job: Job) -> dict[str, Source]:
     offers: dict[str, list[str]] = {}
     for name, offer in job.catalogue.offers.items():
         offers.setdefault(offer.category, []).append(name)
-    return {name: replace(source, offers=tuple(own)) for name, own in offers.items()}
+    if per == "category":
+        return {name: replace(source, offers=tuple(own)) for name, own in offers.items()}
+    return {
+        f"{channel}_{category}": replace(source, channel=channel, offers=tuple(offers[category]))
+        for channel, category in pairs(job)
+    }
+
+
+def pairs(job: Job) -> list[tuple[str, str]]:
+    """Return each channel with each category of an offer that it can carry, in their order."""
+    known = job.catalogue.channels, dict.fromkeys(o.category for o in job.catalogue.offers.values())
+    carried = {(c, o.category) for o in job.catalogue.offers.values() for c in o.channels}
+    return [pair for pair in product(*known) if pair in carried]
 
 
 def unit_of(source: Source, job: Job) -> str:

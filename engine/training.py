@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from engine import tables
+from engine import expressions, tables
 from engine.fitted import NOTHING, Fitted
 from engine.profile import describe, features_at
 from engine.settings import Job
@@ -98,6 +98,15 @@ def accepted(contacts: Any, outcomes: Any, horizon_s: int) -> Any:
     return (after < len(known)) & (found <= at + horizon_s)
 
 
+def _accepts(job: Job, events: Mapping[str, Any]) -> Any:
+    """Return the outcomes that are accepts."""
+    assert job.inputs.outcomes is not None
+    outcomes, condition = events["outcomes"], job.inputs.outcomes.accepted
+    if condition is None:
+        return outcomes
+    return outcomes[expressions.parse(condition, "inputs.outcomes.accepted").mask(outcomes)]
+
+
 def split(job: Job, time: Any) -> tuple[Any, Any]:
     """Split contacts by time into the shares that train, calibrate and test.
 
@@ -169,7 +178,7 @@ def training_rows(
     """
     contacts = usable(job, events["contacts"])
     drawn = draws(job, contacts)
-    label = accepted(contacts, events["outcomes"], seconds(settings(job).horizon))
+    label = accepted(contacts, _accepts(job, events), seconds(settings(job).horizon))
     kept = contacts[drawn < limit].reset_index(drop=True)
     features = features_at(job, subscribers, dict(events), kept[["subscriber", "time"]], fitted)
     rows = {name: kept[name] for name in ROW} | {"accepted": label[drawn < limit]}

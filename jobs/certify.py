@@ -1,6 +1,5 @@
 """Certify an allocation from its files as they were written, partition by partition."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from engine.problem import USE_UNIT, use_units
 from engine.settings import Job
 from engine.solve import Status
 from jobs import stored
+from jobs.stages import remove
 from jobs.tasks import Tasks
 
 
@@ -116,7 +116,7 @@ def certified(job: Job, pursued: Pursued, where: tuple[list[Part], Path, Tasks])
 
     checks = checked(pursued.question, found.prices)
     stages = [_stage(job, s, checked(s.question, s.found.prices)) for s in pursued.before]
-    shutil.rmtree(dealt)
+    remove(dealt)
     seen = sum(check.subscribers for check in checks), sum(check.contacts for check in checks)
     if seen != (problem.subscribers, written):
         raise RuntimeError(

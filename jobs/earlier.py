@@ -6,8 +6,9 @@ only the files beside them are read: their rows are merged into the ordered part
 as-of instant lie in ``future/``, as they may count for a later one. Anything else that differs (the
 subscriber table, settings, partitions, walras itself) is ingested from scratch.
 
-Each result is whole by itself: an earlier one may be deleted when the next is made. Parts that do
-not change are links to the earlier ones, and take no room of their own.
+Each result is whole by itself: an earlier one may be deleted when the next is made, or while it is,
+which then begins anew. Parts that do not change are links to the earlier ones, and take no room of
+their own.
 """
 
 import json
@@ -43,6 +44,10 @@ class Earlier:
     files: Mapping[str, frozenset[str]]
     counts: Mapping[str, Mapping[str, Any]]
     parts: frozenset[str] = frozenset()
+
+    def is_whole(self) -> bool:
+        """Say whether the result is still there; none is whole."""
+        return self.folder is None or _read(self.folder / RECORD) is not None
 
 
 def record(job: Job, inspected: Inputs) -> dict[str, Any]:

@@ -34,10 +34,9 @@ def features(job: Job) -> Told:
 
 
 def tables(told: Told) -> list[Table | str]:
-    """Return the same for the terminal: the columns, a line on the plan, its passes."""
-    return [
-        _columns(told["features"]), summary(told["plan"]), *_groups(told["plan"]["groups"])
-    ]  # fmt: skip
+    """Return the same for the terminal: the columns, a line on snapshots, the plan, its passes."""
+    columns, plan = told["features"], told["plan"]
+    return [_columns(columns), *_snapshots(columns), summary(plan), *_groups(plan["groups"])]
 
 
 def summary(plan: Mapping[str, Any]) -> str:
@@ -60,6 +59,12 @@ def _columns(described: Sequence[Mapping[str, Any]]) -> Table:
     for row in described:
         shown.add_row(*(escape(row[name]) for name in ("name", "unit", "formula", "source")))
     return shown
+
+
+def _snapshots(described: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = [row["name"] for row in described if row["snapshot"]]
+    what = "known as of now alone, also at past contacts; models leave them out unless listed"
+    return [f"{what}: {', '.join(names)}"] if names else []
 
 
 def _groups(groups: Sequence[Mapping[str, Any]]) -> list[Table]:

@@ -7,9 +7,8 @@ Memory is bounded by one chunk or one partition for each task at once, see :mod:
 besides, the rejects of one table are sorted here at the end, some 100 bytes each.
 """
 
-import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,17 +34,36 @@ from jobs.shuffle import (
     scatter_subscribers,
     write,
 )
+from jobs.stages import remove
 from jobs.tasks import Tasks
 
 IN_FILES = [("file", "ascending"), ("row", "ascending")]
 SHOWN = 3  # rejects and duplicate keys that an error shows
 
 
+@dataclass(frozen=True)
+class _Shuffle:
+    """What the shuffle of a table needs to know."""
+
+    job: Job
+    inputs: Inputs
+    before: Earlier
+    folder: Path
+
+    @property
+    def fragments(self) -> Path:
+        """Return where fragments lie: elsewhere with each earlier result.
+
+        A task that still runs when an ingest begins anew takes none of the new ones for its own.
+        """
+        return self.folder / f".fragments-{self.before.folder.name if self.before.folder else 0}"
+
+
 def ingest(job: Job, folder: Path, tasks: Tasks) -> dict[str, Any]:
     """Check the raw tables and write them bucketed by subscriber and ordered by time.
 
     Files that an earlier result beside this one was made of are not read again, see
-    :mod:`jobs.earlier`.
+    :mod:`jobs.earlier`. If it is deleted meanwhile the ingest begins anew, without it.
 
     Args:
         job: the job.
@@ -63,19 +81,29 @@ def ingest(job: Job, folder: Path, tasks: Tasks) -> dict[str, Any]:
     """
     inputs = inspect(job)
     own = record(job, inputs)
-    before = earlier(own, folder.parent)
+    while True:
+        shuffle = _Shuffle(job, inputs, earlier(own, folder.parent), folder)
+        try:
+            return _ingested(shuffle, own, tasks)
+        except (OSError, DataError):
+            if shuffle.before.is_whole():
+                raise
+            tasks.tell(f"ingest: {shuffle.before.folder} was deleted meanwhile; begins anew")
+            for path in folder.iterdir():
+                remove(path)
+
+
+def _ingested(shuffle: _Shuffle, own: Mapping[str, Any], tasks: Tasks) -> dict[str, Any]:
+    """Ingest with what an earlier result spares; return the summary."""
+    job, inputs, before, folder = shuffle.job, shuffle.inputs, shuffle.before, shuffle.folder
     files = _told(inputs, before, tasks)
-    fragments = folder / ".fragments"
-    subscribers = _subscribers(job, inputs, before, folder, tasks)
-    counts = {
-        name: _events(_Shuffle(job, inputs, before, folder), name, tasks)
-        for name in job.inputs.tables()
-    }
+    subscribers = _subscribers(shuffle, tasks)
+    counts = {name: _events(shuffle, name, tasks) for name in job.inputs.tables()}
     for name, found in counts.items():
         if found.future:
             tasks.tell(f"{name}: after as_of, not counted", events=found.future)
     problems = [
-        _too_many(name, found, job.inputs.max_reject_share, _rejects(folder, before, name))
+        _too_many(name, found, job.inputs.max_reject_share, _rejects(shuffle, name))
         for name, found in counts.items()
         if found.rejected.total() > job.inputs.max_reject_share * found.rows
     ]
@@ -83,9 +111,9 @@ def ingest(job: Job, folder: Path, tasks: Tasks) -> dict[str, Any]:
         raise DataError.of(problems)
     (folder / "rejects").mkdir()
     for name in counts:
-        rejects = pa.concat_tables([REJECTS.empty_table(), *_rejects(folder, before, name)])
+        rejects = pa.concat_tables([REJECTS.empty_table(), *_rejects(shuffle, name)])
         write(rejects.sort_by(IN_FILES), _reject_file(folder, name))
-    shutil.rmtree(fragments)
+    remove(shuffle.fragments)
     told = {
         name: {
             "rows": found.rows,
@@ -109,16 +137,6 @@ def part(folder: Path, partition: int) -> Path:
     return folder / f"part-{partition:05}.parquet"
 
 
-@dataclass(frozen=True)
-class _Shuffle:
-    """What the shuffle of a table needs to know."""
-
-    job: Job
-    inputs: Inputs
-    before: Earlier
-    folder: Path
-
-
 def _told(inputs: Inputs, before: Earlier, tasks: Tasks) -> dict[str, int]:
     """Say how many files of events are new and how many were read before."""
     reused = sum(map(len, before.files.values()))
@@ -128,8 +146,9 @@ def _told(inputs: Inputs, before: Earlier, tasks: Tasks) -> dict[str, int]:
     return files
 
 
-def _subscribers(job: Job, inputs: Inputs, before: Earlier, folder: Path, tasks: Tasks) -> int:
-    out, fragments = folder / "subscribers", folder / ".fragments" / "subscribers"
+def _subscribers(shuffle: _Shuffle, tasks: Tasks) -> int:
+    job, inputs, before, folder = shuffle.job, shuffle.inputs, shuffle.before, shuffle.folder
+    out, fragments = folder / "subscribers", shuffle.fragments / "subscribers"
     out.mkdir()
     fragments.mkdir(parents=True)
     if before.folder is not None:
@@ -171,7 +190,7 @@ def _events(shuffle: _Shuffle, name: str, tasks: Tasks) -> Counts:
     """Shuffle the new files of an event table; return the counts of all its files."""
     job, inputs, before = shuffle.job, shuffle.inputs, shuffle.before
     settings, as_of = job.inputs.tables()[name], int(job.as_of.timestamp())
-    fragments = shuffle.folder / ".fragments" / name
+    fragments = shuffle.fragments / name
     for path in (fragments, shuffle.folder / "events" / name, shuffle.folder / "future" / name):
         path.mkdir(parents=True)
     new = [file for file in inputs.events[name] if file.name not in before.files.get(name, ())]
@@ -203,7 +222,7 @@ def _events(shuffle: _Shuffle, name: str, tasks: Tasks) -> Counts:
 def _after(shuffle: _Shuffle, name: str, item: Gather) -> Gather:
     """Add to a partition of events where its rows of an earlier result are, and its other files."""
     before, file = shuffle.before.folder, item.part.name
-    fragments = shuffle.folder / ".fragments" / name
+    fragments = shuffle.fragments / name
     item = replace(
         item,
         as_of=int(shuffle.job.as_of.timestamp()),
@@ -256,11 +275,11 @@ def _reject_file(folder: Path, name: str) -> Path:
     return folder / "rejects" / f"{name}.parquet"
 
 
-def _rejects(folder: Path, before: Earlier, name: str) -> Iterator[pa.Table]:
+def _rejects(shuffle: _Shuffle, name: str) -> Iterator[pa.Table]:
     """Give the rejects of a table, those of an earlier result first."""
-    if before.folder is not None:
-        yield pq.read_table(_reject_file(before.folder, name), use_threads=False)
-    for path in sorted((folder / ".fragments" / name).glob("*.rejects")):
+    if shuffle.before.folder is not None:
+        yield pq.read_table(_reject_file(shuffle.before.folder, name), use_threads=False)
+    for path in sorted((shuffle.fragments / name).glob("*.rejects")):
         yield pq.read_table(path, use_threads=False)
 
 

@@ -4,7 +4,6 @@ Writes ``propensity/part-*.parquet``; a model also leaves ``model.json`` (XGBoos
 ``calibration.json``. Training rows lie in ``training/`` while the stage runs.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from engine.settings.scores import ModelScores
 from jobs import stored
 from jobs.cluster import frames
 from jobs.profile import fitted as fitted_features
+from jobs.stages import remove
 from jobs.tasks import Tasks
 
 
@@ -118,7 +118,7 @@ def _train(
     )
     fitted, quality = model.fit(job, rows, columns)
     fitted.save(folder)
-    shutil.rmtree(gathered)
+    remove(gathered)
     usable, late = sum(n for _, n, _ in drawn), sum(n for _, _, n in drawn)
     return quality | {
         "columns": columns,

@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -28,6 +28,7 @@ from jobs.tasks import Tasks
 STAGES = ("ingest", "profile", "score", "allocate")
 STORE = ".stages"
 TEMPORARY = ".tmp-"
+UNFINISHED = ".*.tmp"  # files that tasks are writing
 
 Say = Callable[[str], None]
 
@@ -58,9 +59,11 @@ def parts(job: Job) -> dict[str, Any]:
         [name, offer["category"], sorted(offer["channels"], key=channels.index)]
         for name, offer in catalogue["offers"].items()
     ]
+    is_by_offer = any(getattr(f, "per", None) not in (None, "channel") for f in job.features)
+    groups = {"offers": shape} if is_by_offer else {}
     return {
         "ingest": {"inputs": inputs, "as_of": full["as_of"]},
-        "profile": {"features": full["features"], "channels": channels},
+        "profile": {"features": full["features"], "channels": channels, **groups},
         "score": {"scores": full["scores"], "offers": shape, "seed": full["seed"]},
         "allocate": {
             k: full[k]
@@ -152,8 +155,6 @@ def _run(job: Job, name: str, fingerprint: str, done: Mapping[str, Stage], tasks
     with committed(folder, folder.parent) as temporary:
         summary = _call(name, job, folders, temporary, tasks)
         seconds = perf_counter() - began
-        for cut_short in temporary.rglob(".*.tmp"):  # of tasks whose worker died; run again since
-            cut_short.unlink()
         record = {
             "stage": name,
             "fingerprint": fingerprint,
@@ -162,16 +163,24 @@ def _run(job: Job, name: str, fingerprint: str, done: Mapping[str, Stage], tasks
             "upstream": {stage.name: stage.fingerprint for stage in done.values()},
             "seconds": seconds,
             "summary": summary,
-            "files": {
-                path.relative_to(temporary).as_posix(): path.stat().st_size
-                for path in sorted(temporary.rglob("*"))
-                if path.is_file()
-            },
+            "files": _whole(temporary),
         }
         write_json(temporary / "stage.json", record)
     # As read back from JSON, so that a new result and a reused one are alike.
     stored = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
     return Stage(name, folder, fingerprint, stored["summary"], seconds, reused=False)
+
+
+def _whole(folder: Path) -> dict[str, int]:
+    """Return the size of every whole file by its place; what tasks left cut short is removed.
+
+    A task whose worker is lost is run again. Its first run may still end meanwhile, and take its
+    unfinished file with it.
+    """
+    for cut_short in folder.rglob(UNFINISHED):
+        cut_short.unlink(missing_ok=True)
+    whole = (path for path in sorted(folder.rglob("*")) if not path.match(UNFINISHED))
+    return {p.relative_to(folder).as_posix(): p.stat().st_size for p in whole if p.is_file()}
 
 
 def stage_function(name: str) -> Callable[..., dict[str, Any]]:
@@ -270,7 +279,8 @@ def remove(folder: Path) -> None:
 
 def _flush(folder: Path) -> None:
     for path in folder.rglob("*"):
-        _sync(path)
+        with suppress(FileNotFoundError):  # as in _whole
+            _sync(path)
     _sync(folder)
 
 

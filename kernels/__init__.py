@@ -10,10 +10,11 @@ from kernels.open_case import open_case
 from kernels.ranges import disordered, events_until, ranges
 from kernels.repeats import repeats
 from kernels.run_out import run_out
+from kernels.saturation import saturation
 from kernels.summary import summarised
 
 __all__ = [
     "bursts", "choose", "choose_pairs", "curve", "curve_pairs", "disordered", "events_until",
-    "fatigue", "hours", "lifetime", "open_case", "ranges", "repeats", "run_out", "summarised",
-    "within",
+    "fatigue", "hours", "lifetime", "open_case", "ranges", "repeats", "run_out", "saturation",
+    "summarised", "within",
 ]  # fmt: skip

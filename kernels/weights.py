@@ -14,6 +14,7 @@ SHIFT = 11
 FINE = 1 << SHIFT  # ages that the fine factor tells apart, s; both tables stay in the cache
 TERMS = 18  # of the exponential series: ln(2) ** 19 / 19! is below 2 ** -64
 TABLES = 32  # kept at a time
+WEIGHTLESS = 1_075  # half-lives from which a weight is 0: the least number above it is 2 ** -1074
 
 
 def halving(age: np.ndarray, half_life: int) -> np.ndarray:
@@ -43,11 +44,13 @@ def halving_tables(half_lives: tuple[int, ...], oldest: int) -> tuple[np.ndarray
         fine: [H * FINE] float64, ``2 ** (-low / half_life)``.
         coarse: [H * N] float64, ``2 ** (-(high * FINE) / half_life)``; N > oldest / FINE.
     """
-    high = np.arange((oldest >> SHIFT) + 1, dtype=np.int64) << SHIFT
-    low = np.arange(FINE, dtype=np.int64)
-    parts = [(np.empty(0), np.empty(0)), *((halving(low, h), halving(high, h)) for h in half_lives)]
-    fine, coarse = (np.concatenate(tables) for tables in zip(*parts, strict=True))
-    return fine, coarse
+    fine, coarse = (np.zeros((len(half_lives), n)) for n in (FINE, (oldest >> SHIFT) + 1))
+    for own_fine, own_coarse, half_life in zip(fine, coarse, half_lives, strict=True):
+        own_fine[:] = halving(np.arange(FINE, dtype=np.int64), half_life)
+        # The rest stays 0, in pages that take no memory as long as nobody writes to them.
+        weighty = min(len(own_coarse), -(-WEIGHTLESS * half_life >> SHIFT))
+        own_coarse[:weighty] = halving(np.arange(weighty, dtype=np.int64) << SHIFT, half_life)
+    return fine.ravel(), coarse.ravel()
 
 
 @lru_cache(TABLES)

@@ -6,9 +6,9 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ BACKENDS = [
     pytest.param("gpu", id="gpu", marks=pytest.mark.gpu),
 ]
 
+
+BUILT = Path(__file__).parents[1] / "build" / "host"  # C++ builds of .cu files
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """Tests of Ctrl-C need it; a shell that starts the suite in the background has it ignored."""
@@ -66,16 +68,20 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @cache
 def host_library(source: str) -> ctypes.CDLL:
-    """Compile a .cu file as C++: the same source, run by the CPU."""
-    out = Path(tempfile.mkdtemp()) / f"{source}.so"
-    subprocess.run(
-        ["g++", "-O1", "-std=c++17", "-ffp-contract=off", "-Wall", "-Werror",
-         "-Wno-unknown-pragmas", "-shared", "-fPIC", "-x", "c++",
-         "-include", str(backend.HERE / "portable.cuh"),
-         str(backend.HERE / f"{source}.cu"), "-o", str(out)],
-        check=True,
-    )  # fmt: skip
-    return ctypes.CDLL(str(out))
+    """Compile a .cu file as C++: the same source, run by the CPU; other processes take it too."""
+    command = [
+        "g++", "-O1", "-std=c++17", "-ffp-contract=off", "-Wall", "-Werror",
+        "-Wno-unknown-pragmas", "-shared", "-fPIC", "-x", "c++",
+        "-include", str(backend.HERE / "portable.cuh"), str(backend.HERE / f"{source}.cu"),
+    ]  # fmt: skip
+    known = sha256(" ".join([*command, backend.cuda_source(source)]).encode()).hexdigest()
+    built = BUILT / f"{source}-{known[:16]}.so"
+    if not built.exists():
+        BUILT.mkdir(parents=True, exist_ok=True)
+        own = built.with_suffix(f".{os.getpid()}")
+        subprocess.run([*command, "-o", str(own)], check=True)
+        own.replace(built)
+    return ctypes.CDLL(str(built))
 
 
 class Place(ctypes.Structure):

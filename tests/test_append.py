@@ -63,7 +63,7 @@ def add(folder, name, rows, schema=SCHEMA):
     pq.write_table(pa.Table.from_pylist(rows, schema), folder / name)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(drawn=raw_rows(), seed=st.integers(0, 2**32 - 1), cuts=st.integers(2, 4))
 def test_appended_files_give_the_bits_of_all_at_once(drawn, seed, cuts, tmp_path_factory):
     keys, times, rows = drawn
@@ -212,20 +212,31 @@ def test_a_damaged_result_spares_nothing(job, tmp_path):
     assert is_as_from_scratch(job, tmp_path)["reused"] == 0
 
 
-def test_a_result_deleted_meanwhile_is_never_taken_for_one_without_future_events(
-    job, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize("gone", ["subscribers", "events", "future", "rejects", "."])
+def test_a_result_deleted_meanwhile_is_done_without(job, tmp_path, monkeypatch, gone):
     find = ingest.earlier
 
     def found(own, store):
         before = find(own, store)
-        for path in before.folder.glob("future/usage/*"):
-            path.unlink()
+        if before.folder is not None:
+            for path in (before.folder / gone).rglob("*.parquet"):
+                path.unlink()
         return before
 
+    add(tmp_path / "in", "usage-1.parquet", [usage(1, NOON), usage(99, NOON)])
     monkeypatch.setattr(ingest, "earlier", found)
-    with pytest.raises(FileNotFoundError, match="future"):
-        made(at(job, tmp_path / "runs", AS_OF + timedelta(days=1)))
+    tomorrow = AS_OF + timedelta(days=1)
+    assert is_as_from_scratch(job, tmp_path, tomorrow) == {"new": 2, "reused": 0}
+
+
+def test_an_error_of_the_disk_beside_a_whole_result_is_told(job, tmp_path, monkeypatch):
+    def fails(item):
+        raise OSError("no disk")
+
+    add(tmp_path / "in", "usage-1.parquet", [usage(1, NOON)])
+    monkeypatch.setattr("jobs.ingest.gather_events", fails)
+    with pytest.raises(OSError, match="no disk"):
+        made(at(job, tmp_path / "runs"))
 
 
 def test_a_part_whose_copy_was_cut_short_is_copied_again(tmp_path, monkeypatch):

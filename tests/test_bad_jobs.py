@@ -228,7 +228,7 @@ def test_where_nobody_may_be_contacted_nobody_is(job, nobody):
     assert (summary["status"], summary["contacts"], summary["value"]) == ("OPTIMAL", 0, 0)
 
 
-@pytest.mark.parametrize("partitions", [1, 64])
+@pytest.mark.parametrize("partitions", [1, 9])
 def test_one_subscriber(job, partitions):
     freed(job, holdout_share=0)
     path = job.parent / "inputs" / "subscribers.csv"

@@ -192,7 +192,7 @@ def bundles_of(row, policies, history):
     return found if must and found else found | {()}
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(people(), st.lists(st.sampled_from(POLICIES), unique_by=lambda p: p["name"]),
        st.sampled_from([0.0, 0.5]), st.booleans())  # fmt: skip
 def test_everybody_may_get_what_the_rules_say(frames, policies, holdout, with_history):

@@ -332,3 +332,9 @@ def test_settings_are_listed():
     found = json.loads(walras("settings", "--json").stdout)["settings"]
     assert any(row["path"] == "inputs.partitions" for row in found)
     assert "| `inputs.partitions` |" in walras("settings").stdout
+
+
+def test_what_only_some_jobs_need_is_not_imported_by_every_command():
+    code = "import sys, jobs.cli; print(*{'scipy.optimize', 'sklearn', 'xgboost'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.stdout, done.returncode) == ("\n", 0)

@@ -54,6 +54,7 @@ def test_every_column_is_shown_with_unit_formula_and_source(job):
         assert row["formula"].startswith(words[2]) and row["source"].startswith(words[3])
         assert row["unit"] == words[1]
     assert "│ calls_7d " in result.stdout and "'[voice]'" in result.stdout  # no markup of rich
+    assert "models leave them out unless listed: left, left_chance" in " ".join(lines)
     assert "1 table in 4 passes for 9 quantities and 10 columns" in lines
     assert sorted(job.parent.rglob("*")) == before
 

@@ -64,7 +64,7 @@ SENT = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(st.lists(SENT, min_size=1, max_size=4), st.integers(0, 2**32 - 1))
 def test_packages_and_histories_are_explained_as_the_rules_say(sent, seed):
     job, size = packed_job(), len(sent)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from engine import profile
 from engine.settings.base import seconds
-from tests.profiled import AS_OF, SCHEMA
-from tests.test_sequence_features import CATALOGUE, DAY_S, OFFERS, job, partitions
+from tests.profiled import AS_OF, SCHEMA, job_of
+from tests.test_sequence_features import DAY_S, GROUPS, group_of, job, partitions
 
 FEATURES = [
     {"op": "response_rate", "name": "rate", "window": "7d", "prior": 0.25, "strength": 2},
@@ -23,6 +23,10 @@ FEATURES = [
      "where": "channel = 'sms'"},
     {"op": "recency_per", "name": "asked", "of": "contacts", "where": "offer <> 'boost'"},
     {"op": "recency_per", "name": "liked", "of": "outcomes", "per": "category"},
+    {"op": "response_rate", "name": "both", "window": "7d", "per": "both"},
+    {"op": "last_contact", "name": "there", "window": "1d", "per": "both"},
+    {"op": "count_per", "name": "each", "of": "contacts", "windows": ["7d"], "per": "both"},
+    {"op": "recency_per", "name": "any", "of": "outcomes", "per": "both"},
 ]  # fmt: skip
 KEPT = {
     "took": lambda e: e.channel == "sms",
@@ -39,14 +43,12 @@ def definition(subscriber, events, at):
     }
     row = {}
     for f in JOB.features:
-        groups = {"channel": CATALOGUE["channels"], "category": ("data", "voice")}[f.per]
-        for group in groups:
+        for group in GROUPS[f.per]:
             own = {
                 table: [
                     e.time
                     for e in seen
-                    if (e.channel if f.per == "channel" else OFFERS.get(e.offer)) == group
-                    and KEPT.get(f.name, lambda _: True)(e)
+                    if group_of(e, f.per) == group and KEPT.get(f.name, lambda _: True)(e)
                 ]
                 for table, seen in mine.items()
                 if table != "usage"
@@ -101,6 +103,62 @@ def test_counts_and_rates_of_the_same_events_share_their_passes():
     features = [FEATURES[1], FEATURES[3], {**FEATURES[5], "where": None}]
     # Two categories of contacts and two of outcomes.
     assert profile.passes(job(features))["passes"] == 4
+
+
+def with_results(accepted, features):
+    """Return a job whose outcomes say what the subscriber did."""
+    inputs = job().inputs.model_dump()
+    inputs["outcomes"] |= {"categories": ["offer", "channel", "result"], "accepted": accepted}
+    return job(features, inputs=inputs)
+
+
+def test_rejections_are_told_apart_from_accepts():
+    features = [
+        {"op": "response_rate", "name": "rate", "prior": 0.25, "strength": 2},
+        {"op": "recency_per", "name": "refused", "of": "outcomes", "where": "result = 'no'"},
+        {"op": "recency_per", "name": "disliked", "of": "outcomes", "where": "result = 'no'",
+         "per": "category"},
+    ]  # fmt: skip
+    own = with_results("result = 'yes'", features)
+    assert profile.problems(own, SCHEMA) == []
+    assert profile.event_columns(own)["outcomes"] == [
+        "subscriber", "time", "channel", "offer", "result",
+    ]  # fmt: skip
+    ages = np.array([9, 5, 3, 1]) * DAY_S
+    events = {"subscriber": 1, "time": AS_OF - ages, "offer": "boost", "channel": "sms"}
+    contacts = pd.DataFrame(events)
+    outcomes = pd.DataFrame(events | {"result": ["no", "yes", "no", "later"]})
+    (row,) = profile.profile_partition(
+        own, pd.DataFrame({"subscriber": [1]}), {"contacts": contacts, "outcomes": outcomes}
+    ).to_dict("records")
+    assert row["rate_sms"] == (1 + 0.25 * 2) / (4 + 2)
+    assert row["refused_sms"] == row["disliked_data"] == 3
+    assert math.isnan(row["refused_push"]) and math.isnan(row["disliked_voice"])
+
+
+def test_a_wrong_condition_of_accepts_is_told():
+    (problem,) = profile.problems(with_results("reslt = 'yes'", FEATURES[:1]), SCHEMA)
+    assert problem.startswith("inputs.outcomes.accepted: unknown column reslt")
+    (problem,) = profile.problems(with_results("result", FEATURES[:1]), SCHEMA)
+    assert problem.startswith("inputs.outcomes.accepted: ")
+
+
+def test_pairs_need_both_columns_and_names_of_their_own():
+    both = {"op": "recency_per", "name": "last", "of": "usage", "per": "both"}
+    assert profile.problems(job([both]), SCHEMA) == [
+        "features.0 (last).per: both needs the text column channel in usage; there are kind",
+        "features.0 (last).per: both needs the text column offer in usage; there are kind",
+    ]
+    offers = {
+        "one": {"category": "b", "value": 1, "channels": ["sms_a"]},
+        "two": {"category": "a_b", "value": 1, "channels": ["sms"]},
+    }
+    alike = {"currency": "EUR", "channels": {"sms": {}, "sms_a": {}}, "offers": offers}
+    features = [{**both, "of": "contacts"}]
+    assert profile.problems(job_of(features, catalogue=alike), SCHEMA) == [
+        "features.0 (last).per: 2 pairs of channel and category would both be named sms_a_b; "
+        "rename one"
+    ]
 
 
 @pytest.mark.parametrize("op", ["count_per", "recency_per"])

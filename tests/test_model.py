@@ -82,6 +82,19 @@ def test_outcomes_are_no_feature_of_their_own_contact():
     pd.testing.assert_frame_equal(known[COLUMNS], unknown[COLUMNS], check_exact=True)
 
 
+def test_only_accepts_are_accepted():
+    job = job_of()
+    subscribers, events = world(60)
+    answers = events["outcomes"].assign(result="yes")
+    refused = events["contacts"].assign(time=events["contacts"]["time"] + 1, result="no")
+    both = events | {"outcomes": sort(pd.concat([answers, refused]))}
+    table = job.inputs.outcomes.model_copy(update={"accepted": "result = 'yes'"})
+    told = job.model_copy(update={"inputs": job.inputs.model_copy(update={"outcomes": table})})
+    before, after = rows_of(job, subscribers, events), rows_of(told, subscribers, both)
+    pd.testing.assert_frame_equal(after, before, check_exact=True)
+    assert rows_of(job, subscribers, both)["accepted"].all()
+
+
 def test_the_sample_is_the_same_for_any_order_and_partitioning():
     job = job_of(max_contacts=100)
     subscribers, events = world(200)

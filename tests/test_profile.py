@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import profile, tables
+from engine.features import columns_of
 from engine.settings.base import seconds
-from tests.profiled import AS_OF, JOB, SCHEMA
+from kernels import saturation
+from tests.profiled import AS_OF, JOB, SCHEMA, job_of
 from tests.test_run_out import run_out_definition
 
 DAY_S = 86_400
@@ -293,3 +295,11 @@ def test_kinds_are_those_of_the_frame(partition):
     numbers = [n for n, kind in profile.kinds(JOB, schema).items() if kind == "number"]
     made = [n for n in numbers if n in profile.columns(JOB)]
     assert {str(found[n].dtype) for n in made} == {"float64"}
+
+
+def test_a_score_has_the_bits_of_its_kernel():
+    feature = {"op": "decayed_score", "name": "heat", "of": "usage", "scale": 3}
+    job = job_of([feature])
+    (column,) = columns_of(job.features[0], job)
+    decayed = np.random.default_rng(3).gamma(0.5, 4.0, 1_000)
+    np.testing.assert_array_equal(column.compute(decayed), saturation(decayed, 3.0))

@@ -84,3 +84,34 @@ def test_a_row_of_an_unknown_subscriber_is_refused():
     rows = pd.DataFrame({"subscriber": [3, 2], "time": [0, 0]})
     with pytest.raises(DataError, match="unknown subscriber, got 2"):
         profile.features_at(job_of([]), subscribers, {}, rows)
+
+
+def changes(older, recent):
+    """Return the change of charges over a week, with these values of either week."""
+    sides = ((older, 7 * DAY_S), (recent, 0))
+    ages = [end + 60 * i for values, end in sides for i in range(len(values), 0, -1)]
+    rows = {"subscriber": 1, "time": np.array([AS_OF - age for age in ages], np.int64)}
+    usage = pd.DataFrame(rows | {"charge": [*older, *recent], "mb": 0.0, "kind": "data"})
+    features = [
+        {"op": "change", "name": "more", "of": "usage.charge", "windows": ["7d", "1d"]},
+        {"op": "sum", "name": "spent", "of": "usage.charge", "windows": ["10d"]},
+        {"op": "decayed_sum", "name": "faded", "of": "usage.charge", "half_life": "7d"},
+    ]
+    people = pd.DataFrame({"subscriber": [1], "since": pd.NaT, "plan": "pre"})
+    (row,) = profile.profile_partition(job_of(features), people, {"usage": usage}).to_dict(
+        "records"
+    )
+    return row["more_7d"]
+
+
+@pytest.mark.parametrize("older", [[], [0.0], [0.0] * 5])
+@pytest.mark.parametrize("recent", [[0.1] * 10, [0.1, 0.2, 0.7, 1e9, 1e-9], [1 / 3] * 1_001])
+def test_a_change_from_nothing_is_missing_however_sums_round(older, recent):
+    assert math.isnan(changes(older, recent))
+
+
+def test_a_change_is_as_exact_as_the_sum_over_both_windows():
+    older, recent = [0.1, 0.7] * 50, [1e6 / 3] * 300
+    exact, both = math.fsum(recent) / math.fsum(older), math.fsum([*older, *recent])
+    off = 400 * 2.0**-53 * both / math.fsum(older)  # of the earlier sum, n units of both at most
+    assert changes(older, recent) == pytest.approx(exact, rel=off)

@@ -22,7 +22,10 @@ OFFERS = {"boost": "data", "talk": "voice", "roam": "data"}
 CATALOGUE = {
     "currency": "EUR",
     "channels": {"sms": {}, "push": {}},
-    "offers": {n: {"category": c, "value": 1, "channels": ["sms"]} for n, c in OFFERS.items()},
+    "offers": {
+        n: {"category": c, "value": 1, "channels": ["sms", "push"] if c == "voice" else ["sms"]}
+        for n, c in OFFERS.items()
+    },
 }
 FEATURES = [
     {"op": "fatigue", "name": "tired", "of": "contacts", "leak_per_day": 0.5, "per": "channel"},
@@ -36,6 +39,7 @@ FEATURES = [
     {"op": "best_hour", "name": "hour", "of": "usage", "window": "2d", "utc_offset_h": 5.75,
      "where": "kind = 'voice'"},
     {"op": "best_hour", "name": "local", "of": "usage", "utc_offset_h": -3},
+    {"op": "fatigue", "name": "worn", "of": "contacts", "per": "both"},
 ]  # fmt: skip
 
 
@@ -117,13 +121,24 @@ DEFINITIONS = {
 }  # fmt: skip
 
 
+GROUPS = {
+    "channel": CATALOGUE["channels"],
+    "category": ("data", "voice"),
+    "both": ("sms_data", "sms_voice", "push_voice"),  # nothing of data goes by push
+}
+
+
+def group_of(event, per):
+    category = OFFERS.get(event.offer)
+    both = f"{event.channel}_{category}"
+    return {"channel": event.channel, "category": category, "both": both}[per]
+
+
 def groups(f):
     """Return the name of each group that a feature has columns for, and who is in it."""
     if getattr(f, "per", None) is None:
         return {"": lambda e: True}
-    if f.per == "channel":
-        return {f"_{c}": lambda e, c=c: e.channel == c for c in CATALOGUE["channels"]}
-    return {f"_{c}": lambda e, c=c: OFFERS.get(e.offer) == c for c in ("data", "voice")}
+    return {f"_{group}": lambda e, g=group: group_of(e, f.per) == g for group in GROUPS[f.per]}
 
 
 def definition(job, subscriber, events, at, *, strictly):

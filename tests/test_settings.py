@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_type_hints
 
 import pandas as pd
 import pytest
@@ -336,7 +337,9 @@ def test_settings_are_frozen_described_and_their_defaults_valid(model):
         if not field.is_required():
             default = field.get_default(call_default_factory=True)
             plain = default.model_dump() if isinstance(default, BaseModel) else default
-            checked = TypeAdapter(model.__annotations__[name]).validate_python(plain)
+            checked = TypeAdapter(get_type_hints(model, include_extras=True)[name]).validate_python(
+                plain
+            )
             assert checked == default
     assert model.__doc__
 

@@ -109,9 +109,9 @@ def test_any_order_and_any_blocks_give_the_same_bits(problem, seed, blocks, exac
     assert_same(answer(problem, solver), answer(moved, solver))
 
 
-@pytest.mark.parametrize("width", [1, 2])
-def test_any_order_and_any_blocks_give_the_same_bits_when_most_settle(width):
-    problem = problems.realistic(3_000, seed=3, width=width)
+@pytest.mark.parametrize(("width", "size"), [(1, 3_000), (2, 1_000)])
+def test_any_order_and_any_blocks_give_the_same_bits_when_most_settle(width, size):
+    problem = problems.realistic(size, seed=3, width=width)
     solver = Solver.model_construct(sample=200, exact_pairs=0)
     first = answer(problem, solver)
     for blocks in (3, 8):

@@ -130,6 +130,14 @@ def test_a_changed_setting_redoes_what_depends_on_it_and_no_more(tmp_path, chang
     assert [name for name in STAGES if old[name] != new[name]] == redone.split()
 
 
+def test_another_category_redoes_the_profile_of_features_by_category(tmp_path):
+    by_category = "features=[{op: last_contact, name: since, per: category}]"
+    before = job_in(tmp_path / "in", by_category)
+    after = job_in(tmp_path / "in", by_category, "catalogue.offers.data.category=other")
+    old, new = (fingerprints(job, input_hashes(before)) for job in (before, after))
+    assert [name for name in STAGES if old[name] != new[name]] == list(STAGES[1:])
+
+
 def test_the_order_of_channels_offers_and_value_columns_counts(tmp_path):
     hashes = input_hashes(job_in(tmp_path / "in"))
     text = JOB.format(folder=tmp_path / "in")
@@ -212,6 +220,24 @@ def test_temporary_folders_of_dead_processes_are_removed_and_of_living_ones_kept
         "elsewhere",
         "finished",
     }
+
+
+def test_what_a_late_task_takes_with_it_does_not_fail_the_stage(tmp_path, calls, monkeypatch):
+    listed = Path.rglob
+
+    def rglob(self, pattern):
+        late = self / ".part.txt.0.tmp"
+        late.write_text("")
+        found = list(listed(self, pattern))
+        late.unlink()
+        return found
+
+    job = job_in(tmp_path / "in")
+    prints = fingerprints(job, input_hashes(job))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rglob", rglob)
+        run_stages(job, "ingest", prints, SerialTasks(), say=lambda text: None)
+    assert go(job, "ingest")["ingest"].reused
 
 
 def test_of_two_processes_that_make_the_same_result_the_first_wins(tmp_path):

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernels import weights
 from kernels.exponential import LEAST, exponential
 from kernels.weights import FINE, SHIFT, halving, halving_tables, slope_table
 
 HALF_LIVES = st.sampled_from([1, 3, 1_800, 86_400, 7 * 86_400, 10**8]) | st.integers(1, 2**30)
+DAY_S = 86_400
 AGES = st.integers(0, 4_096) | st.integers(0, 2**34)
 
 
@@ -48,6 +50,26 @@ def test_the_product_of_both_factors_is_the_weight(age, half_lives):
         weight = own_coarse[age >> SHIFT] * own_fine[age & (FINE - 1)]
         # Two factors within 4 units; a unit is 2 of the other's where a power of 2 is between.
         assert units_off(weight, powered(2, (-age, half_life))) <= 17
+
+
+@pytest.mark.parametrize("half_lives", [(1, 3), (1_800, 2_048), (7 * DAY_S, DAY_S)])
+def test_tables_of_centuries_are_made_of_the_ages_that_weigh_something(half_lives, monkeypatch):
+    made = []
+
+    def counted(age, half_life):
+        made.append(len(age))
+        return halving(age, half_life)
+
+    monkeypatch.setattr(weights, "halving", counted)
+    oldest = 500 * 366 * DAY_S
+    fine, coarse = halving_tables.__wrapped__(half_lives, oldest)
+    monkeypatch.undo()
+    assert sum(made) <= sum(1_076 * h / FINE + 1 + FINE for h in half_lives)
+    high = np.arange((oldest >> SHIFT) + 1) << SHIFT
+    expected = np.concatenate([halving(high, h) for h in half_lives])
+    np.testing.assert_array_equal(coarse, expected)
+    low = np.arange(FINE)
+    np.testing.assert_array_equal(fine, np.concatenate([halving(low, h) for h in half_lives]))
 
 
 def test_no_half_life_has_no_table():

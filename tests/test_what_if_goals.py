@@ -86,13 +86,13 @@ def test_a_job_with_goals_is_opened_with_the_levels_its_run_reached(goals_run):
 
 
 @pytest.mark.parametrize("question", ASKED)
-def test_what_ifs_under_goals_are_runs_that_state_the_levels(goals_run, question, tmp_path):
+def test_what_ifs_under_goals_are_runs_that_state_the_levels(goals_run, question):
     out, changes, _ = goals_run
     job = opened(golden.HERE / "job.yaml", at(out, *changes))
     job.session.solve()
     amounts = {name: asked.amount(job.session.problem, name) for name in job.session.limits}
     found = job.session.solve(question)
-    code, certificate = run(tmp_path, FAR[2], *stated({**amounts, **question}))
+    code, certificate = run(out, FAR[2], *stated({**amounts, **question}))
     assert (found.status == Status.INFEASIBLE) == (code == 3)
     if code == 0:
         near = {"rel": 1e-12, "abs": 1e-12}

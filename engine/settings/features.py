@@ -16,7 +16,9 @@ class WindowFeature(Settings):
     """A figure of each trailing window ``(t - w, t]``: columns ``<name>_<window>``.
 
     ``share`` is the share of the events for which ``where`` holds, ``change`` the sum over the
-    window divided by the sum over the window of the same length before it.
+    window divided by the sum over the window of the same length before it. That one is the sum over
+    both less the first: exactly 0 without events, else it may be off by n * 2 ** -53 of both, of n
+    events.
     """
 
     op: Literal["count", "sum", "mean", "min", "max", "std", "active_days", "share", "change"]

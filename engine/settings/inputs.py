@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from engine.settings.base import Folder, Name, Settings, Share
+from engine.settings.base import Folder, Name, Settings, Share, Sql
 
 
 class ValueColumn(Settings):
@@ -43,6 +43,14 @@ class EventTable(Settings):
     """Numeric columns to keep, each with its unit and smallest allowed value."""
     categories: list[str] = []
     """Text columns to keep, for filters and groups; null becomes the empty text."""
+
+
+class OutcomeTable(EventTable):
+    """What subscribers did with offers: accepts alone, or rejections and others too."""
+
+    accepted: Annotated[
+        Sql | None, Field(description="SQL condition of accepts over the table; null: every row.")
+    ] = None
 
 
 class FilesSource(Settings):
@@ -87,8 +95,8 @@ class Inputs(Settings):
     """Event tables by name: usage, recharges, network quality, care contacts ..."""
     contacts: EventTable | None = None
     """Contact history: its categories must include ``offer`` and ``channel``."""
-    outcomes: EventTable | None = None
-    """Accepted offers: its categories must include ``offer`` and ``channel``."""
+    outcomes: OutcomeTable | None = None
+    """Accepted offers, or answers of any kind; categories must include ``offer``, ``channel``."""
     partitions: Annotated[int, Field(ge=1, le=65_536)] = 8
     """Number of subscriber buckets; all events of a subscriber are in one."""
     max_reject_share: Share = 0.01

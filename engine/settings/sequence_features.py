@@ -11,8 +11,8 @@ from engine.settings.group_features import Per
 class FatigueFeature(Settings):
     """The level of a leaky bucket: every event fills it, every day drains it, never below 0.
 
-    With ``per`` a bucket for each channel or category of the catalogue:
-    ``<name>_<channel>``, ``<name>_<category>``.
+    With ``per`` a bucket for each channel, category or pair of both in the catalogue:
+    ``<name>_<channel>``, ``<name>_<category>``, ``<name>_<channel>_<category>``.
     """
 
     op: Literal["fatigue"]
@@ -23,7 +23,7 @@ class FatigueFeature(Settings):
     leak_per_day: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.2
     """What the level loses in a day, in units of what events add."""
     per: Per | None = None
-    """A column for each channel (the table's) or category (of its offer); null: one column."""
+    """A column for each channel (the table's), category (of its offer) or pair; null: one."""
     where: Where = None
 
 
