@@ -49,9 +49,10 @@ def _expected(decayed: Any, balance: Any, *, feature: RunOutFeature) -> Any:
 
 def _random(decayed: Any, squares: Any, balance: Any, *, feature: RunOutFeature) -> Any:
     """Return what the kernel does, whose quantile and probability are wanted."""
-    walk = (a * _per_hour(feature) for a in (decayed, squares))
+    per_hour, horizon_h = _per_hour(feature), _hours(feature.horizon)
     within_h = 0.0 if feature.within is None else _hours(feature.within)
-    return run_out(balance, *walk, _hours(feature.horizon), within_h, feature.quantile or 0.0)
+    numbers = horizon_h, within_h, feature.quantile or 0.0
+    return run_out(balance, decayed * per_hour, squares * per_hour, *numbers)
 
 
 def _per_hour(feature: RunOutFeature) -> float:
