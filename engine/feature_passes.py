@@ -6,7 +6,7 @@ go through all passes of a table some at a time, so that their events are read f
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import cache, lru_cache, reduce
 from itertools import groupby
 from operator import and_
 from typing import Any
@@ -18,13 +18,19 @@ from engine import expressions, tables
 from engine.feature_plan import AnyPass
 from engine.quantities import Quantity, Source
 from kernels import backend, events_until, ranges
-from kernels.threads import CHUNK, LIGHT_CHUNK, each_chunk, each_task
+from kernels.threads import CHUNK, each_task
 
 HEAVY = 1 << 16
 """Events of a row beyond which a device leaves the row to the processor: one thread would stall."""
 
+COMPARED = 8
+"""Most codes that are compared with those of the rows one by one: many rows at a time."""
+
 REMEMBERED = 1 << 10
 """Most categories of a column whose answers are kept: cells, say, differ between partitions."""
+
+Codes = Callable[[str], tuple[Any, tuple[str, ...]] | None]
+"""Of a column: the code of each row and the texts by code; None where it has none."""
 
 
 @dataclass(frozen=True)
@@ -95,18 +101,19 @@ def _series(frame: Any, passes: list[AnyPass]) -> list[Series]:
     """Return what each pass reads; a condition is asked once."""
     time = tables.array(frame["time"])
     library = backend.library(time)
+    coded = cache(lambda name: _coded(frame[name]))
     masks: dict[Source, Any] = {}
     read = []
     for source in (one.source for one in passes):
         events = source.events
         if events not in masks:
-            masks[events] = _mask(frame, events)
+            masks[events] = _mask(frame, events, coded)
         value = library.empty(0)
         if source.column is not None:
             value = tables.array(frame[source.column]).astype("float64", copy=False)
             value = value * value if source.squared else value
         elif source.opens is not None and source.closes is not None:
-            value = _marks(frame, source.opens, source.closes)
+            value = _marks(frame, source.opens, source.closes, coded)
         read.append(Series(time, value, masks[events]))
     return read
 
@@ -125,30 +132,36 @@ def searched(keys: Any, wanted: Any, side: str) -> Any:
     return keys.searchsorted(wanted, side=side).astype("int64", copy=False)
 
 
-def _mask(frame: Any, source: Source) -> Any:
+def _mask(frame: Any, source: Source, coded: Codes) -> Any:
     """Return which events of a table a source keeps, [E] bool; [0]: all of them."""
     if not source.conditions:
         return tables.array_library(frame).empty(0, bool)
-    masks = (_holds(expressions.parse(sql, str(source)), frame) for sql in source.conditions)
-    return reduce(and_, masks)
+    parsed = (expressions.parse(sql, str(source)) for sql in source.conditions)
+    return reduce(and_, (_holds(condition, frame, coded) for condition in parsed))
 
 
-def _marks(frame: Any, opens: str, closes: str) -> Any:
+def _marks(frame: Any, opens: str, closes: str, coded: Codes) -> Any:
     """Return what each event does to a case, [E] int8: 1 opens, -1 closes (also both), 0 none."""
-    opening, closing = (_holds(expressions.parse(sql, sql), frame) for sql in (opens, closes))
+    parsed = (expressions.parse(sql, sql) for sql in (opens, closes))
+    opening, closing = (_holds(condition, frame, coded) for condition in parsed)
     return (opening & ~closing).astype("int8") - closing.astype("int8")
 
 
-def _holds(condition: expressions.Expression, frame: Any) -> Any:
+def _coded(series: Any) -> tuple[Any, tuple[str, ...]] | None:
+    """Return the code of each row and the texts by code; None where a column has none."""
+    found = tables.coded(series)
+    return None if found is None else (found[0], tuple(tables.texts(found[1])))
+
+
+def _holds(condition: expressions.Expression, frame: Any, coded: Codes) -> Any:
     """Return [E] bool; a condition over one column of categories is asked once of each."""
     names = sorted(condition.columns)
-    coded = tables.coded(frame[names[0]]) if len(names) == 1 else None
-    if coded is None:
+    of_column = coded(names[0]) if len(names) == 1 else None
+    if of_column is None:
         return tables.array(condition.mask(frame)).astype(bool, copy=False)
-    codes, categories = coded
-    texts = tuple(tables.texts(categories))
+    codes, texts = of_column
     asked = _of_texts if len(texts) <= REMEMBERED else _of_texts.__wrapped__
-    return _of_codes(backend.library(codes).asarray(asked(condition, names[0], texts)), codes)
+    return _of_codes(asked(condition, names[0], texts), codes)
 
 
 @lru_cache(1_024)  # partitions have the same categories, most often
@@ -160,15 +173,12 @@ def _of_texts(condition: expressions.Expression, column: str, texts: tuple[str, 
 
 def _of_codes(holds: Any, codes: Any) -> Any:
     """Return what holds of each row by its code, [E] bool."""
-    if backend.library(codes) is not np:
-        return holds[codes]
-    found = np.empty(len(codes), bool)
-
-    def work(begin: int, end: int) -> None:
-        np.take(holds, codes[begin:end], out=found[begin:end], mode="clip")
-
-    if len(holds):
-        each_chunk(len(codes), work, LIGHT_CHUNK)
+    few = np.flatnonzero(holds)
+    if len(few) > COMPARED:
+        return backend.library(codes).asarray(holds)[codes]
+    found = backend.library(codes).zeros(len(codes), bool)
+    for code in few.tolist():
+        found |= codes == code
     return found
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import expressions, feature_passes, feature_plan, profile
-from engine.feature_passes import Series
+from engine.feature_passes import COMPARED, Series
 from engine.feature_plan import Pass
 from engine.quantities import Source
 from kernels import backend, summarised
@@ -26,6 +26,11 @@ CONDITIONS = [
     "kind = 'data' AND place = 'home'", "kind = place OR mb > 1", "mb > 1",
     "COALESCE(kind, 'voice') = 'voice'", "1 = 1",
 ]  # fmt: skip
+
+
+def codes_of(frame):
+    """Return what tells the codes of a column."""
+    return lambda name: feature_passes._coded(frame[name])
 
 
 @settings(max_examples=50)
@@ -51,7 +56,7 @@ def test_a_condition_over_categories_holds_as_over_text(rows, without_nulls, con
     parsed = expressions.parse(condition, "here")
     expected = parsed.mask(frame).to_numpy(bool)
     for events in (frame, coded):
-        found = feature_passes._holds(parsed, events)
+        found = feature_passes._holds(parsed, events, codes_of(events))
         assert found.dtype == bool and found.tolist() == expected.tolist()
 
 
@@ -83,9 +88,20 @@ def test_answers_for_very_many_categories_are_not_kept():
     before = feature_passes._of_texts.cache_info().currsize
     for count in (feature_passes.REMEMBERED, feature_passes.REMEMBERED + 1, 40_000):
         cells = pd.Series([f"cell {i}" for i in range(count)], dtype="category")
-        found = feature_passes._holds(condition, pd.DataFrame({"cell": cells}))
+        frame = pd.DataFrame({"cell": cells})
+        found = feature_passes._holds(condition, frame, codes_of(frame))
         assert len(found) == count and np.flatnonzero(found).tolist() == [7]
     assert feature_passes._of_texts.cache_info().currsize == before + 1
+
+
+@pytest.mark.parametrize("many", [0, 1, COMPARED, COMPARED + 1, 100])
+def test_a_condition_may_hold_for_any_number_of_categories(many):
+    cells = [f"cell {i:03}" for i in range(120)]
+    condition = expressions.parse(f"cell < 'cell {many:03}'", "here")
+    rows = np.random.default_rng(many).integers(0, 120, 500)
+    frame = pd.DataFrame({"cell": pd.Categorical.from_codes(rows, cells)})
+    found = feature_passes._holds(condition, frame, codes_of(frame))
+    np.testing.assert_array_equal(found, rows < many)
 
 
 def test_more_half_lives_and_trends_than_a_pass_takes():
