@@ -2,7 +2,8 @@
 
 Everything that is asked of a series of events (a table, a condition, a channel, a value column)
 comes from one pass of :func:`kernels.summarised`; what needs no values rides along with a column of
-the same events.
+the same events. What is only counted or added under several conditions over the same columns comes
+from one pass for all of them (:mod:`engine.group_plan`).
 """
 
 from collections import defaultdict
@@ -82,7 +83,10 @@ def planned(columns: Iterable[Column]) -> tuple[AnyPass, ...]:
                 together[source] = quantities
             else:
                 passes += _passes(source, quantities)
-    passes += group_passes(together)
+    grouped, alone = group_passes(together)
+    passes += grouped
+    for source, quantities in alone.items():
+        passes += _passes(source, quantities)
     return tuple(sorted(passes, key=lambda one: one.source.table))
 
 

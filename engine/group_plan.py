@@ -7,7 +7,7 @@ none is copied. Conditions that may hold together are told apart partition by pa
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,27 +90,35 @@ def is_groupable(source: Source, quantities: Sequence[Quantity]) -> bool:
     return plain and all(q.measure in GROUPABLE for q in quantities)
 
 
-def group_passes(series: Mapping[Source, Sequence[Quantity]]) -> list[GroupPass]:
-    """Return the passes that give the quantities, by sources that are groupable.
+def group_passes(
+    series: Mapping[Source, Sequence[Quantity]],
+) -> tuple[list[GroupPass], dict[Source, list[Quantity]]]:
+    """Return the passes over two groups or more, and the sources that have no other with them.
 
     What needs no values rides along with a value column of the same table and conditions.
+
+    Args:
+        series: what is asked of sources that are groupable.
     """
     kinds: dict[Any, dict[str | None, dict[Source, list[Quantity]]]] = {}
     for source, own in series.items():
         read = frozenset(name for condition in parsed(source) for name in condition.columns)
         columns = kinds.setdefault((source.table, read), {})
         columns.setdefault(source.column, {}).setdefault(source.events, []).extend(own)
-    passes = []
+    passes: list[GroupPass] = []
+    alone: dict[Source, list[Quantity]] = {}
     for (table, _), columns in kinds.items():
         if len(columns) > 1 and None in columns:
-            riding = columns.pop(None)
-            host = next(iter(columns.values()))
-            for events, own in riding.items():
-                host.setdefault(events, []).extend(own)
+            host = max((c for c in columns if c is not None), key=lambda c: len(columns[c]))
+            for events, own in columns.pop(None).items():
+                columns[host].setdefault(events, []).extend(own)
         for column, groups in columns.items():
-            asked = tuple((events, tuple(own)) for events, own in groups.items())
-            passes.append(GroupPass(Source(table, column), asked))
-    return passes
+            if len(groups) > 1:
+                asked = tuple((events, tuple(own)) for events, own in groups.items())
+                passes.append(GroupPass(Source(table, column), asked))
+            else:
+                alone |= {replace(events, column=column): own for events, own in groups.items()}
+    return passes, alone
 
 
 def layers(frame: Any, one: GroupPass, codes: Codes) -> tuple[Layer, ...]:

@@ -54,6 +54,11 @@ def _compiled(valued: int, recent: int) -> Any:
             first, e, instant = start[r], stop[r], at[r]
             for w in range(lengths + recent):
                 edge = instant - windows[w] if w < lengths else MOST_PAST
+                if w == lengths:  # older events matter to groups that are not yet seen alone
+                    unseen = 0
+                    for g in range(groups):
+                        unseen += newest[g] == none
+                    e = e if unseen else first
                 while e > first:
                     t = time[u(e - 1)]
                     if t <= edge:
