@@ -15,6 +15,7 @@ from benchmarks.pair_cases import (
 from engine.rules import Rules
 from kernels import choose
 from kernels.choose import NO_ACTION, WEIGHT_GRID
+from kernels.grouped import CODES
 from kernels.screen import screened
 from kernels.summary import Asked
 from tests import test_choose
@@ -22,6 +23,7 @@ from tests.sequences import as_tuple
 from tests.test_bursts import bursts_definition
 from tests.test_choose import PRICE_FIXED, VALUE_FIXED
 from tests.test_fatigue import fatigue_definition
+from tests.test_grouped import grouped_definition
 from tests.test_hours import hours_definition
 from tests.test_lifetime import lifetime_definition
 from tests.test_open_case import open_case_definition
@@ -92,6 +94,15 @@ def series(size, asked, share=1.0):
     kept = np.random.default_rng(size.seed).random(len(time)) < share
     value = value if asked.valued else np.empty(0)
     return time, value, kept if share < 1.0 else np.empty(0, bool), *rows, asked
+
+
+def grouped(size):
+    """Return the arguments of ``grouped``: eight kinds of events, five groups and none."""
+    time, value, *rows = events(size)
+    code = np.random.default_rng(size.seed).integers(0, 8, len(time)).astype(np.int8)
+    group = np.full(CODES, 5, np.int8)
+    group[:6] = 0, 1, 2, 3, 4, 0
+    return time, value, code, group, *rows, WINDOWS, 5, 1, 1
 
 
 def sequence(size, *asked, valued=False, share=1.0):
@@ -336,6 +347,8 @@ EVENT_OPERATIONS = (
               rounding=1e-9, is_threaded=True),
     Operation("narrowed", "summarised", lambda size: series(size, TWELVE, 0.3), by_summary,
               (0, 1, 2), rounding=1e-9, is_threaded=True),
+    Operation("grouped", "grouped", grouped, by_order(grouped_definition, (4, 5, 6)), (0, 1, 2),
+              is_threaded=True),
     Operation("fatigue", "fatigue", lambda size: sequence(size, 0.5, valued=True, share=0.5),
               by_order(fatigue_definition, (3, 4, 5)), (0, 1, 2), is_threaded=True),
     Operation("bursts", "bursts", lambda size: sequence(size, WINDOWS, 3, 2 * DAY_S),

@@ -101,7 +101,7 @@ class Expression:
         """Refuse a frame that the expression does not fit, before a row is evaluated."""
         read = [name for name in frame.columns if name in self.columns]
         complete = len(read) == len(self.columns)
-        kinds = schema(frame[read] if complete else frame)  # an error names all that there are
+        kinds = schema(frame, read if complete else None)  # an error names all that there are
         # An object column without a value, of an empty partition say, fits as every kind.
         known = {n: None if n in read and is_void(frame[n]) else k for n, k in kinds.items()}
         problems = self._judge(known, expected)[1]

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from engine.feature_plan import AnyPass, Pass, planned
+from engine.group_plan import GroupPass
 from engine.quantities import DAY_S, EVER_S, Column
 from engine.settings.base import duration
 from kernels.summary import Asked
@@ -16,7 +17,8 @@ def grouped(columns: Iterable[Column]) -> list[dict[str, Any]]:
         columns: feature columns.
 
     Returns:
-        For each pass: ``source`` (the events and values read), ``windows`` and ``half_lives``
+        For each pass: ``source`` (the events and values read, and the columns by which they are
+        told apart where it has several groups of them), ``windows`` and ``half_lives``
         (durations, ``all`` for the
         whole history), ``trends`` (``<window> by <bin>``), ``quantities`` (how many it gives) and
         ``columns`` (the names of those that use one).
@@ -27,10 +29,13 @@ def grouped(columns: Iterable[Column]) -> list[dict[str, Any]]:
 
 def _told(one: AnyPass, columns: Iterable[Column]) -> dict[str, Any]:
     given = set(one.quantities)
+    read = f"{one.source}, squared" if one.source.squared else str(one.source)
+    if isinstance(one, GroupPass):
+        read = f"{read} by {', '.join(one.by)}"
     asked = one.asked if isinstance(one, Pass) else Asked(one.windows)
     trends = [(duration(n * days * DAY_S), duration(days * DAY_S)) for n, days in asked.trends]
     return {
-        "source": f"{one.source}, squared" if one.source.squared else str(one.source),
+        "source": read,
         "windows": [_length(span) for span in asked.windows if span],
         "half_lives": [duration(span) for span in asked.half_lives],
         "trends": [f"{window} by {every}" for window, every in trends],

@@ -6,25 +6,23 @@ go through all passes of a table some at a time, so that their events are read f
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import cache
 from itertools import groupby
-from operator import and_
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from engine import expressions, tables
+from engine import tables
+from engine.event_conditions import coded, marks, mask
 from engine.feature_plan import AnyPass
-from engine.quantities import Quantity, Source
+from engine.group_plan import GroupPass, Layer, layers
+from engine.quantities import Quantity
+from engine.sequence_plan import Three
 from kernels import backend, events_until, ranges
-from kernels.threads import CHUNK, LIGHT_CHUNK, each_chunk, each_task
+from kernels.threads import CHUNK, each_task
 
 HEAVY = 1 << 16
 """Events of a row beyond which a device leaves the row to the processor: one thread would stall."""
-
-REMEMBERED = 1 << 10
-"""Most categories of a column whose answers are kept: cells, say, differ between partitions."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,8 @@ class Series:
 
     time: Any  # [E] int64, s
     value: Any  # [E] float64, or int8 marks of cases; [0] without values
-    kept: Any  # [E] bool, the events that count; [0]: all
+    kept: Any  # [E] bool, the events that count; [0]: all, or those of layers
+    layers: tuple[Layer, ...] = ()  # of a pass over groups
 
 
 def quantities(
@@ -82,8 +81,7 @@ def _of_table(frame: Any, passes: list[AnyPass], keys: Any, rows: Rows) -> dict[
         at, last = (library.ascontiguousarray(instants[some]) for instants in (rows.at, rows.last))
         stop = events_until(time, start, stop, last)
         for one, series in zip(passes, read, strict=True):
-            found_here = _run(series, (start, stop, at), one)
-            for quantity, array in one.taken(found_here).items():
+            for quantity, array in _taken(one, series, (start, stop, at)).items():
                 found[quantity][some] = array
 
     chunk = CHUNK if library is np else max(count, 1)
@@ -91,23 +89,33 @@ def _of_table(frame: Any, passes: list[AnyPass], keys: Any, rows: Rows) -> dict[
     return found
 
 
+def _taken(one: AnyPass, series: Series, place: Three) -> dict[Quantity, Any]:
+    """Return what a pass finds of rows (start, stop, at)."""
+    if not isinstance(one, GroupPass):
+        return one.taken(_run((series.time, series.value, series.kept), place, one.run))
+    found: dict[Quantity, Any] = {}
+    for layer in series.layers:
+        arrays = series.time, series.value, layer.code
+        found |= one.taken(layer, _run(arrays, place, one.run(layer)))
+    return found
+
+
 def _series(frame: Any, passes: list[AnyPass]) -> list[Series]:
     """Return what each pass reads; a condition is asked once."""
     time = tables.array(frame["time"])
-    library = backend.library(time)
-    masks: dict[Source, Any] = {}
+    nothing = backend.library(time).empty(0)
+    codes = cache(lambda name: coded(frame[name]))
+    kept = cache(lambda events: mask(frame, events, codes))
     read = []
-    for source in (one.source for one in passes):
-        events = source.events
-        if events not in masks:
-            masks[events] = _mask(frame, events)
-        value = library.empty(0)
+    for one in passes:
+        source, value = one.source, nothing
         if source.column is not None:
             value = tables.array(frame[source.column]).astype("float64", copy=False)
             value = value * value if source.squared else value
-        elif source.opens is not None and source.closes is not None:
-            value = _marks(frame, source.opens, source.closes)
-        read.append(Series(time, value, masks[events]))
+        elif source.opens is not None:
+            value = marks(frame, source, codes)
+        runs = layers(frame, one, codes) if isinstance(one, GroupPass) else ()
+        read.append(Series(time, value, kept(source.events), runs))
     return read
 
 
@@ -125,68 +133,21 @@ def searched(keys: Any, wanted: Any, side: str) -> Any:
     return keys.searchsorted(wanted, side=side).astype("int64", copy=False)
 
 
-def _mask(frame: Any, source: Source) -> Any:
-    """Return which events of a table a source keeps, [E] bool; [0]: all of them."""
-    if not source.conditions:
-        return tables.array_library(frame).empty(0, bool)
-    masks = (_holds(expressions.parse(sql, str(source)), frame) for sql in source.conditions)
-    return reduce(and_, masks)
-
-
-def _marks(frame: Any, opens: str, closes: str) -> Any:
-    """Return what each event does to a case, [E] int8: 1 opens, -1 closes (also both), 0 none."""
-    opening, closing = (_holds(expressions.parse(sql, sql), frame) for sql in (opens, closes))
-    return (opening & ~closing).astype("int8") - closing.astype("int8")
-
-
-def _holds(condition: expressions.Expression, frame: Any) -> Any:
-    """Return [E] bool; a condition over one column of categories is asked once of each."""
-    names = sorted(condition.columns)
-    coded = tables.coded(frame[names[0]]) if len(names) == 1 else None
-    if coded is None:
-        return tables.array(condition.mask(frame)).astype(bool, copy=False)
-    codes, categories = coded
-    texts = tuple(tables.texts(categories))
-    asked = _of_texts if len(texts) <= REMEMBERED else _of_texts.__wrapped__
-    return _of_codes(backend.library(codes).asarray(asked(condition, names[0], texts)), codes)
-
-
-@lru_cache(1_024)  # partitions have the same categories, most often
-def _of_texts(condition: expressions.Expression, column: str, texts: tuple[str, ...]) -> Any:
-    """Return for which values of its only column a condition holds, [texts] bool."""
-    frame = pd.DataFrame({column: pd.Series(texts, dtype="str")})
-    return tables.array(condition.mask(frame)).astype(bool, copy=False)
-
-
-def _of_codes(holds: Any, codes: Any) -> Any:
-    """Return what holds of each row by its code, [E] bool."""
-    if backend.library(codes) is not np:
-        return holds[codes]
-    found = np.empty(len(codes), bool)
-
-    def work(begin: int, end: int) -> None:
-        np.take(holds, codes[begin:end], out=found[begin:end], mode="clip")
-
-    if len(holds):
-        each_chunk(len(codes), work, LIGHT_CHUNK)
-    return found
-
-
-def _run(series: Series, place: tuple[Any, Any, Any], one: AnyPass) -> Any:
+def _run(arrays: Three, place: Three, run: Callable[[Three, Three], Any]) -> Any:
     """Run a pass; a device leaves rows of very many events to the processor: the same bits."""
-    arrays, (start, stop, at) = (series.time, series.value, series.kept), place
+    start, stop, at = place
     library = backend.library(start)
     if library is np:
-        return one.run(arrays, (start, stop, at))
+        return run(arrays, place)
     heavy = library.flatnonzero(stop - start > HEAVY)
     light = stop.copy()
     light[heavy] = start[heavy]
-    found = one.run(arrays, (start, light, at))
+    found = run(arrays, (start, light, at))
     for r in backend.to_cpu(heavy).tolist():
         own = slice(int(start[r]), int(stop[r]))
         time, value, kept = (backend.to_cpu(a[own] if len(a) else a) for a in arrays)
         whole = np.zeros(1, np.int64), np.array([own.stop - own.start])
-        row = one.run((time, value, kept), (*whole, backend.to_cpu(at[r : r + 1])))
+        row = run((time, value, kept), (*whole, backend.to_cpu(at[r : r + 1])))
         for field, filled in zip(found, row, strict=True):
             field[..., r : r + 1] = backend.to_gpu(filled)
     return found

@@ -2,7 +2,8 @@
 
 Everything that is asked of a series of events (a table, a condition, a channel, a value column)
 comes from one pass of :func:`kernels.summarised`; what needs no values rides along with a column of
-the same events.
+the same events. What is only counted or added under several conditions over the same columns comes
+from one pass for all of them (:mod:`engine.group_plan`).
 """
 
 from collections import defaultdict
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine import expressions
+from engine.group_plan import GroupPass, group_passes, is_groupable
 from engine.quantities import Column, Measure, Quantity, Source
 from engine.sequence_plan import HOURS, SEQUENTIAL, SequencePass, Three, sequence_passes
 from kernels import summarised
@@ -56,7 +58,7 @@ class Pass:
         return found
 
 
-AnyPass = Pass | SequencePass
+AnyPass = Pass | SequencePass | GroupPass
 
 
 def planned(columns: Iterable[Column]) -> tuple[AnyPass, ...]:
@@ -69,13 +71,22 @@ def planned(columns: Iterable[Column]) -> tuple[AnyPass, ...]:
             source = source.events
         series[source.events][source].append(quantity)
     passes: list[AnyPass] = [*sequence_passes(q for q in wanted if q.measure in SEQUENTIAL)]
+    together: dict[Source, list[Quantity]] = {}
     for events, by_column in sorted(series.items(), key=lambda item: str(item[0])):
         own = by_column.get(events, [])
         if all(q.measure in OF_TIMES for q in own) and len(by_column) > 1:
-            by_column.pop(events, None)
-            next(iter(by_column.values())).extend(own)  # they ride with a column's values
+            by_column.pop(events, None)  # they ride with a column's values
+            hosts = sorted(by_column, key=lambda s: is_groupable(s, [*by_column[s], *own]))
+            by_column[hosts[0]].extend(own)
         for source, quantities in by_column.items():
-            passes += _passes(source, quantities)
+            if is_groupable(source, quantities):
+                together[source] = quantities
+            else:
+                passes += _passes(source, quantities)
+    grouped, alone = group_passes(together)
+    passes += grouped
+    for source, quantities in alone.items():
+        passes += _passes(source, quantities)
     return tuple(sorted(passes, key=lambda one: one.source.table))
 
 
@@ -93,12 +104,12 @@ def needed(passes: Iterable[AnyPass]) -> dict[str, list[str]]:
     """Return the columns of each event table that are read, key and time first."""
     named: dict[str, set[str]] = {}
     for one in passes:
-        source = one.source
-        of_table = named.setdefault(source.table, set())
-        if source.column is not None:
-            of_table.add(source.column)
-        for sql in filter(None, (*source.conditions, source.opens, source.closes)):
-            of_table |= expressions.parse(sql, str(source)).columns
+        of_table = named.setdefault(one.source.table, set())
+        if one.source.column is not None:
+            of_table.add(one.source.column)
+        for source in one.sources if isinstance(one, GroupPass) else (one.source,):
+            for sql in filter(None, (*source.conditions, source.opens, source.closes)):
+                of_table |= expressions.parse(sql, str(source)).columns
     return {table: ["subscriber", "time", *sorted(names)] for table, names in named.items()}
 
 

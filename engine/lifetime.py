@@ -1,23 +1,11 @@
 """The parameters of lifetime value, by maximum likelihood over a sample of subscribers.
 
-BG/NBD, for x repeat transactions, the last one t_x after the first, seen for T:
-
-    L(r, alpha, a, b) = Gamma(r + x) alpha^r / Gamma(r) * B(a, b + x) / B(a, b) *
-        ((alpha + T)^-(r + x) + [x > 0] a / (b + x - 1) * (alpha + t_x)^-(r + x))
-
-Gamma-Gamma, for n transactions with the mean amount m:
-
-    L(p, q, gamma) = Gamma(p n + q) / (Gamma(p n) Gamma(q)) * gamma^q m^(p n - 1) n^(p n) /
-        (gamma + n m)^(p n + q)
-
-The sample is drawn by a hash of the subscriber's key, put in a canonical order, equal subscribers
-counted once, and summed in that order, so that the parameters do not depend on partitions, workers
-or the order of rows. Times are in units of the mean T and money in that of the mean amount while
-the likelihood is climbed, in the logarithms of the parameters, from two starts, within bounds in
-which :func:`kernels.lifetime` is exact. A bound that is reached is told: ``at_bound``.
-
-Source: Fader, Hardie and Lee, "Counting Your Customers the Easy Way", Marketing Science 24(2),
-2005; Fader and Hardie, "The Gamma-Gamma Model of Monetary Value", 2013.
+The sample is drawn by a hash of the subscriber's key, and summed in the order of the draw, so that
+the parameters do not depend on partitions, workers or the order of rows. Times are in units of the
+mean T and money in that of the mean amount while the likelihood (:mod:`engine.likelihoods`) is
+climbed, in the logarithms of the parameters, from two starts, within bounds in which
+:func:`kernels.lifetime` is exact; of a large sample its first subscribers are climbed for first,
+and all go on from there. A bound that is reached is told: ``at_bound``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,15 +13,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from engine import tables
 from engine.errors import DataError
+from engine.likelihoods import Likelihood, of_amounts, of_transactions
 from kernels import backend
 
+FEW, MANY = 4_096, 4  # subscribers of a rough climb, where there are so many times as many
 SEED = 2**32  # of the sample's draw; seeds of jobs, which draw the hold-out, are smaller
 FEWEST = 30  # sampled subscribers with repeat transactions, and with money, that a fit needs
 LONGEST = 1_000.0  # a horizon is at most so many times alpha
 MOST_TURNS, FLAT = 1_000, 1e-5  # of a climb; a flat mean log-likelihood is at its top
+ROUGH, CLOSE = (1e-9, 1e-5), (1e-15, 1e-9)  # relative gain and slope at which a climb ends
 SHAPES = (1e-3, 50.0), (1e-3, 100.0), (1e-3, 100.0)  # of r, a, b
 ALPHAS = 1e-6, 1e6  # in units of the mean T
 SPENDS = (1e-2, 1e3), (1.01, 1e2), (1e-6, 1e6)  # of p, q, gamma in units of the mean amount
@@ -99,7 +91,9 @@ def merged(parts: Sequence[Sample], most: int) -> Sample:
 
 
 def _smallest(rows: Any, subscribers: int, most: int) -> Sample:
-    order = np.lexsort(rows.T[::-1])  # by draw; rows that are equal there are so in all
+    order = np.argsort(rows[:, 0])
+    if not np.diff(rows[order, 0]).all():  # draws of two subscribers are hardly ever equal
+        order = np.lexsort(rows.T[::-1])
     return Sample(rows[order[:most]], subscribers)
 
 
@@ -160,39 +154,21 @@ def transactions(
     Raises:
         DataError: the likelihood has no top that can be found.
     """
-    from scipy.special import gammaln, psi
-
     scale = float(age.mean())
     if not scale > 0.0:
         raise DataError(
             f"{where}: cannot be fitted: all transactions are at the as-of instant; take a table "
             "with more history, or leave the feature out"
         )
-    (x, t_x, t), weight = _distinct(repeats, last / scale, age / scale)
 
-    def likelihood(r: float, alpha: float, a: float, b: float) -> tuple[float, Any]:
-        open_, ended = alpha + t, alpha + t_x
-        more = np.where(x > 0.0, b + x - 1.0, 1.0)
-        still = -(r + x) * np.log(open_)
-        out = np.where(x > 0.0, np.log(a / more) - (r + x) * np.log(ended), -np.inf)
-        both = np.logaddexp(still, out)
-        gone = np.exp(out - both)  # probability of having dropped out
-        each = gammaln(r + x) - gammaln(r) + r * np.log(alpha) + both
-        each += gammaln(a + b) + gammaln(b + x) - gammaln(b) - gammaln(a + b + x)
-        logs = np.log(open_) * (1.0 - gone) + np.log(ended) * gone
-        slopes = (
-            psi(r + x) - psi(r) + np.log(alpha) - logs,
-            r / alpha - (r + x) * ((1.0 - gone) / open_ + gone / ended),
-            psi(a + b) - psi(a + b + x) + gone / a,
-            psi(a + b) - psi(a + b + x) + psi(b + x) - psi(b) - gone / more,
-        )
-        return (weight * each).sum(), np.array([(weight * slope).sum() for slope in slopes])
+    def likelihood(some: slice) -> Likelihood:
+        return of_transactions(repeats[some], last[some] / scale, age[some] / scale)
 
     least = max(ALPHAS[0], least_alpha / scale)
     bounds = {"r": SHAPES[0], "alpha": (least, ALPHAS[1]), "a": SHAPES[1], "b": SHAPES[2]}
-    top = _climbed(likelihood, bounds, STARTS, (weight.sum(), where))
+    top = _climbed(likelihood, bounds, STARTS, (len(repeats), where))
     alpha = top.parameters["alpha"] * scale
-    unscaled = top.log_likelihood - float((weight * x).sum() * np.log(scale))
+    unscaled = top.log_likelihood - float(repeats.sum() * np.log(scale))
     return Climbed({**top.parameters, "alpha": alpha}, unscaled, top.at_bound)
 
 
@@ -207,60 +183,35 @@ def amounts(number: Any, mean: Any, where: str) -> Climbed:
     Raises:
         DataError: the likelihood has no top that can be found.
     """
-    from scipy.special import gammaln, psi
-
     scale = float(mean.mean())
-    (n, m), weight = _distinct(number, mean / scale)
 
-    def likelihood(p: float, q: float, gamma: float) -> tuple[float, Any]:
-        whole = gamma + n * m
-        each = gammaln(p * n + q) - gammaln(p * n) - gammaln(q) + q * np.log(gamma)
-        each += (p * n - 1.0) * np.log(m) + p * n * np.log(n) - (p * n + q) * np.log(whole)
-        slopes = (
-            n * (psi(p * n + q) - psi(p * n) + np.log(n * m / whole)),
-            psi(p * n + q) - psi(q) + np.log(gamma / whole),
-            q / gamma - (p * n + q) / whole,
-        )
-        return (weight * each).sum(), np.array([(weight * slope).sum() for slope in slopes])
+    def likelihood(some: slice) -> Likelihood:
+        return of_amounts(number[some], mean[some] / scale)
 
     bounds = dict(zip(("p", "q", "gamma"), SPENDS, strict=True))
-    top = _climbed(likelihood, bounds, SPEND_STARTS, (weight.sum(), where))
+    top = _climbed(likelihood, bounds, SPEND_STARTS, (len(number), where))
     gamma = top.parameters["gamma"] * scale
-    unscaled = top.log_likelihood - float(weight.sum() * np.log(scale))
+    unscaled = top.log_likelihood - float(len(number) * np.log(scale))
     return Climbed({**top.parameters, "gamma": gamma}, unscaled, top.at_bound)
 
 
-def _distinct(*columns: Any) -> tuple[Any, Any]:
-    """Return the distinct rows as columns, ascending, and how often each is there."""
-    rows, weight = np.unique(np.stack(columns, axis=1), axis=0, return_counts=True)
-    return rows.T.copy(), weight.astype(np.float64)
-
-
 def _climbed(
-    likelihood: Callable[..., tuple[float, Any]],
+    likelihood: Callable[[slice], Likelihood],
     bounds: Mapping[str, tuple[float, float]],
     starts: Sequence[Sequence[float]],
-    named: tuple[float, str],
+    named: tuple[int, str],
 ) -> Climbed:
-    """Climb a log-likelihood in the logarithms of its parameters; the best start counts."""
-    from scipy.optimize import minimize
+    """Climb the log-likelihood of so many subscribers to its top, the best of all starts.
 
+    If they are many, the starts are climbed from with a few, and all go on from the best end.
+    """
     number, where = named
+    with threadpool_limits(1, user_api="blas"):  # threads cost more than such small sums
+        if number >= MANY * FEW:
+            rough = _best(likelihood(slice(FEW)), bounds, starts, (FEW, *ROUGH))
+            starts = [np.exp(rough.x).tolist()]
+        best = _best(likelihood(slice(number)), bounds, starts, (number, *CLOSE))
     limits = np.log(list(bounds.values()))
-
-    def fallen(logs: Any) -> tuple[float, Any]:
-        parameters = np.exp(logs)
-        total, slope = likelihood(*parameters)
-        return -total / number, -slope * parameters / number
-
-    best = None
-    for start in starts:
-        first = np.clip(np.log(start), *limits.T)
-        options = {"maxiter": MOST_TURNS, "ftol": 1e-15, "gtol": 1e-9}
-        found = minimize(fallen, first, jac=True, method="L-BFGS-B", bounds=limits, options=options)
-        if best is None or found.fun < best.fun:
-            best = found
-    assert best is not None
     ends = (best.x <= limits[:, 0]) | (best.x >= limits[:, 1])
     if not np.abs(best.jac[~ends]).max(initial=0.0) <= FLAT:  # a NaN is no top either
         raise DataError(
@@ -271,3 +222,33 @@ def _climbed(
     values = dict(zip(bounds, np.exp(best.x).tolist(), strict=True))
     at_bound = tuple(name for name, end in zip(bounds, ends, strict=True) if end)
     return Climbed(values, float(-best.fun * number), at_bound)
+
+
+def _best(
+    likelihood: Likelihood,
+    bounds: Mapping[str, tuple[float, float]],
+    starts: Sequence[Sequence[float]],
+    numbers: tuple[int, float, float],
+) -> Any:
+    """Climb in the logarithms of the parameters, from each start; return the best end.
+
+    Numbers are how many subscribers there are, and the gain and slope of their mean at an end.
+    """
+    from scipy.optimize import minimize
+
+    number, gain, slope = numbers
+    limits = np.log(list(bounds.values()))
+
+    def fallen(logs: Any) -> tuple[float, Any]:
+        parameters = np.exp(logs)
+        total, slopes = likelihood(*parameters)
+        return -total / number, -slopes * parameters / number
+
+    best = None
+    for start in starts:
+        first = np.clip(np.log(start), *limits.T)
+        options = {"maxiter": MOST_TURNS, "ftol": gain, "gtol": slope}
+        found = minimize(fallen, first, jac=True, method="L-BFGS-B", bounds=limits, options=options)
+        if best is None or found.fun < best.fun:
+            best = found
+    return best

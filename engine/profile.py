@@ -5,6 +5,7 @@ strictly before t (a past contact, which must not see itself or its future).
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ __all__ = [
     "columns", "describe", "event_columns", "features_at", "fit", "fit_columns", "groups", "kinds",
     "passes", "problems", "profile_partition", "subscriber_columns", "summarise_partition",
 ]  # fmt: skip
+
+MOST_KNOWN = 16  # jobs whose plans are kept
 
 
 def columns(job: Job) -> list[str]:
@@ -83,7 +86,7 @@ def describe(job: Job) -> list[dict[str, Any]]:
 
 def passes(job: Job) -> dict[str, int]:
     """Return how many tables a partition reads, in how many passes, for how many quantities."""
-    return feature_plan.counted(feature_plan.planned(_columns(job)))
+    return feature_plan.counted(_plan(job).passes)
 
 
 def groups(job: Job) -> list[dict[str, Any]]:
@@ -93,12 +96,12 @@ def groups(job: Job) -> list[dict[str, Any]]:
 
 def event_columns(job: Job) -> dict[str, list[str]]:
     """Return the columns of each event table that the features need, key and time first."""
-    return feature_plan.needed(feature_plan.planned(_columns(job)))
+    return feature_plan.needed(_plan(job).passes)
 
 
 def fit_columns(job: Job) -> dict[str, list[str]]:
     """Return the columns of each event table that parameters need; empty without parameters."""
-    return feature_plan.needed(feature_plan.planned(_fitted_columns(job)))
+    return feature_plan.needed(_plan(job).fit_passes)
 
 
 def subscriber_columns(job: Job, present: Iterable[str]) -> list[str]:
@@ -120,10 +123,9 @@ def summarise_partition(job: Job, subscribers: Any, events: Mapping[str, Any]) -
         events: event tables by name, with the columns of :func:`fit_columns`, else as for
             :func:`profile_partition`.
     """
-    wanted, keys = _fitted_columns(job), subscribers["subscriber"].reset_index(drop=True)
-    passes = feature_plan.planned(wanted)
-    found = feature_passes.quantities(passes, events, keys, _as_of(job, subscribers))
-    return summaries(job, keys, wanted, found)
+    plan, keys = _plan(job), subscribers["subscriber"].reset_index(drop=True)
+    found = feature_passes.quantities(plan.fit_passes, events, keys, _as_of(job, subscribers))
+    return summaries(job, keys, plan.fitted, found)
 
 
 def profile_partition(
@@ -181,12 +183,36 @@ def features_at(
     return tables.frame(found, subscribers).take(back).reset_index(drop=True)
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What is the same for all partitions of a job."""
+
+    job: Job
+    columns: list[Column]
+    passes: tuple[feature_plan.AnyPass, ...]
+    fitted: list[Column]  # those that take parameters of the whole base
+    fit_passes: tuple[feature_plan.AnyPass, ...]
+
+
+_known: dict[int, _Plan] = {}  # by the identity of the job, which a plan keeps alive
+
+
+def _plan(job: Job) -> _Plan:
+    plan = _known.get(id(job))
+    if plan is None:
+        columns = [column for feature in job.features for column in columns_of(feature, job)]
+        fitted = [column for column in columns if column.fitted]
+        plan = _Plan(
+            job, columns, feature_plan.planned(columns), fitted, feature_plan.planned(fitted)
+        )
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        _known[id(job)] = plan
+    return plan
+
+
 def _columns(job: Job) -> list[Column]:
-    return [column for feature in job.features for column in columns_of(feature, job)]
-
-
-def _fitted_columns(job: Job) -> list[Column]:
-    return [column for column in _columns(job) if column.fitted]
+    return _plan(job).columns
 
 
 def _as_of(job: Job, subscribers: Any) -> Rows:
@@ -206,8 +232,7 @@ def _features(
     job: Job, subscribers: Any, events: Mapping[str, Any], rows: Rows, fitted: Fitted
 ) -> dict[str, Any]:
     """Return the feature columns of the rows by name."""
-    wanted = _columns(job)
-    passes = feature_plan.planned(wanted)
+    wanted, passes = _columns(job), _plan(job).passes
     found: dict[Any, Any] = {
         **feature_passes.quantities(passes, events, subscribers["subscriber"], rows)
     }

@@ -6,7 +6,7 @@ Spend and its variance per hour are exponentially smoothed, each event being a s
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,47 +25,39 @@ def run_out_columns(feature: RunOutFeature) -> Iterator[Column]:
     half_life = seconds(feature.half_life)
     decayed, balance = Quantity("decayed", source, half_life), Snapshot(feature.balance)
     squares = Quantity("decayed", replace(source, squared=True), half_life)
-    numbers = {
-        "per_hour": math.log(2.0) / (half_life / HOUR_S),
-        "horizon_h": seconds(feature.horizon) / HOUR_S,
-    }
     smoothed = f"decayed spend * ln 2 / {half_life / HOUR_S:g} h"
     spent = "0 when the balance is 0 or below, missing when it is missing"
     walk = f"spend as a random walk of rate r = {smoothed} and variance from the decayed squares"
-
-    def column(stem: str, unit: str, text: str, compute: Callable[..., Any]) -> Column:
-        name = feature.name + stem
-        return Column(name, feature.name, unit, text, (decayed, squares, balance), compute)
-
     text = f"{feature.balance} / ({smoothed}), at most {feature.horizon} and that without spend"
-    hours = column("", "hours", f"{text}; {spent}", partial(_expected, **numbers))
-    yield replace(hours, inputs=(decayed, balance))
+    mean, name = partial(_expected, feature=feature), feature.name
+    yield Column(name, name, "hours", f"{text}; {spent}", (decayed, balance), mean)
+    both, inputs = partial(_random, feature=feature), (decayed, squares, balance)
     if feature.quantile is not None:
         text = f"time by which the balance is spent with probability {feature.quantile:g}, {walk}"
         text += f"; at most {feature.horizon} and that without spend; {spent}"
-        yield column("_early", "hours", text, partial(_early, share=feature.quantile, **numbers))
+        yield Column(f"{name}_early", name, "hours", text, inputs, both, part=EARLY)
     if feature.within is not None:
         text = f"P(balance is spent within {feature.within}), {walk}; 0 without spend, 1 when the "
         text += "balance is 0 or below, missing when it is missing"
-        within_h = seconds(feature.within) / HOUR_S
-        chance = partial(_chance, within_h=within_h, **numbers)
-        yield column("_chance", "probability", text, chance)
+        yield Column(f"{name}_chance", name, "probability", text, inputs, both, part=CHANCE)
 
 
-def _expected(decayed: Any, balance: Any, *, per_hour: float, horizon_h: float) -> Any:
-    rate = decayed * per_hour
-    return run_out(balance, rate, 0.0 * rate, horizon_h, 0.0, 0.0)[0]
+def _expected(decayed: Any, balance: Any, *, feature: RunOutFeature) -> Any:
+    rate = decayed * _per_hour(feature)
+    return run_out(balance, rate, 0.0 * rate, _hours(feature.horizon), 0.0, 0.0)[0]
 
 
-def _early(
-    decayed: Any, squares: Any, balance: Any, *, per_hour: float, horizon_h: float, share: float
-) -> Any:
-    walk = decayed * per_hour, squares * per_hour
-    return run_out(balance, *walk, horizon_h, 0.0, share)[EARLY]
+def _random(decayed: Any, squares: Any, balance: Any, *, feature: RunOutFeature) -> Any:
+    """Return what the kernel does, whose quantile and probability are wanted."""
+    per_hour, horizon_h = _per_hour(feature), _hours(feature.horizon)
+    within_h = 0.0 if feature.within is None else _hours(feature.within)
+    numbers = horizon_h, within_h, feature.quantile or 0.0
+    return run_out(balance, decayed * per_hour, squares * per_hour, *numbers)
 
 
-def _chance(
-    decayed: Any, squares: Any, balance: Any, *, per_hour: float, horizon_h: float, within_h: float
-) -> Any:
-    walk = decayed * per_hour, squares * per_hour
-    return run_out(balance, *walk, horizon_h, within_h, 0.0)[CHANCE]
+def _per_hour(feature: RunOutFeature) -> float:
+    return math.log(2.0) / _hours(feature.half_life)
+
+
+def _hours(duration: str) -> float:
+    return seconds(duration) / HOUR_S

@@ -114,9 +114,15 @@ def write(frame: Any, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def schema(frame: Any) -> dict[str, Kind]:
-    """Return the kind of every column that has one; others (lists, structs, bytes) are left out."""
-    kinds = {name: _kind(frame[name]) for name in frame.columns}
+def schema(frame: Any, columns: Sequence[str] | None = None) -> dict[str, Kind]:
+    """Return the kind of every column that has one; others (lists, structs, bytes) are left out.
+
+    Args:
+        frame: DataFrame.
+        columns: names of the columns that are looked at; None: all of them.
+    """
+    names = frame.columns if columns is None else columns
+    kinds = {name: _kind(frame[name]) for name in names}
     return {name: kind for name, kind in kinds.items() if kind is not None}
 
 

@@ -4,6 +4,7 @@ from kernels.bursts import bursts
 from kernels.choose import choose, curve, within
 from kernels.choose_pairs import choose_pairs, curve_pairs
 from kernels.fatigue import fatigue
+from kernels.grouped import grouped
 from kernels.hours import hours
 from kernels.lifetime import lifetime
 from kernels.open_case import open_case
@@ -15,6 +16,7 @@ from kernels.summary import summarised
 
 __all__ = [
     "bursts", "choose", "choose_pairs", "curve", "curve_pairs", "disordered", "events_until",
-    "fatigue", "hours", "lifetime", "open_case", "ranges", "repeats", "run_out", "saturation",
+    "fatigue", "grouped", "hours", "lifetime", "open_case", "ranges", "repeats", "run_out",
+    "saturation",
     "summarised", "within",
 ]  # fmt: skip

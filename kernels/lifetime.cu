@@ -6,15 +6,20 @@
 #define MOST_TERMS 1000000
 #define ENOUGH 1.1102230246251565e-16
 
-// (1 - exp(-y)) / y
-DEVICE double mean_fading(double y)
+// (1 - exp(-y)) / y, faded being exp(-y)
+DEVICE double mean_fading(double y, double faded)
 {
+    const double factors[15] = {  // 1 / n!, the highest n first
+        7.647163731819816e-13, 1.1470745597729725e-11, 1.6059043836821613e-10,
+        2.08767569878681e-09, 2.505210838544172e-08, 2.755731922398589e-07,
+        2.7557319223985893e-06, 2.48015873015873e-05, 0.0001984126984126984, 0.001388888888888889,
+        0.008333333333333333, 0.041666666666666664, 0.16666666666666666, 0.5, 1.0};
     if (fabs(y) > 0.5) {
-        return (1.0 - exponential(-y)) / y;
+        return (1.0 - faded) / y;
     }
-    double series = 1.0;
-    for (int term = 15; term > 1; --term) {
-        series = 1.0 - y * series / (double)term;
+    double series = 0.0;
+    for (int term = 0; term < 15; ++term) {
+        series = factors[term] - y * series;
     }
     return series;
 }
@@ -52,19 +57,25 @@ DEVICE void by_dropout(double low, double a, double bottom, const double* z, con
     double term[STEPS], total[STEPS];
     for (int i = 0; i < STEPS; ++i) {
         double y = (a - 1.0) * scaled[i];
-        found[i] = (bottom - 1.0) * scaled[i] * mean_fading(y);
-        term[i] = total[i] = low * z[i] * exponential(-y);
+        double faded = exponential(-y);
+        found[i] = (bottom - 1.0) * scaled[i] * mean_fading(y, faded);
+        term[i] = total[i] = low * z[i] * faded;
     }
-    for (int n = 0; n < MOST_TERMS; ++n) {
+    double n = 0.0, last = z[STEPS - 1];
+    while (n < MOST_TERMS) {  // two terms at a time
         double factor = (low + (n + 1.0)) * (a + n) / ((bottom + n) * (n + 2.0));
+        n += 1.0;
+        double further = (low + (n + 1.0)) * (a + n) / ((bottom + n) * (n + 2.0));
+        n += 1.0;
         for (int i = 0; i < STEPS; ++i) {
-            term[i] *= factor * z[i];
-            total[i] += term[i];
+            double one = term[i] * (factor * z[i]);
+            term[i] = one * (further * z[i]);
+            total[i] += one + term[i];
         }
-        double later = (a + (n + 1.0)) / (n + 3.0);
-        double ratio = z[STEPS - 1] * (later > 1.0 ? later : 1.0);
-        if (low + (n + 2.0) > 0.0
-            && fabs(term[STEPS - 1]) * ratio <= ENOUGH * fabs(total[STEPS - 1]) * (1.0 - ratio)) {
+        double later = last * (a + n > n + 2.0 ? a + n : n + 2.0);
+        if (low + (n + 1.0) > 0.0
+            && fabs(term[STEPS - 1]) * later
+                   <= ENOUGH * fabs(total[STEPS - 1]) * (n + 2.0 - later)) {
             break;
         }
     }

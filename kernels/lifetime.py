@@ -1,5 +1,6 @@
 """What a subscriber is still worth: BG/NBD for the transactions, Gamma-Gamma for the spend."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,22 +15,21 @@ STEPS = 12  # of the horizon
 MOST_TERMS = 1_000_000
 ENOUGH = 2.0**-53  # of a series: its rest is no more
 MOST_EXPONENT = 700.0  # a probability below 1e-300 is next to 0
-NEAR, NEAR_TERMS = 0.5, 15  # where 1 - exp(-y) would lose digits; the next term is below 2 ** -59
+NEAR = 0.5  # where 1 - exp(-y) would lose digits
+FADING = tuple(1.0 / math.factorial(n) for n in range(15, 0, -1))
+"""Factors of the series of it there, the highest first; the next term is below 2 ** -59."""
 
 
-@njit(cache=True, nogil=True)
-def _mean_fading(y: float) -> float:
-    """Return ``(1 - exp(-y)) / y``."""
-    if abs(y) > NEAR:
-        faded: float = (1.0 - exponential(-y)) / y
-        return faded
-    series = 1.0
-    for term in range(NEAR_TERMS, 1, -1):
-        series = 1.0 - y * series / term
-    return series
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mean_fading(y: float, faded: float) -> float:
+    """Return ``(1 - exp(-y)) / y``; ``faded`` is ``exp(-y)``."""
+    series = 0.0
+    for factor in FADING:
+        series = factor - y * series
+    return (1.0 - faded) / y if abs(y) > NEAR else series
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _by_purchases(
     s: float, b: float, bottom: float, z: Any, scaled: Any, term: Any, found: Any
 ) -> None:
@@ -51,30 +51,36 @@ def _by_purchases(
             break
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _by_dropout(
     low: float, a: float, bottom: float, z: Any, scaled: Any, term: Any, total: Any, found: Any
 ) -> None:  # fmt: skip
     """Add a series whose length does not depend on how many transactions there were."""
     for i in range(STEPS):
         y = (a - 1.0) * scaled[i]
-        found[i] = (bottom - 1.0) * scaled[i] * _mean_fading(y)
-        term[i] = total[i] = low * z[i] * exponential(-y)
-    for n in range(MOST_TERMS):
+        faded = exponential(-y)
+        found[i] = (bottom - 1.0) * scaled[i] * _mean_fading(y, faded)
+        term[i] = total[i] = low * z[i] * faded
+    n, last = 0.0, z[STEPS - 1]
+    while n < MOST_TERMS:  # two terms at a time
         factor = (low + (n + 1.0)) * (a + n) / ((bottom + n) * (n + 2.0))
+        n += 1.0
+        further = (low + (n + 1.0)) * (a + n) / ((bottom + n) * (n + 2.0))
+        n += 1.0
         for i in range(STEPS):
-            term[i] *= factor * z[i]
-            total[i] += term[i]
-        ratio = z[STEPS - 1] * max((a + (n + 1.0)) / (n + 3.0), 1.0)
-        if low + (n + 2.0) > 0.0 and (
-            abs(term[STEPS - 1]) * ratio <= ENOUGH * abs(total[STEPS - 1]) * (1.0 - ratio)
+            one = term[i] * (factor * z[i])
+            term[i] = one * (further * z[i])
+            total[i] += one + term[i]
+        later = last * max(a + n, n + 2.0)
+        if low + (n + 1.0) > 0.0 and (
+            abs(term[STEPS - 1]) * later <= ENOUGH * abs(total[STEPS - 1]) * (n + 2.0 - later)
         ):
             break
     for i in range(STEPS):
         found[i] -= total[i]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _lifetime(
     events: Any, recency: Any, age: Any, spent: Any, model: Any, alive: Any, expected: Any,
     spend: Any, value: Any,

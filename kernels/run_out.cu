@@ -2,6 +2,7 @@
 // Shapes: R rows (a subscriber at an instant).
 #include "exponential.cuh"
 #define HALVINGS 30  // as in run_out.py
+#define SECANTS 8
 
 // exp(exponent + z * z / 2) * P(N > z) of a standard normal N, z >= 0.
 DEVICE double tail(double z, double exponent)
@@ -31,6 +32,51 @@ DEVICE double spent_within(double hours, double balance, double rate, double var
     return chance < 1.0 ? chance : 1.0;
 }
 
+// When the mean spend is z standard deviations below the balance.
+DEVICE double passed(double z, double balance, double rate, double variance)
+{
+    double reach = z * sqrt(variance);
+    double root = 2.0 * balance / (reach + sqrt(reach * reach + 4.0 * rate * balance));
+    return root * root;
+}
+
+// The fewest cells of the horizon with so much probability; -1: all have less.
+DEVICE double cells_until(double balance, double rate, double variance, double horizon_h,
+                          double quantile, double last_z, double first_z)
+{
+    double cells = (double)(1 << HALVINGS), cell = horizon_h / cells, low = 0.0;
+    double high = ceil(passed(last_z, balance, rate, variance) / cell);
+    high = high < cells ? high : cells;  // a NaN is beyond too
+    double above = spent_within(high * cell, balance, rate, variance);
+    if (above < quantile && high < cells) {
+        low = high;
+        high = cells;
+        above = spent_within(horizon_h, balance, rate, variance);
+    }
+    if (above < quantile) {
+        return -1.0;
+    }
+    double guess = floor(passed(first_z, balance, rate, variance) / cell);
+    double here = high, chance = above;
+    for (int turn = 1; high - low > 1.0; ++turn) {
+        guess = guess > low ? guess : low + 1.0;
+        guess = guess < high ? guess : high - 1.0;
+        double other = here, others = chance;
+        here = guess;
+        chance = spent_within(guess * cell, balance, rate, variance);
+        if (chance < quantile) {
+            low = here;
+        } else {
+            high = here;
+        }
+        guess = ceil(here - (chance - quantile) * (here - other) / (chance - others));
+        if (turn > SECANTS && turn % 2 == 0) {
+            guess = floor(0.5 * (low + high));
+        }
+    }
+    return high;
+}
+
 extern "C" __global__ void run_out(
     const double* balance,   // [R] money; NaN is unknown
     const double* rate,      // [R] mean spend, money per hour
@@ -38,6 +84,8 @@ extern "C" __global__ void run_out(
     double horizon_h,        // longest time told, h
     double within_h,         // time whose probability is wanted, h
     double quantile,         // share of the time distribution
+    double last_z,           // Phi(-z) is a little more than it
+    double first_z,          // Phi(-z) is less than half of it
     long long rows,          // R
     double* expected,        // [R] out: mean time, h
     double* early,           // [R] out: time of the quantile, h
@@ -65,18 +113,10 @@ extern "C" __global__ void run_out(
             early[r] = 0.0;
             continue;
         }
-        if (spent_within(horizon_h, balance[r], rate[r], variance[r]) < quantile) {
-            continue;
+        double cells = cells_until(balance[r], rate[r], variance[r], horizon_h, quantile, last_z,
+                                   first_z);
+        if (cells >= 0.0) {
+            early[r] = cells * (horizon_h / (double)(1 << HALVINGS));
         }
-        double low = 0.0, high = horizon_h;
-        for (int turn = 0; turn < HALVINGS; ++turn) {
-            double middle = 0.5 * (low + high);
-            if (spent_within(middle, balance[r], rate[r], variance[r]) < quantile) {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        early[r] = high;
     }
 }

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import expressions, feature_passes, feature_plan, profile
-from engine.feature_passes import Series
+from engine import event_conditions, expressions, feature_passes, feature_plan, profile
+from engine.event_conditions import COMPARED
 from engine.feature_plan import Pass
 from engine.quantities import Source
 from kernels import backend, summarised
@@ -26,6 +26,11 @@ CONDITIONS = [
     "kind = 'data' AND place = 'home'", "kind = place OR mb > 1", "mb > 1",
     "COALESCE(kind, 'voice') = 'voice'", "1 = 1",
 ]  # fmt: skip
+
+
+def codes_of(frame):
+    """Return what tells the codes of a column."""
+    return lambda name: event_conditions.coded(frame[name])
 
 
 @settings(max_examples=50)
@@ -51,7 +56,7 @@ def test_a_condition_over_categories_holds_as_over_text(rows, without_nulls, con
     parsed = expressions.parse(condition, "here")
     expected = parsed.mask(frame).to_numpy(bool)
     for events in (frame, coded):
-        found = feature_passes._holds(parsed, events)
+        found = event_conditions.holds(parsed, events, codes_of(events))
         assert found.dtype == bool and found.tolist() == expected.tolist()
 
 
@@ -80,12 +85,23 @@ def test_features_of_categories_are_those_of_text(partition):
 
 def test_answers_for_very_many_categories_are_not_kept():
     condition = expressions.parse("cell = 'cell 7'", "here")
-    before = feature_passes._of_texts.cache_info().currsize
-    for count in (feature_passes.REMEMBERED, feature_passes.REMEMBERED + 1, 40_000):
+    before = event_conditions._of_texts.cache_info().currsize
+    for count in (event_conditions.REMEMBERED, event_conditions.REMEMBERED + 1, 40_000):
         cells = pd.Series([f"cell {i}" for i in range(count)], dtype="category")
-        found = feature_passes._holds(condition, pd.DataFrame({"cell": cells}))
+        frame = pd.DataFrame({"cell": cells})
+        found = event_conditions.holds(condition, frame, codes_of(frame))
         assert len(found) == count and np.flatnonzero(found).tolist() == [7]
-    assert feature_passes._of_texts.cache_info().currsize == before + 1
+    assert event_conditions._of_texts.cache_info().currsize == before + 1
+
+
+@pytest.mark.parametrize("many", [0, 1, COMPARED, COMPARED + 1, 100])
+def test_a_condition_may_hold_for_any_number_of_categories(many):
+    cells = [f"cell {i:03}" for i in range(120)]
+    condition = expressions.parse(f"cell < 'cell {many:03}'", "here")
+    rows = np.random.default_rng(many).integers(0, 120, 500)
+    frame = pd.DataFrame({"cell": pd.Categorical.from_codes(rows, cells)})
+    found = event_conditions.holds(condition, frame, codes_of(frame))
+    np.testing.assert_array_equal(found, rows < many)
 
 
 def test_more_half_lives_and_trends_than_a_pass_takes():
@@ -137,7 +153,7 @@ def test_a_device_leaves_rows_of_very_many_events_to_the_processor(device, opera
         if device == "stand-in":
             device_stand_in.install(patch)
         time, value, kept, *place = map(backend.to_gpu, arrays)
-        found = feature_passes._run(Series(time, value, kept), tuple(place), one)
+        found = feature_passes._run((time, value, kept), tuple(place), one.run)
         same(type(found)(*map(backend.to_cpu, found)), expected)
     _, _, _, start, stop, _ = arrays
     assert alone == [False] + [True] * int((stop - start > 3).sum())
@@ -148,5 +164,5 @@ def test_rows_without_events_are_no_rows_of_very_many(monkeypatch):
     device_stand_in.install(monkeypatch)
     nothing = [backend.to_gpu(np.empty(0, dtype)) for dtype in ("int64", "float64", "bool")]
     place = tuple(backend.to_gpu(np.zeros(2, np.int64)) for _ in range(3))
-    found = feature_passes._run(Series(*nothing), place, Pass(Source("usage"), EVERYTHING, ()))
+    found = feature_passes._run(tuple(nothing), place, Pass(Source("usage"), EVERYTHING, ()).run)
     assert backend.to_cpu(found.count).tolist() == [[0.0, 0.0], [0.0, 0.0]]

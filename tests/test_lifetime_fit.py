@@ -1,6 +1,7 @@
 """Fits of lifetime value: the published one of CDNOW, known parameters, and bases without any."""
 
 import importlib.util
+import itertools
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.special import betaln, gammaln
 
-from engine import lifetime
+from engine import lifetime, likelihoods
 from engine.errors import DataError
 
 TRUE = {"r": 0.6, "alpha": 25.0, "a": 0.9, "b": 2.5}
@@ -118,6 +119,49 @@ def test_the_fit_is_the_same_bits_for_any_partitions_and_order():
     np.testing.assert_array_equal(whole.rows, split.rows)
     one, other = (lifetime.fit(sample, 365.0, "x") for sample in (whole, split))
     assert one == other and one.sampled == 500
+
+
+def test_equal_draws_are_ordered_by_their_rows():
+    rows = np.array([[0.5, 3, 1, 9, 2], [0.5, 2, 7, 9, 2], [0.25, 2, 7, 9, 2], [0.5, 2, 1, 9, 4.0]])
+    for order in itertools.permutations(range(4)):
+        found = lifetime.merged([lifetime.Sample(rows[[i]], 1) for i in order], 3)
+        np.testing.assert_array_equal(found.rows, rows[[2, 3, 1]])
+
+
+@pytest.mark.parametrize("seed", [9, 10])
+def test_a_large_sample_climbs_from_where_a_few_ended(seed, monkeypatch):
+    columns = base(2_000, seed=seed)
+    whole = lifetime.fit(sample_of(columns), 365.0, "x")
+    monkeypatch.setattr(lifetime, "FEW", 400)
+    taken = []
+    monkeypatch.setattr(
+        lifetime,
+        "of_transactions",
+        lambda x, *more: (taken.append(len(x)), likelihoods.of_transactions(x, *more))[1],
+    )
+    found = lifetime.fit(sample_of(columns), 365.0, "x")
+    assert taken == [400, 2_000]
+    for name in (*TRUE, *SPENDS):
+        assert getattr(found, name) == pytest.approx(getattr(whole, name), rel=1e-4)
+    for name in ("log_likelihood", "spend_log_likelihood"):
+        assert getattr(found, name) == pytest.approx(getattr(whole, name), rel=1e-12)
+
+
+@pytest.mark.parametrize("turn", range(6))
+def test_slopes_are_those_of_the_log_likelihood(turn):
+    columns = base(60, seed=20 + turn)
+    x, age = columns[0] - 1.0, columns[2]
+    rng = np.random.default_rng(turn)
+    for likelihood, size, define in (
+        (likelihoods.of_transactions(x, age - columns[1], age), 4, came(columns)),
+        (likelihoods.of_amounts(columns[0], columns[3] / columns[0]), 3, spend(columns)),
+    ):
+        at = rng.uniform(0.3, 4.0, size)
+        total, slopes = likelihood(*at)
+        assert total == pytest.approx(define(*at), rel=1e-12)
+        for i, step in enumerate(1e-6 * np.eye(size)):
+            change = (define(*(at + step)) - define(*(at - step))) / 2e-6
+            assert slopes[i] == pytest.approx(change, rel=1e-6, abs=1e-4)
 
 
 def test_the_unit_of_time_and_of_money_does_not_matter():

@@ -87,6 +87,22 @@ def test_run_out_matches_its_definition(on_each_backend, operands):
 
 
 @given(operands=cases())
+def test_a_quantile_is_the_first_cell_with_its_probability(on_each_backend, operands):
+    *arrays, horizon, _, quantile = operands
+    early, cell = on_each_backend("run_out", *operands)[1], horizon / 2**HALVINGS
+    for time, *row in zip(early.tolist(), *(a.tolist() for a in arrays), strict=True):
+        if not (row[0] > 0.0 and row[1] > 0.0 and quantile > 0.0):
+            continue
+        row = [np.array([x]) for x in row]
+        at, before = (
+            on_each_backend("run_out", *row, horizon, within, 0.0)[2][0]
+            for within in (time, time - cell)
+        )
+        assert (at >= quantile or time == horizon) and before < quantile
+        assert time / cell == round(time / cell)
+
+
+@given(operands=cases())
 def test_both_sides_return_the_same_bits(on_each_backend, operands):
     here = on_each_backend("run_out", *operands)
     for a, b in zip(here, backend.TWINS["run_out"][0](*operands), strict=True):

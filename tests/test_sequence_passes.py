@@ -8,7 +8,6 @@ from hypothesis import given
 
 from engine import feature_passes, feature_plan
 from engine.feature_groups import grouped
-from engine.feature_passes import Series
 from engine.features import columns_of
 from engine.sequence_plan import KERNELS, SEQUENTIAL
 from kernels import backend
@@ -66,8 +65,8 @@ def test_a_device_leaves_rows_of_very_many_events_to_the_processor(
         patch.setattr(feature_passes, "HEAVY", 3)
         if device == "stand-in":
             device_stand_in.install(patch)
-        series = Series(*map(backend.to_gpu, (time, value, kept)))
-        found = feature_passes._run(series, tuple(map(backend.to_gpu, place)), one)
+        series = tuple(map(backend.to_gpu, (time, value, kept)))
+        found = feature_passes._run(series, tuple(map(backend.to_gpu, place)), one.run)
         same(tuple(map(backend.to_cpu, found)), expected)
 
 
