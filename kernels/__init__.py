@@ -17,6 +17,5 @@ from kernels.summary import summarised
 __all__ = [
     "bursts", "choose", "choose_pairs", "curve", "curve_pairs", "disordered", "events_until",
     "fatigue", "grouped", "hours", "lifetime", "open_case", "ranges", "repeats", "run_out",
-    "saturation",
-    "summarised", "within",
+    "saturation", "summarised", "within",
 ]  # fmt: skip
