@@ -5,6 +5,7 @@ strictly before t (a past contact, which must not see itself or its future).
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from kernels import backend
 
 __all__ = [
     "columns", "describe", "event_columns", "features_at", "fit", "fit_columns", "groups", "kinds",
-    "passes", "problems", "profile_partition", "subscriber_columns", "summarise_partition",
+    "passes", "problems", "profile_columns", "profile_partition", "subscriber_columns",
+    "summarise_partition",
 ]  # fmt: skip
 
 
@@ -83,7 +85,7 @@ def describe(job: Job) -> list[dict[str, Any]]:
 
 def passes(job: Job) -> dict[str, int]:
     """Return how many tables a partition reads, in how many passes, for how many quantities."""
-    return feature_plan.counted(feature_plan.planned(_columns(job)))
+    return feature_plan.counted(_planned(job)[1])
 
 
 def groups(job: Job) -> list[dict[str, Any]]:
@@ -93,7 +95,7 @@ def groups(job: Job) -> list[dict[str, Any]]:
 
 def event_columns(job: Job) -> dict[str, list[str]]:
     """Return the columns of each event table that the features need, key and time first."""
-    return feature_plan.needed(feature_plan.planned(_columns(job)))
+    return feature_plan.needed(_planned(job)[1])
 
 
 def fit_columns(job: Job) -> dict[str, list[str]]:
@@ -126,9 +128,9 @@ def summarise_partition(job: Job, subscribers: Any, events: Mapping[str, Any]) -
     return summaries(job, keys, wanted, found)
 
 
-def profile_partition(
+def profile_columns(
     job: Job, subscribers: Any, events: Mapping[str, Any], fitted: Fitted = NOTHING
-) -> Any:
+) -> dict[str, Any]:
     """Compute the features of a partition as of the job's instant.
 
     Args:
@@ -138,11 +140,19 @@ def profile_partition(
         fitted: the parameters that features of the job take.
 
     Returns:
-        DataFrame: ``subscriber``, the subscriber columns, then the feature columns.
+        ``subscriber``, the subscriber columns, then the feature columns, by name: series with a
+        plain index, or arrays.
     """
     subscribers = subscribers.reset_index(drop=True)
     features = _features(job, subscribers, events, _as_of(job, subscribers), fitted)
-    return tables.frame({n: subscribers[n] for n in subscribers.columns} | features, subscribers)
+    return {name: subscribers[name] for name in subscribers.columns} | features
+
+
+def profile_partition(
+    job: Job, subscribers: Any, events: Mapping[str, Any], fitted: Fitted = NOTHING
+) -> Any:
+    """Return what :func:`profile_columns` computes as a DataFrame."""
+    return tables.frame(profile_columns(job, subscribers, events, fitted), subscribers)
 
 
 def features_at(
@@ -185,6 +195,30 @@ def _columns(job: Job) -> list[Column]:
     return [column for feature in job.features for column in columns_of(feature, job)]
 
 
+class _Same:
+    """A job as a key: the same object, as jobs are frozen but have no hash."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.job is other.job
+
+    def __hash__(self) -> int:
+        return id(self.job)
+
+
+def _planned(job: Job) -> tuple[list[Column], tuple[feature_plan.AnyPass, ...]]:
+    """Return the columns of a job and their passes, made once for all pieces of a partition."""
+    return _planned_once(_Same(job))
+
+
+@lru_cache(2)
+def _planned_once(same: _Same) -> tuple[list[Column], tuple[feature_plan.AnyPass, ...]]:
+    wanted = _columns(same.job)
+    return wanted, feature_plan.planned(wanted)
+
+
 def _fitted_columns(job: Job) -> list[Column]:
     return [column for column in _columns(job) if column.fitted]
 
@@ -206,8 +240,7 @@ def _features(
     job: Job, subscribers: Any, events: Mapping[str, Any], rows: Rows, fitted: Fitted
 ) -> dict[str, Any]:
     """Return the feature columns of the rows by name."""
-    wanted = _columns(job)
-    passes = feature_plan.planned(wanted)
+    wanted, passes = _planned(job)
     found: dict[Any, Any] = {
         **feature_passes.quantities(passes, events, subscribers["subscriber"], rows)
     }

@@ -49,16 +49,16 @@ def run(source, folder, tasks):
 
 def bounded(monkeypatch, most):
     """Let profiling run out of memory where there are more subscribers than this at once."""
-    whole = stage.engine_profile.profile_partition
+    whole = stage.engine_profile.profile_columns
     sizes = []
 
-    def profile_partition(job, subscribers, events, fitted):
+    def profile_columns(job, subscribers, events, fitted):
         sizes.append(len(subscribers))
         if len(subscribers) > most:
             raise MemoryError
         return whole(job, subscribers, events, fitted)
 
-    monkeypatch.setattr(stage.engine_profile, "profile_partition", profile_partition)
+    monkeypatch.setattr(stage.engine_profile, "profile_columns", profile_columns)
     monkeypatch.setattr(stage, "LEAST", 2)
     return sizes
 
