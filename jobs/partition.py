@@ -70,7 +70,8 @@ class Partition:
     @property
     def pieces(self) -> int:
         """In how many pieces it is read: as many as the longest table has row groups."""
-        return max([1, *(len(events.groups) for events in self._events if self._is_cut)])
+        most = max([1, *(len(events.groups) for events in self._events if self._is_cut)])
+        return min(most, max(len(self.subscribers), 1))
 
     def read(self, number: int) -> Iterator[tuple[Any, dict[str, Any]]]:
         """Give the subscribers and the events of so many pieces, one after the other.

@@ -9,6 +9,7 @@ until they are a row group: see :mod:`jobs.memory`. When memory runs out, pieces
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -142,8 +143,8 @@ def fit_part(part: Part) -> list[Summaries]:
     columns = engine_profile.fit_columns(part.job)
 
     def summarise(partition: Partition, number: int) -> list[Summaries]:
-        read = partition.read(number)
-        return [engine_profile.summarise_partition(part.job, *piece) for piece in read]
+        made = partial(engine_profile.summarise_partition, part.job)
+        return list(starmap(made, partition.read(number)))
 
     return _halved(part, columns, summarise)[0]
 
@@ -189,9 +190,9 @@ def _halved(
 def _write(part: Part, parameters: Fitted, partition: Partition, number: int) -> int:
     """Profile so many pieces and write them as one part; return its subscribers."""
     with tables.writing(part.folder / "features" / part.name, partition.subscribers) as add:
-        for piece in partition.read(number):
-            add(engine_profile.profile_columns(part.job, *piece, parameters))
-            del piece
+        made = partial(engine_profile.profile_columns, part.job, fitted=parameters)
+        for columns in starmap(made, partition.read(number)):  # which lets go of each piece
+            add(columns)
     return len(partition.subscribers)
 
 
