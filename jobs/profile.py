@@ -36,7 +36,7 @@ class Profiled:
 
     Attributes:
         rows: its subscribers.
-        pieces: in how many each piece was done; 1 unless memory ran out.
+        pieces: in how many pieces it was done after memory ran out; 1 if it did not.
         first: instant of the first event of each table that has one, s.
     """
 
@@ -173,14 +173,14 @@ def _halved(
     """Work on a partition in pieces, twice as many as long as memory runs out.
 
     Returns:
-        ``work(partition, pieces)``, and the pieces that each of the partition's own was done in.
+        ``work(partition, pieces)``, and the pieces if memory ran out, else 1.
     """
     times = 1
     while True:
         partition = Partition(part, columns)
         number = times * partition.pieces
         try:
-            return work(partition, number), times
+            return work(partition, number), number if times > 1 else 1
         except MemoryError:
             if len(partition.subscribers) < 2 * number * LEAST:
                 raise
