@@ -3,8 +3,8 @@
 The tables lie as the stage ``ingest`` leaves them, so that the stage ``profile`` reads them too:
 ``subscribers/part-*.parquet`` and ``events/usage/part-*.parquet``, in each part a bucket of
 subscribers and all their events, by subscriber and time. Keys are drawn so that a bucket is a range
-of keys too: the parts one after the other are sorted as a whole. ``FILES`` parts, row groups of
-about a million, LZ4, no dictionaries, plain encoding, as ``ingest`` writes.
+of keys too: the parts one after the other are sorted as a whole. There are ``FILES`` parts; the
+functions that write them are those of ``ingest``.
 
 The number of events of a subscriber is skewed: multinomial with weights from a gamma distribution
 of shape 0.8, so that at 20 a subscriber on average 7 % have none and some have hundreds. Events are
@@ -28,7 +28,7 @@ DAY_S = 86_400
 DAYS = 90
 AS_OF = 1_790_000_000  # s since 1970, UTC
 FILES = 16
-ROW_GROUP = 1_000_000  # events, about
+LAYOUT = 3  # raised with every change of what ``ingest`` writes
 FIRST_KEY = 1_000_000_000
 COLUMNS = ("subscriber", "time", "amount")
 
@@ -66,9 +66,11 @@ class Data:
 
 def made(size: Size, folder: Path) -> Data:
     """Return the events of a size in a folder; they are drawn unless they are there."""
+    from jobs.shuffle import write, write_events  # here, so that peers, which only read, lack it
+
     data = Data(folder / size.name)
     mark = data.folder / "made.json"  # written last
-    about = json.dumps({**asdict(size), "as_of": AS_OF, "files": FILES, "row_group": ROW_GROUP})
+    about = json.dumps({**asdict(size), "as_of": AS_OF, "files": FILES, "layout": LAYOUT})
     if mark.exists() and mark.read_text() == about:
         return data
     rmtree(data.folder, ignore_errors=True)
@@ -84,15 +86,16 @@ def made(size: Size, folder: Path) -> Data:
         key = keys_of(part, len(counts), len(own), after)
         after = int(key[-1]) + 1
         events = drawn(key, own, np.random.default_rng([size.seed, part]))
-        _write({"subscriber": key}, data.folder / "subscribers" / name)
-        _write(events, data.folder / "events" / "usage" / name)
+        keys = pa.chunked_array([key])
+        write(pa.table({"subscriber": keys}), data.folder / "subscribers" / name)
+        write_events(pa.table(events), keys, data.folder / "events" / "usage" / name)
     mark.write_text(about)
     return data
 
 
 def keys_of(bucket: int, buckets: int, count: int, first: int) -> Any:
     """Return the first keys from ``first`` on that are of a bucket, [count] int64, ascending."""
-    from engine import tables  # here, so that peers that only read the events do not hold it
+    from engine import tables  # here, so that peers, which only read, lack it
 
     found = np.empty(0, np.int64)
     while len(found) < count:
@@ -131,12 +134,3 @@ def read(files: Sequence[Path], columns: Sequence[str]) -> dict[str, Any]:
             found = table[name].to_numpy()
             out.setdefault(name, np.empty(sum(rows), found.dtype))[at:end] = found
     return out
-
-
-def _write(columns: dict[str, Any], path: Path) -> None:
-    rows = len(columns["subscriber"])
-    groups = max(1, round(rows / ROW_GROUP))
-    pq.write_table(
-        pa.table(columns), path,
-        compression="lz4", use_dictionary=False, row_group_size=max(1, -(-rows // groups)),
-    )  # fmt: skip

@@ -5,6 +5,7 @@ without the interpreter lock. A row is rejected for the first reason that holds,
 key, time, value columns in the order of the settings, unknown subscriber.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from engine import tables
 from engine.settings.inputs import EventTable
 
 KEY, TIME, ROW, FILE = "subscriber", "time", "__row", "__file"
+GROUP = 1 << 20  # events of a row group, at most on average
 EARLIEST, LATEST = -8_520_336_000, 7_258_118_400  # 1700-01-01 and 2200-01-01, in seconds
 OUT_OF_RANGE = "time is before 1700 or after 2199"
 REJECTS = pa.schema(
@@ -239,6 +241,33 @@ def order_events(rows: pa.Table, subscribers: Any) -> tuple[pa.Table, pa.Table]:
     keys = rows.select(own).set_column(0, KEY, rank)  # ranks sort as keys do, and faster
     order = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in own])
     return rows.select(own).combine_chunks().take(order), unknown
+
+
+def pieces(count: int, number: int) -> list[int]:
+    """Return where so many subscribers are cut into so many pieces: first and last place too.
+
+    The cuts of fewer pieces are among those of more, where one number divides the other.
+    """
+    return [count * i // number for i in range(number + 1)]
+
+
+def groups(events: pa.Table, subscribers: Any) -> list[int]:
+    """Return where the ordered events of a partition are cut into row groups, both ends too.
+
+    Cuts are those of the subscribers into 2 ** k pieces, with the least k that leaves at most
+    ``GROUP`` events to a piece on average, or with one or two subscribers to a piece.
+
+    Args:
+        events: as :func:`order_events` returns them.
+        subscribers: the sorted keys of the partition.
+    """
+    number = 1
+    while len(events) > number * GROUP and 2 * number <= len(subscribers):
+        number *= 2
+    firsts = (subscribers[at].as_py() for at in pieces(len(subscribers), number)[1:-1])
+    key = events[KEY].combine_chunks()
+    cuts = [bisect_left(range(len(key)), first, key=lambda e: key[e].as_py()) for first in firsts]
+    return [0, *cuts, len(events)]
 
 
 def unknown_rejects(rows: pa.Table, files: Sequence[str]) -> pa.Table:

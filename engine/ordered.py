@@ -25,14 +25,15 @@ def subscriber_problem(keys: Any, partition: int, partitions: int) -> str:
     return ""
 
 
-def event_problem(frame: Any, keys: Any) -> str:
-    """Say what is wrong with the order of a partition's events; empty where nothing is.
+def event_problem(frame: Any, own: Any, keys: Any) -> str:
+    """Say what is wrong with the order of the events of a piece; empty where nothing is.
 
     Args:
         frame: events, which should ascend by ``subscriber``, those of one by ``time``.
-        keys: [S] series, ascending, which should have the subscribers of all events.
+        own: series, ascending, which should have the subscribers of all events.
+        keys: [S] series, the subscribers of all pieces of the partition, ``own`` among them.
     """
-    if _is_ordered(frame, keys):
+    if _is_ordered(frame, own):
         return ""
     before, after = _neighbours(frame[KEY])
     same = after == before
@@ -41,11 +42,11 @@ def event_problem(frame: Any, keys: Any) -> str:
     earlier, later = _neighbours(frame[TIME])
     if not (~same | (later >= earlier)).all():
         return "the events of a subscriber are not in ascending order of time"
-    own = tables.library(frame).concat([frame[KEY].iloc[:1], after[~same]], ignore_index=True)
-    unknown = ~own.isin(keys)
+    found = tables.library(frame).concat([frame[KEY].iloc[:1], after[~same]], ignore_index=True)
+    unknown = ~found.isin(keys)
     if unknown.any():
-        return f"subscriber {own[unknown].iloc[0]} is not of this partition"
-    return ""
+        return f"subscriber {found[unknown].iloc[0]} is not of this partition"
+    return "" if found.isin(own).all() else "its events are not in ascending order of subscribers"
 
 
 def _is_ordered(frame: Any, keys: Any) -> bool:

@@ -25,7 +25,8 @@ from kernels import backend
 
 __all__ = [
     "columns", "describe", "event_columns", "features_at", "fit", "fit_columns", "groups", "kinds",
-    "passes", "problems", "profile_partition", "subscriber_columns", "summarise_partition",
+    "passes", "problems", "profile_columns", "profile_partition", "subscriber_columns",
+    "summarise_partition",
 ]  # fmt: skip
 
 MOST_KNOWN = 16  # jobs whose plans are kept
@@ -128,9 +129,9 @@ def summarise_partition(job: Job, subscribers: Any, events: Mapping[str, Any]) -
     return summaries(job, keys, plan.fitted, found)
 
 
-def profile_partition(
+def profile_columns(
     job: Job, subscribers: Any, events: Mapping[str, Any], fitted: Fitted = NOTHING
-) -> Any:
+) -> dict[str, Any]:
     """Compute the features of a partition as of the job's instant.
 
     Args:
@@ -140,11 +141,19 @@ def profile_partition(
         fitted: the parameters that features of the job take.
 
     Returns:
-        DataFrame: ``subscriber``, the subscriber columns, then the feature columns.
+        ``subscriber``, the subscriber columns, then the feature columns, by name: series with a
+        plain index, or arrays.
     """
     subscribers = subscribers.reset_index(drop=True)
     features = _features(job, subscribers, events, _as_of(job, subscribers), fitted)
-    return tables.frame({n: subscribers[n] for n in subscribers.columns} | features, subscribers)
+    return {name: subscribers[name] for name in subscribers.columns} | features
+
+
+def profile_partition(
+    job: Job, subscribers: Any, events: Mapping[str, Any], fitted: Fitted = NOTHING
+) -> Any:
+    """Return what :func:`profile_columns` computes as a DataFrame."""
+    return tables.frame(profile_columns(job, subscribers, events, fitted), subscribers)
 
 
 def features_at(

@@ -6,7 +6,8 @@ Kinds of columns: ``number`` (whole numbers, floats, decimals), ``text`` (string
 ``boolean``, ``instant`` (dates, timestamps). A missing value is null; NaN in a number is null.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from engine import arrow
 from kernels import backend as side
 
 try:
@@ -27,6 +29,7 @@ except ImportError:  # a machine without cuDF is a CPU machine
 Kind = Literal["number", "text", "boolean", "instant"]
 Schema = Mapping[str, Kind]
 Backend = Literal["pandas", "cudf"]
+BUFFER = 1 << 18  # bytes of a column of a file that are read at a time
 KINDS: tuple[Kind, ...] = ("number", "text", "boolean", "instant")
 
 INFERRED: dict[str, Kind] = {
@@ -61,25 +64,19 @@ def read(
 
     Returns:
         DataFrame with a plain index; booleans may be null, dates are timestamps, decimals floats.
+        Nobody should write to its columns: see :func:`engine.arrow.frame`.
     """
     names = None if columns is None else list(columns)
     if backend == "cudf":
         part = {} if rows is None else {"skip_rows": rows.start, "nrows": rows.stop - rows.start}
         frame = cudf.read_parquet(path, columns=names, **part)
         return frame.astype(dict.fromkeys(coded, "category"))
-    with pq.ParquetFile(path, read_dictionary=list(coded)) as file:
+    with pq.ParquetFile(path, read_dictionary=list(coded), buffer_size=BUFFER) as file:
         if rows is None:
             table = file.read(columns=names, use_threads=False)
         else:
             table = _rows(file, names, rows)
-    for at, field in enumerate(table.schema):
-        if pa.types.is_decimal(field.type):  # pandas would make objects of them
-            table = table.set_column(at, field.name, table.column(at).cast(pa.float64()))
-    booleans: dict[Any, Any] = {pa.bool_(): pd.BooleanDtype()}
-    frame = table.to_pandas(
-        types_mapper=booleans.get, date_as_object=False, ignore_metadata=True, use_threads=False
-    )
-    return frame if names is None else frame[names]
+    return arrow.frame(table if names is None else table.select(names))
 
 
 def _rows(file: Any, names: list[str] | None, rows: slice) -> Any:
@@ -101,14 +98,44 @@ def write(frame: Any, path: Path) -> None:
         frame: DataFrame; its index is not written.
         path: the file; one that is there is replaced.
     """
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
+    with _unfinished(path) as temporary:
         if library(frame) is pd:
-            rows = pa.Table.from_pandas(frame, preserve_index=False, nthreads=1)
-            texts = [f.name for f in rows.schema if pa.types.is_large_string(f.type)]
+            rows = arrow.table(dict(frame.items()))
+            texts = arrow.texts(rows.schema)
             pq.write_table(rows, temporary, compression="lz4", use_dictionary=texts)
         else:
             frame.to_parquet(temporary, index=False)
+
+
+@contextmanager
+def writing(path: Path, like: Any) -> Iterator[Callable[[Any], None]]:
+    """Write a Parquet file piece by piece; as :func:`write` it is whole or not there.
+
+    On the CPU pieces are written as they come, see :class:`engine.arrow.Writer`.
+
+    Args:
+        path: the file; one that is there is replaced.
+        like: some of the file's columns with all their rows, which tell their types.
+
+    Yields:
+        What adds rows: columns by name, as :func:`frame` takes them. One call at least has to come.
+    """
+    with _unfinished(path) as temporary:
+        if library(like) is pd:
+            with arrow.Writer(temporary, like) as writer:
+                yield writer.add
+        else:
+            frames: list[Any] = []
+            yield lambda columns: frames.append(frame(columns, like))
+            concat(frames).to_parquet(temporary, index=False)
+
+
+@contextmanager
+def _unfinished(path: Path) -> Iterator[Path]:
+    """Give a temporary name; what is there at the end, if all went well, gets the path's own."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

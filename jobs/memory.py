@@ -2,15 +2,17 @@
 
 A partition's working set is what its task holds when it holds most:
 
-    2 * tables + 3 * subscribers * columns * 8
+    2 * tables + (waiting + 2 * piece) * columns * 8
 
-- ``tables``: the columns that are read, once as Arrow reads them and once as a frame: 8 bytes a row
-  for numbers, instants and categories, 1 for booleans, for text its bytes and an offset of 8. The
-  bytes of text are those of the file, or the length of the longer one of its least and greatest
-  value in every row, whichever is more, as a dictionary holds each value once. A key that is text
-  takes ``OBJECT`` more a row while it is searched.
-- ``subscribers * columns * 8``: the result, subscriber and feature columns, as the kernels fill it,
-  as a frame and as Arrow writes it.
+- ``tables``: the subscribers, and of each event table the columns that are read of its longest row
+  group (:mod:`jobs.partition`), twice for what is made of them: 8 bytes a row for numbers, instants
+  and categories, 1 for booleans, for text its bytes and an offset of 8. The bytes of text are those
+  of the file, or the length of the longer one of its least and greatest value in every row,
+  whichever is more, as a dictionary holds each value once. A key that is text takes ``OBJECT`` more
+  a row while it is searched.
+- ``piece``: subscribers of a piece; their result, subscriber and feature columns, as the kernels
+  fill it and as Arrow writes it.
+- ``waiting``: subscribers whose result waits until it fills a row group of the result.
 
 Tasks at once (one a worker thread) take the partitions that are largest on disk; where there are
 more partitions than that, the allocator keeps ``KEPT`` of what earlier ones gave back. Added is
@@ -28,6 +30,7 @@ from typing import Any
 import psutil
 from distributed.system import MEMORY_LIMIT
 
+from engine.arrow import GROUP
 from jobs import stored
 
 KERNELS = 100 << 20  # bytes of a process: Numba, LLVM and the kernels of all families
@@ -124,27 +127,31 @@ def predicted(
 def _working_set(
     part: Mapping[Path, Sequence[str] | None], coded: frozenset[str], features: int
 ) -> int:
-    read = 0
-    subscribers = columns = -1
+    tables, pieces, rows, columns = 0, 1, -1, features
     for path, wanted in part.items():
         meta = stored.metadata(path)
-        if subscribers < 0:
-            subscribers, columns = meta.num_rows, meta.num_columns + features
-        read += _table(meta, wanted, coded if wanted is not None else frozenset())
-    return 2 * read + 3 * subscribers * columns * NUMBER
+        if rows < 0:
+            rows, columns = meta.num_rows, meta.num_columns + features
+            tables += sum(_groups(meta, wanted, frozenset()))
+        else:
+            groups = _groups(meta, wanted, coded)
+            tables, pieces = tables + max(groups, default=0), max(pieces, len(groups))
+    row = columns * NUMBER
+    return 2 * tables + min(rows * row, GROUP) + 2 * -(-rows // pieces) * row
 
 
-def _table(meta: Any, wanted: Sequence[str] | None, coded: frozenset[str]) -> int:
-    total = 0
-    for at in range(meta.num_row_groups):
-        group = meta.row_group(at)
-        for i in range(group.num_columns):
-            column = group.column(i)
+def _groups(meta: Any, wanted: Sequence[str] | None, coded: frozenset[str]) -> list[int]:
+    """Return the bytes of the wanted columns of each row group."""
+    found = []
+    for group in map(meta.row_group, range(meta.num_row_groups)):
+        total = 0
+        for i, column in enumerate(map(group.column, range(group.num_columns))):
             name = column.path_in_schema
             if wanted is None or name in wanted:
                 is_key = i == 0 and wanted is not None
                 total += _column(column, group.num_rows, is_coded=name in coded, is_key=is_key)
-    return total
+        found.append(total)
+    return found
 
 
 def _column(column: Any, rows: int, *, is_coded: bool, is_key: bool) -> int:

@@ -1,24 +1,27 @@
 """Stage ``profile``: ingested partitions in, feature partitions out, one task a partition.
 
-A task holds the columns that features need of one partition, and its features: see
-:mod:`jobs.memory`. When memory runs out the partition's subscribers are halved and each piece is
-done by itself, down to ``LEAST`` subscribers: features of a subscriber depend on no other.
+A task takes its partition piece by piece (:mod:`jobs.partition`): features of a subscriber depend
+on no other. It holds the subscribers, of one piece the columns that features need, and features
+until they are a row group: see :mod:`jobs.memory`. When memory runs out, pieces are halved, down to
+``LEAST`` subscribers.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine import ordered, tables
 from engine import profile as engine_profile
+from engine import tables
 from engine.errors import ConfigError
 from engine.fitted import NOTHING, Fitted, Summaries
-from engine.ingest import KEY, TIME
+from engine.ingest import TIME
 from engine.settings import Job
 from jobs import memory, stored
 from jobs.cluster import frames
+from jobs.partition import Part, Partition
 from jobs.reach import beyond_data
 from jobs.tasks import Tasks
 
@@ -28,38 +31,12 @@ LEAST = 1_000  # subscribers of a piece; fewer save next to nothing
 
 
 @dataclass(frozen=True)
-class Part:
-    """One partition to profile."""
-
-    job: Job
-    backend: tables.Backend
-    ingested: Path
-    folder: Path
-    name: str  # of its file in every table's folder
-    partitions: int  # of all
-
-    @property
-    def subscribers(self) -> Path:
-        """The file of its subscribers."""
-        return self.ingested / "subscribers" / self.name
-
-    def events(self, table: str) -> Path:
-        """Return the file of its events of a table."""
-        return self.ingested / "events" / table / self.name
-
-    def files(self) -> dict[Path, list[str] | None]:
-        """Return all its files, with the columns that are read of each; None: all."""
-        columns = engine_profile.event_columns(self.job)
-        return {self.subscribers: None, **{self.events(t): own for t, own in columns.items()}}
-
-
-@dataclass(frozen=True)
 class Profiled:
     """What became of a partition.
 
     Attributes:
         rows: its subscribers.
-        pieces: in how many pieces it was done.
+        pieces: in how many pieces it was done after memory ran out; 1 if it did not.
         first: instant of the first event of each table that has one, s.
     """
 
@@ -165,11 +142,11 @@ def fit_part(part: Part) -> list[Summaries]:
     """
     columns = engine_profile.fit_columns(part.job)
 
-    def summarise(pieces: int) -> list[Summaries]:
-        made = _pieces(part, pieces, columns)
-        return [engine_profile.summarise_partition(part.job, *piece) for piece in made]
+    def summarise(partition: Partition, number: int) -> list[Summaries]:
+        made = partial(engine_profile.summarise_partition, part.job)
+        return list(starmap(made, partition.read(number)))
 
-    return _halved(part, summarise)[0]
+    return _halved(part, columns, summarise)[0]
 
 
 def _named(part: Part) -> str:
@@ -183,86 +160,43 @@ def profile_part(part: Part) -> Profiled:
         DataError: one of its files is damaged or out of order.
         MemoryError: even pieces of ``LEAST`` subscribers are too large.
     """
-    _, pieces = _halved(part, partial(_write, part, fitted(part.job, part.folder)))
-    first = {}
-    for table in engine_profile.event_columns(part.job):
-        earliest = _earliest(part.events(table))
-        if earliest is not None:
-            first[table] = earliest
-    return Profiled(stored.metadata(part.subscribers).num_rows, pieces, first)
+    columns = engine_profile.event_columns(part.job)
+    write = partial(_write, part, fitted(part.job, part.folder))
+    rows, pieces = _halved(part, columns, write)
+    first = {table: _earliest(part.events(table)) for table in columns}
+    return Profiled(rows, pieces, {table: at for table, at in first.items() if at is not None})
 
 
-def _halved(part: Part, work: Callable[[int], T]) -> tuple[T, int]:
-    """Return ``work(pieces)``, and in how many pieces it did a partition without running out."""
-    subscribers, pieces = stored.metadata(part.subscribers).num_rows, 1
+def _halved(
+    part: Part, columns: Mapping[str, Sequence[str]], work: Callable[[Partition, int], T]
+) -> tuple[T, int]:
+    """Work on a partition in pieces, twice as many as long as memory runs out.
+
+    Returns:
+        ``work(partition, pieces)``, and the pieces if memory ran out, else 1.
+    """
+    times = 1
     while True:
+        partition = Partition(part, columns)
+        number = times * partition.pieces
         try:
-            return work(pieces), pieces
+            return work(partition, number), number if times > 1 else 1
         except MemoryError:
-            if subscribers < 2 * pieces * LEAST:
+            if len(partition.subscribers) < 2 * number * LEAST:
                 raise
-        pieces *= 2  # the exception is gone here, and with it the tables of the piece
+        times *= 2  # the exception is gone here, and with it the tables of the piece
 
 
-def _write(part: Part, parameters: Fitted, pieces: int) -> None:
-    """Profile so many pieces and write them as one part."""
-    read = _pieces(part, pieces, engine_profile.event_columns(part.job))
-    made = [engine_profile.profile_partition(part.job, *piece, parameters) for piece in read]
-    features = made[0] if pieces == 1 else tables.concat(made)
-    tables.write(features, part.folder / "features" / part.name)
-
-
-def _pieces(
-    part: Part, pieces: int, columns: Mapping[str, Sequence[str]]
-) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Give the subscribers and the events of each piece of a partition, one after the other."""
-    subscribers = stored.metadata(part.subscribers).num_rows
-    ends = [subscribers * i // pieces for i in range(pieces + 1)]
-    for start, stop in zip(ends, ends[1:], strict=False):
-        rows = None if pieces == 1 else slice(start, stop)
-        yield _piece(part, rows, columns)
-
-
-def _piece(
-    part: Part, rows: slice | None, columns: Mapping[str, Sequence[str]]
-) -> tuple[Any, dict[str, Any]]:
-    """Return some subscribers of a partition, by their position, and their events."""
-    subscribers = stored.read(part.subscribers, backend=part.backend, rows=rows)
-    keys = subscribers[KEY]
-    number = int(part.name.removeprefix("part-").removesuffix(".parquet"))
-    if wrong := ordered.subscriber_problem(keys, number, part.partitions):
-        raise stored.damaged(part.subscribers, wrong)
-    return subscribers, dict(_events(part, keys, columns, is_whole=rows is None))
-
-
-def _events(
-    part: Part, keys: Any, wanted: Mapping[str, Sequence[str]], *, is_whole: bool
-) -> Iterator[tuple[str, Any]]:
-    """Give the events of some subscribers of a partition, table by table."""
-    for table, columns in wanted.items():
-        path = part.events(table)
-        texts = [c for c in part.job.inputs.tables()[table].categories if c in columns]
-        rows = None if is_whole else _rows_of(path, keys, part.backend)
-        frame = stored.read(path, columns, part.backend, texts, rows=rows)
-        if wrong := ordered.event_problem(frame, keys):
-            raise stored.damaged(path, wrong)
-        yield table, frame
-
-
-def _rows_of(path: Path, keys: Any, backend: tables.Backend) -> slice:
-    """Return where in a part the events of ascending keys lie."""
-    if len(keys) == 0:
-        return slice(0, 0)
-    own = stored.read(path, [KEY], backend)[KEY]
-    if not own.is_monotonic_increasing:
-        raise stored.damaged(path, "its events are not in ascending order of subscribers")
-    start = own.searchsorted(keys.iloc[0], side="left")
-    return slice(int(start), int(own.searchsorted(keys.iloc[-1], side="right")))
+def _write(part: Part, parameters: Fitted, partition: Partition, number: int) -> int:
+    """Profile so many pieces and write them as one part; return its subscribers."""
+    with tables.writing(part.folder / "features" / part.name, partition.subscribers) as add:
+        made = partial(engine_profile.profile_columns, part.job, fitted=parameters)
+        for columns in starmap(made, partition.read(number)):  # which lets go of each piece
+            add(columns)
+    return len(partition.subscribers)
 
 
 def _earliest(path: Path) -> int | None:
     """Return the first instant of a part, s, from its metadata; None without events."""
-    meta = stored.metadata(path)
-    at = meta.schema.names.index(TIME)
-    known = [meta.row_group(i).column(at).statistics for i in range(meta.num_row_groups)]
-    return min((int(one.min) for one in known if one is not None and one.has_min_max), default=None)
+    known = (group.least for group in stored.groups(path, TIME))
+    return min((int(least) for least in known if least is not None), default=None)

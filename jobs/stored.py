@@ -1,6 +1,7 @@
 """Read the parts that a finished stage left; one that is damaged is named."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,15 @@ from engine.errors import DataError
 R = TypeVar("R")
 
 DAMAGED = (OSError, pa.ArrowException, ValueError, KeyError)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A row group of a part: its rows, and the least value of a column, None where not known."""
+
+    start: int
+    stop: int
+    least: Any
 
 
 def read(path: Path, *args: Any, **options: Any) -> Any:
@@ -31,6 +41,26 @@ def metadata(path: Path) -> Any:
         DataError: it is no whole Parquet file.
     """
     return _told(path, lambda: pq.read_metadata(path))
+
+
+def groups(path: Path, column: str) -> list[Group]:
+    """Return the row groups of a part that have rows, in order, with the least value of a column.
+
+    Raises:
+        DataError: it is no whole Parquet file, or lacks the column.
+    """
+    return _told(path, lambda: _groups(pq.read_metadata(path), column))
+
+
+def _groups(meta: Any, column: str) -> list[Group]:
+    at, found, stop = meta.schema.names.index(column), [], 0
+    for group in (meta.row_group(i) for i in range(meta.num_row_groups)):
+        known, start = group.column(at).statistics, stop
+        stop += group.num_rows
+        least = known.min if known is not None and known.has_min_max else None
+        if stop > start:
+            found.append(Group(start, stop, least))
+    return found
 
 
 def damaged(path: Path, why: str) -> DataError:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from engine import tables
@@ -49,16 +50,16 @@ def run(source, folder, tasks):
 
 def bounded(monkeypatch, most):
     """Let profiling run out of memory where there are more subscribers than this at once."""
-    whole = stage.engine_profile.profile_partition
+    whole = stage.engine_profile.profile_columns
     sizes = []
 
-    def profile_partition(job, subscribers, events, fitted):
+    def profile_columns(job, subscribers, events, fitted):
         sizes.append(len(subscribers))
         if len(subscribers) > most:
             raise MemoryError
         return whole(job, subscribers, events, fitted)
 
-    monkeypatch.setattr(stage.engine_profile, "profile_partition", profile_partition)
+    monkeypatch.setattr(stage.engine_profile, "profile_columns", profile_columns)
     monkeypatch.setattr(stage, "LEAST", 2)
     return sizes
 
@@ -130,6 +131,25 @@ def test_a_prediction_counts_what_is_read_and_what_comes_out(tmp_path):
     again = predicted(before, [part, part], (), 0)
     assert again.working == int(working(part) * (1 + memory.KEPT))
     assert predicted(replace(before, peak=10**12), [part], (), 0).peak == 10**12
+
+
+def test_a_prediction_counts_the_longest_row_group(tmp_path, monkeypatch):
+    people, usage = written(tmp_path, 1_000, "people"), written(tmp_path, 20_000, "usage")
+    before = Memory(held=0, peak=0, processes=0, at_once=1, limit=math.inf)
+    part = {people: None, usage: ["subscriber", "time"]}
+
+    def working():
+        return predicted(before, [part], (), 6).peak
+
+    whole = working()
+    rows = pq.read_table(usage)
+    with pq.ParquetWriter(usage, rows.schema) as writer:
+        for start, stop in ((0, 4_000), (4_000, 14_000), (14_000, 20_000)):
+            writer.write_table(rows.slice(start, stop - start))
+    row = 10 * 8
+    assert working() == whole - 2 * 10_000 * 16 - 2 * (1_000 - 334) * row
+    monkeypatch.setattr(memory, "GROUP", 50_000)
+    assert working() == whole - 2 * 10_000 * 16 - 2 * (1_000 - 334) * row - (80_000 - 50_000)
 
 
 def test_the_advice_fits(tmp_path):

@@ -116,14 +116,20 @@ def test_order_is_judged_for_any_size_and_kind_of_key(keys, rows):
     people = pd.DataFrame({"subscriber": [1, 4, 9]})
     if keys == "text":
         frame, people = text(frame), text(people)
-    assert event_problem(frame, people["subscriber"]) == ""
+    assert event_problem(frame, people["subscriber"], people["subscriber"]) == ""
     assert subscriber_problem(people["subscriber"], 0, 1) == ""
     if rows >= 3:
         last = frame.iloc[::-1].reset_index(drop=True)
-        assert "order of subscribers" in event_problem(last, people["subscriber"])
-        assert "not of this" in event_problem(frame, people["subscriber"].iloc[1:])
+        assert "order of subscribers" in event_problem(
+            last, people["subscriber"], people["subscriber"]
+        )
+        assert "not of this" in event_problem(
+            frame, people["subscriber"].iloc[1:], people["subscriber"].iloc[1:]
+        )
     late = frame.assign(time=frame["time"] - range(rows))
-    assert ("order of time" in event_problem(late, people["subscriber"])) == (rows >= 2)
+    assert ("order of time" in event_problem(late, people["subscriber"], people["subscriber"])) == (
+        rows >= 2
+    )
 
 
 def test_windows_longer_than_the_data_are_told_with_their_names():
