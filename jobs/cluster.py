@@ -35,7 +35,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CONNECT_S = 10
-CLOSE_S = 3
+CLOSE_S, PATIENT_S = 3, 30
 # Arrow's pool, OpenMP, BLAS and our kernels read these when a worker process starts.
 # No dashboard: only a port of this machine's own, any free one, as several runs may be under way.
 QUIET = {
@@ -262,9 +262,14 @@ def _difference(theirs: Mapping[str, str] | Exception, ours: Mapping[str, str]) 
 
 
 def _close(resource_: Any, kind: type[BaseException] | None, *_: Any) -> None:
-    """Close a client or cluster: patiently after a result, at once after an interruption."""
+    """Close a client or cluster: patiently after a result, at once after an interruption.
+
+    A cluster that is closed while it makes up for a dead worker may wait for it without end; its
+    processes end with this one.
+    """
     if kind is None or issubclass(kind, Exception):
-        resource_.close()
+        with suppress(TimeoutError):
+            resource_.close(timeout=PATIENT_S)
         return
     with suppress(Exception):  # running threads cannot be stopped, and shall not be waited for
         resource_.close(timeout=CLOSE_S)

@@ -316,3 +316,14 @@ def test_quiet_shows_nothing_and_no_terminal_shows_lines(capsys):
             shown.note("ingest: reused")
         captured = capsys.readouterr()
         assert captured.out == "" and captured.err.strip().endswith(expected)
+
+
+def test_a_cluster_that_does_not_close_is_left_behind():
+    class Stuck:
+        def close(self, timeout=None):
+            assert timeout is not None, "it would wait without end"
+            raise TimeoutError
+
+    clusters._close(Stuck(), None)
+    clusters._close(Stuck(), DataError)
+    clusters._close(Stuck(), KeyboardInterrupt)
