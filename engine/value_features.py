@@ -14,7 +14,9 @@ from engine.settings.base import seconds
 from engine.settings.value_features import LifetimeFeature, RfmFeature, ValueFeature
 from kernels import backend
 from kernels import lifetime as lifetime_kernel
+from kernels.exponential import exponential
 from kernels.lifetime import STEPS
+from kernels.logarithm import logarithm_1p
 
 YEAR_DAYS = 365.0
 WHOLE = "missing without one"
@@ -91,7 +93,7 @@ def _lifetime_columns(feature: LifetimeFeature, job: Job) -> Iterator[Column]:
 def _told(model: lifetime.Model, *inputs: Any, feature: LifetimeFeature) -> Any:
     days = horizon_days(feature)
     shapes = (model.r, model.alpha, model.a, model.b, model.p, model.q, model.gamma)
-    fading = (1.0 + feature.discount) ** (-days / STEPS / YEAR_DAYS)
+    fading = exponential(-days / STEPS / YEAR_DAYS * logarithm_1p(feature.discount))
     library = backend.library(inputs[0])
     numbers = library.asarray([*shapes, days, fading], dtype="float64")
     events, recency, age, spent = (library.ascontiguousarray(a) for a in inputs)
