@@ -5,7 +5,7 @@ DataFrame a missing value is null, NaN too.
 """
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,14 +16,14 @@ import pyarrow.parquet as pq
 
 GROUP = 16 << 20  # bytes in memory of a row group that is written
 BATCH = 1 << 14  # values that Arrow's writer takes at a time
-NOTHING: Mapping[str, Any] = {}
+UNTOLD: Mapping[str, Any] = {}
 
 
 def frame(rows: pa.Table) -> pd.DataFrame:
     """Return a table as a DataFrame with a plain index.
 
-    Numbers without nulls are Arrow's own memory, which nobody should write to. Numbers with nulls
-    become float64, decimals too; booleans may be null, dates are timestamps.
+    Numbers without nulls are Arrow's own memory, which nobody should write to. Whole numbers with
+    nulls and decimals become float64; booleans may be null, dates are timestamps.
     """
     for at, field in enumerate(rows.schema):
         if pa.types.is_decimal(field.type):  # pandas would make objects of them
@@ -49,7 +49,7 @@ def _plain(column: pa.ChunkedArray) -> Any:
     return whole.to_numpy(zero_copy_only=True)
 
 
-def table(columns: Mapping[str, Any], types: Mapping[str, pa.DataType] = NOTHING) -> pa.Table:
+def table(columns: Mapping[str, Any], types: Mapping[str, pa.DataType] = UNTOLD) -> pa.Table:
     """Return columns of one length as a table.
 
     Args:
@@ -100,8 +100,12 @@ class Writer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if kind is not None:
+            with suppress(OSError):  # the file is of no use: what happened first is told
+                self._open.close()
+            return
         with self._open:
-            if kind is None and self._waiting:
+            if self._waiting:
                 self._write()
 
     def add(self, columns: Mapping[str, Any]) -> None:

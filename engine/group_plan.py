@@ -8,11 +8,12 @@ none is copied. Conditions that may hold together are told apart partition by pa
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from engine.event_conditions import Codes, held, mask, parsed
+from engine.event_conditions import REMEMBERED, Codes, held, mask, parsed
 from engine.quantities import Measure, Quantity, Source
 from engine.sequence_plan import Three
 from kernels import backend, grouped
@@ -123,23 +124,50 @@ def group_passes(
 
 def layers(frame: Any, one: GroupPass, codes: Codes) -> tuple[Layer, ...]:
     """Return the runs of a pass over a table."""
-    names = one.by
-    of_column = codes(names[0]) if len(names) == 1 else None
-    if of_column is None:
+    together = _together(one, codes)
+    if together is None:
         return _by_masks({source: mask(frame, source, codes) for source in one.sources})
-    code, texts = of_column
-    holding = {source: held(parsed(source), names[0], texts) for source in one.sources}
-    found = []
+    code, holding = together
+    count, found = len(next(iter(holding.values()))), []
     for sources in _apart(holding):
-        group = np.full(max(CODES, len(texts)), len(sources), np.int8)
+        group = np.full(max(CODES, count), len(sources), np.int8)
         for g, source in enumerate(sources):
-            group[: len(texts)][holding[source]] = g
-        if len(texts) <= CODES:
+            group[:count][holding[source]] = g
+        if count <= CODES:
             found.append(Layer(sources, code.astype("int8", copy=False), group))
         else:
             of_events = backend.library(code).asarray(group)[code]
             found.append(Layer(sources, of_events, np.arange(CODES, dtype=np.int8)))
     return tuple(found)
+
+
+def _together(one: GroupPass, codes: Codes) -> tuple[Any, dict[Source, Any]] | None:
+    """Return a code of each event for all columns together, and for which codes sources hold.
+
+    None where a column has no codes, a condition reads several columns, or codes are too many.
+    """
+    columns = [codes(name) for name in one.by]
+    conditions = {source: parsed(source) for source in one.sources}
+    if not all(len(c.columns) == 1 for own in conditions.values() for c in own):
+        return None
+    known = [column for column in columns if column is not None]
+    sizes = [len(texts) for _, texts in known]
+    if len(known) < len(columns) or prod(sizes) > REMEMBERED:
+        return None
+    code = known[0][0]
+    for (more, _), size in zip(known[1:], sizes[1:], strict=True):
+        code = code.astype("int32") * np.int32(size) + more
+    holding = {}
+    for source, own in conditions.items():
+        holds = np.ones(sizes, bool)
+        for axis, (name, (_, texts)) in enumerate(zip(one.by, known, strict=True)):
+            of_name = [c for c in own if name in c.columns]
+            if of_name:
+                along = [1] * len(sizes)
+                along[axis] = sizes[axis]
+                holds &= held(of_name, name, texts).reshape(along)
+        holding[source] = holds.ravel()
+    return code, holding
 
 
 def _by_masks(holding: Mapping[Source, Any]) -> tuple[Layer, ...]:

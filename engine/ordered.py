@@ -43,10 +43,12 @@ def event_problem(frame: Any, own: Any, keys: Any) -> str:
     if not (~same | (later >= earlier)).all():
         return "the events of a subscriber are not in ascending order of time"
     found = tables.library(frame).concat([frame[KEY].iloc[:1], after[~same]], ignore_index=True)
+    if found.isin(own).all():
+        return ""
     unknown = ~found.isin(keys)
     if unknown.any():
         return f"subscriber {found[unknown].iloc[0]} is not of this partition"
-    return "" if found.isin(own).all() else "its events are not in ascending order of subscribers"
+    return "its events are not in ascending order of subscribers"
 
 
 def _is_ordered(frame: Any, keys: Any) -> bool:

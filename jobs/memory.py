@@ -14,6 +14,8 @@ A partition's working set is what its task holds when it holds most:
   fill it and as Arrow writes it.
 - ``waiting``: subscribers whose result waits until it fills a row group of the result.
 
+cuDF takes a partition at once: all row groups, one piece.
+
 Tasks at once (one a worker thread) take the partitions that are largest on disk; where there are
 more partitions than that, the allocator keeps ``KEPT`` of what earlier ones gave back. Added is
 what each process holds before it begins, and ``KERNELS`` for its compiled kernels. The peak is that
@@ -98,6 +100,8 @@ def predicted(
     parts: Sequence[Mapping[Path, Sequence[str] | None]],
     coded: Iterable[str],
     features: int,
+    *,
+    in_pieces: bool = True,
 ) -> Prediction:
     """Predict the peak memory of ``profile`` from the metadata of its largest partitions.
 
@@ -107,6 +111,7 @@ def predicted(
             each; None: all of them.
         coded: names of the text columns of events that are read as categories.
         features: number of feature columns.
+        in_pieces: whether partitions are read by row groups; at once where not.
 
     Raises:
         DataError: a file is missing or damaged.
@@ -117,7 +122,7 @@ def predicted(
 
     at_once = min(memory.at_once, len(parts))
     largest = sorted(parts, key=on_disk, reverse=True)[:at_once]
-    working = [_working_set(part, frozenset(coded), features) for part in largest]
+    working = [_working_set(p, frozenset(coded), features, in_pieces=in_pieces) for p in largest]
     kept = KEPT if len(parts) > at_once else 0.0
     total = int(sum(working) * (1 + kept))
     peak = memory.held + memory.processes * KERNELS + total
@@ -125,7 +130,11 @@ def predicted(
 
 
 def _working_set(
-    part: Mapping[Path, Sequence[str] | None], coded: frozenset[str], features: int
+    part: Mapping[Path, Sequence[str] | None],
+    coded: frozenset[str],
+    features: int,
+    *,
+    in_pieces: bool,
 ) -> int:
     tables, pieces, rows, columns = 0, 1, -1, features
     for path, wanted in part.items():
@@ -135,6 +144,7 @@ def _working_set(
             tables += sum(_groups(meta, wanted, frozenset()))
         else:
             groups = _groups(meta, wanted, coded)
+            groups = groups if in_pieces else [sum(groups)]
             tables, pieces = tables + max(groups, default=0), max(pieces, len(groups))
     row = columns * NUMBER
     return 2 * tables + min(rows * row, GROUP) + 2 * -(-rows // pieces) * row

@@ -1,14 +1,15 @@
 """One partition of stage ``ingest``, read piece by piece: some subscribers and all their events.
 
 ``ingest`` cuts the row groups of events where pieces of subscribers end, so a piece is a whole row
-group of the longest table and some rows of the others. Row groups may be cut elsewhere too: one
-that is of two pieces is then read twice. Whatever a part holds, a piece begins where the last one
-ended, and all its events are in order and of its subscribers, or the part is damaged.
+group of the longest table and some rows of the others, whose row groups are kept until they are
+given away. Row groups may be cut elsewhere too: one is then read again with the next. Whatever a
+part holds, a piece begins where the last one ended, and all its events are in order and of its
+subscribers, or the part is damaged.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -81,52 +82,58 @@ class Partition:
         Raises:
             DataError: a file is damaged or out of order.
         """
-        places = dict.fromkeys(self._events, 0)
+        for events in self._events:
+            events.begin()
         for start, stop in pairwise(pieces(len(self.subscribers), number)):
-            yield self._piece(slice(start, stop), places)
+            yield self._piece(slice(start, stop))
 
-    def _piece(self, own: slice, places: dict["_Events", int]) -> tuple[Any, dict[str, Any]]:
-        """Return a piece, and move the places behind its events."""
+    def _piece(self, own: slice) -> tuple[Any, dict[str, Any]]:
+        """Return the next piece: some subscribers and their events."""
         keys, found = self.subscribers[KEY], {}
         after = keys.iloc[own.stop] if own.stop < len(keys) else None
         for events in self._events:
-            frame = events.until(after, places[events])
+            frame = events.until(after)
             if wrong := ordered.event_problem(frame, keys.iloc[own], keys):
                 raise stored.damaged(events.path, wrong)
-            places[events] += len(frame)
             found[events.table] = frame
         return self.subscribers.iloc[own].reset_index(drop=True), found
 
 
-@dataclass(frozen=True, eq=False)
 class _Events:
-    """The events of a partition of one table."""
+    """The events of a partition of one table, given piece by piece."""
 
-    part: Part
-    table: str
-    columns: Sequence[str]
+    def __init__(self, part: Part, table: str, columns: Sequence[str]) -> None:
+        self.table, self.path = table, part.events(table)
+        texts = [c for c in part.job.inputs.tables()[table].categories if c in columns]
+        self._read = partial(stored.read, self.path, columns, part.backend, texts)
+        self.begin()
 
-    @property
-    def path(self) -> Path:
-        return self.part.events(self.table)
+    def begin(self) -> None:
+        """Begin anew with the first event."""
+        self._given, self._known = 0, 0  # rows of the file
+        self._rest: Any = None  # read and not given
 
     @cached_property
     def groups(self) -> list[stored.Group]:
         """Its row groups, by their keys."""
         return stored.groups(self.path, KEY)
 
-    def until(self, after: Any, place: int) -> Any:
-        """Return the events from a place on, those alone whose key is below ``after`` unless None.
+    def until(self, after: Any) -> Any:
+        """Return the next events, those alone whose key is below ``after`` unless that is None.
 
         Raises:
             DataError: the file is damaged.
         """
-        part, rows = self.part, None
-        if after is not None or place:
-            own = (g for g in self.groups if after is None or g.least is None or g.least < after)
-            rows = slice(place, max((group.stop for group in own), default=place))
-        texts = [c for c in part.job.inputs.tables()[self.table].categories if c in self.columns]
-        frame = stored.read(self.path, self.columns, part.backend, texts, rows=rows)
-        if after is None or len(frame) == 0 or frame[KEY].iloc[-1] < after:
-            return frame
-        return frame.iloc[: int(frame[KEY].searchsorted(after))].reset_index(drop=True)
+        if after is None and not self._given:
+            return self._read()
+        own = (g for g in self.groups if after is None or g.least is None or g.least < after)
+        stop = max((group.stop for group in own), default=self._given)
+        if self._rest is None or stop > self._known:
+            self._known = max(stop, self._known)
+            self._rest = self._read(rows=slice(self._given, self._known))
+        frame, cut = self._rest, len(self._rest)
+        if after is not None and cut and not frame[KEY].iloc[-1] < after:
+            cut = int(frame[KEY].searchsorted(after))
+        self._given += cut
+        self._rest = None if cut == len(frame) else frame.iloc[cut:]
+        return frame.iloc[:cut].reset_index(drop=True)

@@ -106,7 +106,8 @@ def _predicted(parts: list[Part], tasks: Tasks) -> int:
     job, before = parts[0].job, tasks.memory()
     coded = {name for table in job.inputs.tables().values() for name in table.categories}
     features = len(engine_profile.columns(job))
-    found = memory.predicted(before, [part.files() for part in parts], coded, features)
+    files, in_pieces = [part.files() for part in parts], parts[0].backend == "pandas"
+    found = memory.predicted(before, files, coded, features, in_pieces=in_pieces)
     figures = {
         "predicted": memory.sized(found.peak),
         "each_task": memory.sized(found.working),
@@ -175,9 +176,8 @@ def _halved(
     Returns:
         ``work(partition, pieces)``, and the pieces if memory ran out, else 1.
     """
-    times = 1
+    partition, times = Partition(part, columns), 1
     while True:
-        partition = Partition(part, columns)
         number = times * partition.pieces
         try:
             return work(partition, number), number if times > 1 else 1

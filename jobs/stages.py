@@ -28,6 +28,7 @@ from jobs.tasks import Tasks
 STAGES = ("ingest", "profile", "score", "allocate")
 STORE = ".stages"
 TEMPORARY = ".tmp-"
+TRIES = 5  # of removing a folder into which a task may still put files
 UNFINISHED = ".*.tmp"  # files that tasks are writing
 
 Say = Callable[[str], None]
@@ -226,7 +227,8 @@ def committed(folder: Path, store: Path) -> Iterator[Path]:
                 raise
         _sync(folder.parent)
     finally:
-        remove(temporary)
+        with suppress(OSError):  # what is left is swept by a later run
+            remove(temporary)
 
 
 def _mine() -> str:
@@ -239,7 +241,8 @@ def sweep(store: Path) -> None:
     for path in store.glob(f"{head}*"):
         pid = path.name.removeprefix(head).partition("-")[0]
         if pid.isdigit() and _died(int(pid), path):
-            remove(path)
+            with suppress(OSError):  # another user's, say
+                remove(path)
 
 
 def _died(pid: int, path: Path) -> bool:
@@ -268,13 +271,17 @@ def writable(output: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder; a task that still runs may put a file into it meanwhile."""
-    for _ in range(5):
+    """Remove a folder, if there is one; a task that still runs may put files into it meanwhile.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    for _ in range(TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return
-        shutil.rmtree(folder, ignore_errors=True)
-        if folder.exists():
-            sleep(0.1)
+        sleep(0.1)
+    shutil.rmtree(folder)
 
 
 def _flush(folder: Path) -> None:

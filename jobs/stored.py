@@ -18,9 +18,8 @@ DAMAGED = (OSError, pa.ArrowException, ValueError, KeyError)
 
 @dataclass(frozen=True)
 class Group:
-    """A row group of a part: its rows, and the least value of a column, None where not known."""
+    """A row group of a part: where it ends, and the least value of a column; None: not known."""
 
-    start: int
     stop: int
     least: Any
 
@@ -55,11 +54,11 @@ def groups(path: Path, column: str) -> list[Group]:
 def _groups(meta: Any, column: str) -> list[Group]:
     at, found, stop = meta.schema.names.index(column), [], 0
     for group in (meta.row_group(i) for i in range(meta.num_row_groups)):
-        known, start = group.column(at).statistics, stop
+        known = group.column(at).statistics
         stop += group.num_rows
         least = known.min if known is not None and known.has_min_max else None
-        if stop > start:
-            found.append(Group(start, stop, least))
+        if group.num_rows:
+            found.append(Group(stop, least))
     return found
 
 

@@ -126,8 +126,9 @@ def _normals(quantile: float) -> tuple[float, float]:
     if quantile == 0.0:
         return 0.0, 0.0
     most = min(quantile * (1.0 + WIDER), 0.5 + 0.5 * quantile)
+    least = max(0.5 * quantile * (1.0 - WIDER), math.ulp(0.0))
     normal = NormalDist()
-    return -normal.inv_cdf(most), -normal.inv_cdf(0.5 * quantile * (1.0 - WIDER))
+    return -normal.inv_cdf(min(most, math.nextafter(1.0, 0.0))), -normal.inv_cdf(least)
 
 
 def run_out_cpu(

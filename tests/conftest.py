@@ -3,6 +3,7 @@
 import ctypes
 import itertools
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -74,7 +75,9 @@ def host_library(source: str) -> ctypes.CDLL:
         "-Wno-unknown-pragmas", "-shared", "-fPIC", "-x", "c++",
         "-include", str(backend.HERE / "portable.cuh"), str(backend.HERE / f"{source}.cu"),
     ]  # fmt: skip
-    known = sha256(" ".join([*command, backend.cuda_source(source)]).encode()).hexdigest()
+    known = sha256(
+        " ".join([platform.platform(), *command, backend.cuda_source(source)]).encode()
+    ).hexdigest()
     built = BUILT / f"{source}-{known[:16]}.so"
     if not built.exists():
         BUILT.mkdir(parents=True, exist_ok=True)

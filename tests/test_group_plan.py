@@ -136,6 +136,26 @@ def test_conditions_that_hold_together_are_in_layers_of_their_own(coded):
     assert by_kind == {"data": (0, 0), "sms": (1, 1), "voice": (2, 0)}
 
 
+@pytest.mark.parametrize("remembered", [1_024, 1])
+def test_conditions_on_one_column_each_are_asked_of_both_together(monkeypatch, remembered):
+    monkeypatch.setattr(group_plan, "REMEMBERED", remembered)  # 1: by masks
+    frame = table([(1, 0, kind, 1, 1) for kind in KINDS[:3] * 4])
+    frame["channel"] = pd.Categorical(["sms", "call", "push", "sms"] * 3)
+    pairs = [(kind, channel) for kind in KINDS for channel in ("sms", "push")]
+    sources = [
+        Source("usage", where=f"kind = '{kind}'", channel=channel) for kind, channel in pairs
+    ]
+    asked = {source: [Quantity("count", source, DAY_S)] for source in sources}
+    (one,), _ = group_plan.group_passes(asked)
+    assert one.by == ("channel", "kind")
+    for layer in runs(frame, one):
+        group = np.asarray(layer.group)[layer.code]
+        for g, source in enumerate(layer.sources):
+            kind, channel = pairs[sources.index(source)]
+            kept = (frame["kind"] == kind) & (frame["channel"] == channel)
+            np.testing.assert_array_equal(group == g, kept.to_numpy())
+
+
 @pytest.mark.parametrize("count", [CODES - 1, CODES, CODES + 1, 40_000])
 def test_any_number_of_categories_and_groups(count):
     kinds = [f"cell {i:05}" for i in range(count)]

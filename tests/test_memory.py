@@ -138,8 +138,8 @@ def test_a_prediction_counts_the_longest_row_group(tmp_path, monkeypatch):
     before = Memory(held=0, peak=0, processes=0, at_once=1, limit=math.inf)
     part = {people: None, usage: ["subscriber", "time"]}
 
-    def working():
-        return predicted(before, [part], (), 6).peak
+    def working(**options):
+        return predicted(before, [part], (), 6, **options).peak
 
     whole = working()
     rows = pq.read_table(usage)
@@ -148,6 +148,7 @@ def test_a_prediction_counts_the_longest_row_group(tmp_path, monkeypatch):
             writer.write_table(rows.slice(start, stop - start))
     row = 10 * 8
     assert working() == whole - 2 * 10_000 * 16 - 2 * (1_000 - 334) * row
+    assert working(in_pieces=False) == whole
     monkeypatch.setattr(memory, "GROUP", 50_000)
     assert working() == whole - 2 * 10_000 * 16 - 2 * (1_000 - 334) * row - (80_000 - 50_000)
 

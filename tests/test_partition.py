@@ -109,7 +109,30 @@ def test_a_piece_is_one_row_group_of_the_longest_table(source, tmp_path, monkeyp
     assert sum(len(people) for people, _ in partition.read(number)) == 60
     for table, own in groups.items():
         asked = [rows for name, rows, _ in read if name == table]
-        assert [r.stop for r in asked[:: number // len(own)]] == [g.stop for g in own]
+        assert [r.stop for r in asked] == [g.stop for g in own]  # each is read once
+
+
+def test_events_of_text_keys_are_of_a_piece(source, monkeypatch):
+    monkeypatch.setattr(ingest, "GROUP", 300)
+    path = source / "events/usage" / NAME
+    people = tables.read(source / "subscribers" / NAME, ["subscriber"])
+    people["subscriber"] = people["subscriber"].map("{:06}".format).astype("str")
+    tables.write(people, source / "subscribers" / NAME)
+    events = tables.read(path, ["subscriber", "time"])
+    events["subscriber"] = events["subscriber"].map("{:06}".format).astype("str")
+    rows = pa.table({n: pa.array(events[n]) for n in events})
+    rows = rows.set_column(0, "subscriber", rows["subscriber"].cast(pa.string()))
+    keys = pq.read_table(source / "subscribers" / NAME)["subscriber"].cast(pa.string())
+    write_events(rows, keys, path)
+    partition = Partition(
+        Part(JOB, "pandas", source, source, NAME, 1), {"usage": ["subscriber", "time"]}
+    )
+    for number in (1, partition.pieces, 7):
+        pieces = list(partition.read(number))
+        assert len(pieces) == number
+        assert all(set(own["usage"]["subscriber"]) <= set(p["subscriber"]) for p, own in pieces)
+        found = pd.concat([own["usage"] for _, own in pieces], ignore_index=True)
+        pd.testing.assert_frame_equal(found, events)
 
 
 @pytest.mark.parametrize(
@@ -159,3 +182,19 @@ def test_a_file_that_fails_between_pieces_is_not_there(tmp_path):
         add({"n": whole["n"]})
         raise MemoryError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_first_is_told_where_a_file_cannot_be_closed(tmp_path):
+    like = pd.DataFrame({"n": [1.0, 2.0]})
+    with (
+        pytest.raises(MemoryError, match="first"),
+        arrow.Writer(tmp_path / "x.parquet", like) as writer,
+    ):
+        writer.add({"n": np.array([1.0])})
+        writer._write()
+        writer._open.callback(raised, OSError("later"))
+        raise MemoryError("first")
+
+
+def raised(error):
+    raise error

@@ -194,3 +194,10 @@ def test_ragged_sizes(on_each_backend, rows):
 def test_a_wrong_dtype_is_refused_with_the_name_of_the_argument():
     with pytest.raises(TypeError, match="run_out: rate must be contiguous float64, got int64"):
         run_out(np.ones(1), np.ones(1, np.int64), np.ones(1), 24.0, 24.0, 0.1)
+
+
+@pytest.mark.parametrize("quantile", [5e-324, 1e-300, 1 - 2**-53])
+def test_quantiles_next_to_their_bounds(on_each_backend, quantile):
+    row = (np.array([x]) for x in (10.0, 1.0, 4.0))
+    _, early, _ = on_each_backend("run_out", *row, 2_160.0, 24.0, quantile)
+    assert 0.0 <= early[0] < 10.0 if quantile < 0.5 else early[0] > 10.0

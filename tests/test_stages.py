@@ -256,3 +256,15 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path):
         stages.writable(tmp_path / "file" / "runs")
     stages.writable(tmp_path / "runs")
     assert list((tmp_path / "runs" / STORE).iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_removed_is_told(tmp_path, monkeypatch):
+    def kept(folder, *, ignore_errors=False):
+        if not ignore_errors:
+            raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(stages, "sleep", lambda seconds: None)
+    monkeypatch.setattr(stages.shutil, "rmtree", kept)
+    with pytest.raises(PermissionError):
+        stages.remove(tmp_path)
+    stages.remove(tmp_path / "nothing")
