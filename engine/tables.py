@@ -98,7 +98,7 @@ def write(frame: Any, path: Path) -> None:
         frame: DataFrame; its index is not written.
         path: the file; one that is there is replaced.
     """
-    with _unfinished(path) as temporary:
+    with unfinished(path) as temporary:
         if library(frame) is pd:
             rows = arrow.table(dict(frame.items()))
             texts = arrow.texts(rows.schema)
@@ -120,7 +120,7 @@ def writing(path: Path, like: Any) -> Iterator[Callable[[Any], None]]:
     Yields:
         What adds rows: columns by name, as :func:`frame` takes them. One call at least has to come.
     """
-    with _unfinished(path) as temporary:
+    with unfinished(path) as temporary:
         if library(like) is pd:
             with arrow.Writer(temporary, like) as writer:
                 yield writer.add
@@ -130,10 +130,15 @@ def writing(path: Path, like: Any) -> Iterator[Callable[[Any], None]]:
             concat(frames).to_parquet(temporary, index=False)
 
 
+def temporary_name(path: Path) -> Path:
+    """Return a name for a file until it is whole; a process that dies leaves such files behind."""
+    return path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+
+
 @contextmanager
-def _unfinished(path: Path) -> Iterator[Path]:
+def unfinished(path: Path) -> Iterator[Path]:
     """Give a temporary name; what is there at the end, if all went well, gets the path's own."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    temporary = temporary_name(path)
     try:
         yield temporary
         temporary.replace(path)

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+from engine import tables
 from engine.settings import Job
 from jobs.borders import Inputs
 from jobs.manifest import digest, effective, input_hashes, version, write_json
@@ -103,18 +103,13 @@ def earlier(own: Mapping[str, Any], store: Path) -> Earlier:
 
 def take(source: Path, target: Path) -> None:
     """Put a file of an earlier result into this one, whole: a link where the disk has links."""
-    temporary = unfinished(target)
+    temporary = tables.temporary_name(target)
     try:
         os.link(source, temporary)
     except OSError:
         shutil.copyfile(source, temporary)
     temporary.replace(target)
     temporary.unlink(missing_ok=True)  # rename leaves it where both are links to one file
-
-
-def unfinished(path: Path) -> Path:
-    """Return a name for a file until it is whole; a worker that dies leaves such files behind."""
-    return path.with_name(f".{path.name}.{uuid4().hex}.tmp")
 
 
 def _spared(one: Earlier) -> int:

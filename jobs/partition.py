@@ -41,6 +41,11 @@ class Part:
         """Return the file of its events of a table."""
         return self.ingested / "events" / table / self.name
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether it is read by row groups; a device takes a partition at once."""
+        return self.backend == "pandas"
+
     def files(self) -> dict[Path, list[str] | None]:
         """Return all its files, with the columns that are read of each; None: all."""
         columns = engine_profile.event_columns(self.job)
@@ -62,7 +67,7 @@ class Partition:
         """
         self.subscribers = stored.read(part.subscribers, backend=part.backend)
         self._events = [_Events(part, table, own) for table, own in columns.items()]
-        self._is_cut = part.backend == "pandas"  # a device takes a partition at once
+        self._is_cut = part.is_cut
         number = int(part.name.removeprefix("part-").removesuffix(".parquet"))
         keys = self.subscribers[KEY]
         if wrong := ordered.subscriber_problem(keys, number, part.partitions):
@@ -110,8 +115,8 @@ class _Events:
 
     def begin(self) -> None:
         """Begin anew with the first event."""
-        self._given, self._known = 0, 0  # rows of the file
-        self._rest: Any = None  # read and not given
+        self._given = 0  # rows of the file
+        self._rest: Any = None  # those after them that were read
 
     @cached_property
     def groups(self) -> list[stored.Group]:
@@ -128,9 +133,8 @@ class _Events:
             return self._read()
         own = (g for g in self.groups if after is None or g.least is None or g.least < after)
         stop = max((group.stop for group in own), default=self._given)
-        if self._rest is None or stop > self._known:
-            self._known = max(stop, self._known)
-            self._rest = self._read(rows=slice(self._given, self._known))
+        if self._rest is None or stop > self._given + len(self._rest):
+            self._rest = self._read(rows=slice(self._given, max(stop, self._given)))
         frame, cut = self._rest, len(self._rest)
         if after is not None and cut and not frame[KEY].iloc[-1] < after:
             cut = int(frame[KEY].searchsorted(after))

@@ -106,8 +106,8 @@ def _predicted(parts: list[Part], tasks: Tasks) -> int:
     job, before = parts[0].job, tasks.memory()
     coded = {name for table in job.inputs.tables().values() for name in table.categories}
     features = len(engine_profile.columns(job))
-    files, in_pieces = [part.files() for part in parts], parts[0].backend == "pandas"
-    found = memory.predicted(before, files, coded, features, in_pieces=in_pieces)
+    files = [part.files() for part in parts]
+    found = memory.predicted(before, files, coded, features, in_pieces=parts[0].is_cut)
     figures = {
         "predicted": memory.sized(found.peak),
         "each_task": memory.sized(found.working),

@@ -19,11 +19,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine import ingest as rows_of
+from engine import tables
 from engine.ingest import FILE, KEY, ROW, TIME
 from engine.merge import merge_events
 from engine.settings.inputs import EventTable
 from jobs import stored
-from jobs.earlier import take, unfinished
+from jobs.earlier import take
 from jobs.raw import Chunk, read
 
 
@@ -136,16 +137,16 @@ def scatter_subscribers(item: Scatter) -> Counts:
 @contextmanager
 def _new_fragment(path: Path, schema: pa.Schema) -> Iterator[Any]:
     """Give an Arrow file to write, which is whole at the end, or not there."""
-    temporary = unfinished(path)
-    with pa.ipc.new_file(str(temporary), schema) as fragment:
+    with (
+        tables.unfinished(path) as temporary,
+        pa.ipc.new_file(str(temporary), schema) as fragment,
+    ):
         yield fragment
-    temporary.replace(path)
 
 
 @contextmanager
 def _new_rejects(path: Path) -> Iterator[Callable[[pa.Table], None]]:
     """Give what writes rejects to a file, whole at the end; without any there is no file."""
-    temporary = unfinished(path)
     writers: list[Any] = []
     with ExitStack() as stack:
 
@@ -153,12 +154,11 @@ def _new_rejects(path: Path) -> Iterator[Callable[[pa.Table], None]]:
             if not len(rejects):
                 return
             if not writers:
+                temporary = stack.enter_context(tables.unfinished(path))
                 writers.append(stack.enter_context(pq.ParquetWriter(temporary, rejects.schema)))
             writers[0].write_table(rejects)
 
         yield add
-    if writers:
-        temporary.replace(path)
 
 
 def _write_batches(fragment: Any, rows: pa.Table, partitions: int) -> None:
@@ -168,17 +168,17 @@ def _write_batches(fragment: Any, rows: pa.Table, partitions: int) -> None:
 
 def _read_fragments(item: Gather) -> pa.Table:
     """Return the rows of a partition, each with the place of its fragment in column ``__file``."""
-    tables = []
+    found = []
     for i, path in enumerate(item.fragments):
         with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as fragment:
             places = range(item.partition, fragment.num_record_batches, item.partitions)
             for place in places:
                 rows = pa.Table.from_batches([fragment.get_batch(place)])
-                tables.append(
+                found.append(
                     rows.append_column(FILE, pa.repeat(pa.scalar(i, pa.int32()), len(rows)))
                 )
     empty = item.schema.append(pa.field(ROW, pa.int64())).append(pa.field(FILE, pa.int32()))
-    return pa.concat_tables(tables) if tables else empty.empty_table()
+    return pa.concat_tables(found) if found else empty.empty_table()
 
 
 def gather_events(item: Gather) -> Counts:
@@ -251,20 +251,21 @@ def write_events(events: pa.Table, keys: Any, path: Path) -> None:
         path: the file.
     """
     schema = pa.schema([field.with_nullable(False) for field in events.schema])  # noqa: FBT003
-    rows, temporary = pa.table(events.columns, schema=schema), unfinished(path)
+    rows = pa.table(events.columns, schema=schema)
     options = {"compression": "lz4", "use_dictionary": _texts(rows)}
     apart = {TIME: "BYTE_STREAM_SPLIT"}
-    with pq.ParquetWriter(temporary, schema, column_encoding=apart, **options) as writer:
+    with (
+        tables.unfinished(path) as temporary,
+        pq.ParquetWriter(temporary, schema, column_encoding=apart, **options) as writer,
+    ):
         for start, stop in pairwise(rows_of.groups(events, keys)):
             writer.write_table(rows.slice(start, stop - start), max(stop - start, 1))
-    temporary.replace(path)
 
 
 def write(rows: pa.Table, path: Path) -> None:
     """Write a Parquet file that is either whole or not there."""
-    temporary = unfinished(path)
-    pq.write_table(rows, temporary, compression="lz4", use_dictionary=_texts(rows))
-    temporary.replace(path)
+    with tables.unfinished(path) as temporary:
+        pq.write_table(rows, temporary, compression="lz4", use_dictionary=_texts(rows))
 
 
 def _texts(rows: pa.Table) -> list[str]:

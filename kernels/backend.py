@@ -21,6 +21,7 @@ except ImportError:  # a machine without CuPy is a CPU machine
 
 HERE = Path(__file__).parent
 THREADS, MOST_BLOCKS = 256, 65_535
+PAGE, APART = 512, 24  # numbers of 8 bytes
 CUDA_OPTIONS = ("--std=c++17", "--fmad=false")
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,6 +39,16 @@ def to_cpu(array: Any) -> Any:
 def library(array: Any) -> Any:
     """Return the array library (NumPy or CuPy) that owns ``array``."""
     return np if isinstance(array, np.ndarray) else cupy
+
+
+def lines(library: Any, *shape: int) -> Any:
+    """Return room for float64 lines, the last axis, which on the CPU lie apart from whole pages.
+
+    Lines that are filled side by side would otherwise meet in the same places of the cache.
+    """
+    *outer, length = shape
+    stride = -(-length // PAGE) * PAGE + APART if library is np else length
+    return library.empty((*outer, stride))[..., :length]
 
 
 def read_only(*arrays: Any) -> tuple[Any, ...]:

@@ -32,8 +32,8 @@ class Grouped(NamedTuple):
 
 def _empty(library: Any, sizes: tuple[int, int, int], valued: int, recent: int) -> Grouped:
     lengths, groups, rows = sizes
-    windowed = (library.empty((n, groups, rows)) for n in (lengths, lengths * valued))
-    return Grouped(library.empty((groups * recent, rows)), *windowed)
+    windowed = (backend.lines(library, n, groups, rows) for n in (lengths, lengths * valued))
+    return Grouped(backend.lines(library, groups * recent, rows), *windowed)
 
 
 @cache

@@ -21,7 +21,6 @@ from kernels.weights import FINE, SHIFT, halving_tables, slope_table
 DAY_S = 86_400
 FIRST_LONGEST = 1 << 24  # ages that tables are made for at first, s: half a year
 NARROW_CHUNK = 8_192  # rows whose kept events are copied at a time: they stay in the cache
-PAGE, APART = 512, 24  # numbers; lines whole pages apart would meet in the same places of a cache
 LINE = 8  # numbers of a line of the cache
 AHEAD, BEHIND = 128, 160  # so far after a row's, events are asked for before the row is read
 MOST_PAST = -(2**62)  # before every instant, s
@@ -101,15 +100,14 @@ class Summary(NamedTuple):
     trend: Any
 
 
-def _empty(library: Any, rows: int, asked: Asked, stride: int = 0) -> Summary:
-    """Return room for a summary; with a stride, in one block whose lines are so far apart."""
+def _empty(library: Any, rows: int, asked: Asked) -> Summary:
     lengths = len(asked.windows)
     extremes, spread, days = (lengths * f for f in (asked.extremes, asked.spread, asked.days))
     each = lengths, lengths, extremes, extremes, spread, days
     lines = [1] * 5 + [*each, len(asked.half_lives), len(asked.trends)]
-    block = library.empty((sum(lines), stride or rows))
+    block = backend.lines(library, sum(lines), rows)
     ends = np.cumsum(lines).tolist()
-    fields = [block[end - n : end, :rows] for n, end in zip(lines, ends, strict=True)]
+    fields = [block[end - n : end] for n, end in zip(lines, ends, strict=True)]
     return Summary(*(field[0] for field in fields[:5]), *fields[5:])
 
 
@@ -263,8 +261,7 @@ def summarised_cpu(
     Returns:
         The fields of :class:`Summary`.
     """
-    stride = -(-len(start) // PAGE) * PAGE + APART
-    found = _empty(np, len(start), asked, stride)
+    found = _empty(np, len(start), asked)
     function = _compiled(len(asked.half_lives), len(asked.trends), asked.marks)
     events, rows = backend.read_only(time, value, kept), backend.read_only(start, stop, at)
     (windows,) = backend.read_only(np.array(asked.windows, np.int64))

@@ -5,12 +5,25 @@ CuPy. It does only what CuPy does; whether CuPy does it as NumPy does is left to
 """
 
 import operator
+import shutil
 from typing import Any
 
 import numpy as np
+import pytest
 
 from kernels import backend
 from tests.conftest import host_function
+
+on_a_device = pytest.mark.parametrize(
+    "device",
+    [
+        pytest.param(
+            "stand-in", marks=pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+        ),
+        pytest.param("cuda", marks=pytest.mark.gpu),
+    ],
+)
+"""Runs a test with the stand-in, for which it calls :func:`install`, and on a GPU."""
 
 UNARY = ("neg", "pos", "abs", "invert")
 BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "and_", "or_", "xor", "lshift",

@@ -13,13 +13,7 @@ from tests import device_stand_in, problems
 SETTINGS = Solver(gap_tolerance=1e-3, sample=1_000, exact_pairs=0)
 
 
-@pytest.mark.parametrize(
-    "device",
-    [
-        pytest.param("stand-in", marks=pytest.mark.skipif("not __import__('shutil').which('g++')")),
-        pytest.param("cuda", marks=pytest.mark.gpu),
-    ],
-)
+@device_stand_in.on_a_device
 @pytest.mark.parametrize(
     ("case", "subscribers"),
     [("one-offer", 4_000), ("bundles", 3_000), ("bundles", 900), ("related", 1_500)],

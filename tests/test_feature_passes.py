@@ -127,15 +127,7 @@ def test_more_half_lives_and_trends_than_a_pass_takes():
     assert row["s_9d"] == 6.0
 
 
-@pytest.mark.parametrize(
-    "device",
-    [
-        pytest.param(
-            "stand-in", marks=pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
-        ),
-        pytest.param("cuda", marks=pytest.mark.gpu),
-    ],
-)
+@device_stand_in.on_a_device
 @given(operands=passes())
 def test_a_device_leaves_rows_of_very_many_events_to_the_processor(device, operands, monkeypatch):
     *arrays, asked = operands

@@ -1,7 +1,5 @@
 """Passes over groups of events: what shares one, and that each has what its condition gives."""
 
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -172,15 +170,7 @@ def test_any_number_of_categories_and_groups(count):
             np.testing.assert_array_equal(group == g, kept)
 
 
-@pytest.mark.parametrize(
-    "device",
-    [
-        pytest.param(
-            "stand-in", marks=pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
-        ),
-        pytest.param("cuda", marks=pytest.mark.gpu),
-    ],
-)
+@device_stand_in.on_a_device
 @given(operands=passes())
 def test_a_device_leaves_rows_of_very_many_events_to_the_processor(device, operands, monkeypatch):
     time, value, code, group, *place, windows, groups, valued, recent = operands

@@ -1,7 +1,5 @@
 """Passes whose kernels look at the order of events: shared where they can be, alike on devices."""
 
-import shutil
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -39,15 +37,7 @@ def test_every_kernel_has_a_pass_here():
     assert {q.measure for one in PASSES for q in one.quantities} == set(SEQUENTIAL)
 
 
-@pytest.mark.parametrize(
-    "device",
-    [
-        pytest.param(
-            "stand-in", marks=pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
-        ),
-        pytest.param("cuda", marks=pytest.mark.gpu),
-    ],
-)
+@device_stand_in.on_a_device
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda f: f["name"])
 @given(rows=rows_of_events())
 def test_a_device_leaves_rows_of_very_many_events_to_the_processor(
