@@ -3,6 +3,7 @@
 from kernels.bursts import bursts
 from kernels.choose import choose, curve, within
 from kernels.choose_pairs import choose_pairs, curve_pairs
+from kernels.contact_windows import latest_burst, most_in_window
 from kernels.fatigue import fatigue
 from kernels.grouped import grouped
 from kernels.hours import hours
@@ -16,6 +17,6 @@ from kernels.summary import summarised
 
 __all__ = [
     "bursts", "choose", "choose_pairs", "curve", "curve_pairs", "disordered", "events_until",
-    "fatigue", "grouped", "hours", "lifetime", "open_case", "ranges", "repeats", "run_out",
-    "saturation", "summarised", "within",
+    "fatigue", "grouped", "hours", "latest_burst", "lifetime", "most_in_window", "open_case",
+    "ranges", "repeats", "run_out", "saturation", "summarised", "within",
 ]  # fmt: skip
