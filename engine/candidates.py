@@ -13,9 +13,11 @@ import numpy as np
 
 from engine import expressions, policies, tables
 from engine.actions import Action, actions
+from engine.history import History
 from engine.limits import limits
 from engine.problem import KEY_RANGE
 from engine.settings import Job
+from engine.settings.catalogue import Catalogue
 from engine.weights import BadWeights, weights
 from kernels.backend import to_cpu
 from kernels.choose import PROPENSITY_GRID
@@ -47,14 +49,14 @@ def scopes(job: Job) -> list[str]:
     return list(dict.fromkeys(part.where for part in parts if part.where))
 
 
-def candidates(job: Job, features: Any, propensity: Any, contacts: Any | None) -> Candidates:
+def candidates(job: Job, features: Any, propensity: Any, history: History) -> Candidates:
     """Return what a partition's subscribers may get.
 
     Args:
         job: the job.
         features: the profile's partition.
         propensity: the score's partition, the same rows.
-        contacts: the partition's contact history (subscriber, time, offer, channel), or None.
+        history: the partition's contact history.
 
     Returns:
         The candidates, on the side of the frames.
@@ -63,7 +65,7 @@ def candidates(job: Job, features: Any, propensity: Any, contacts: Any | None) -
     side, keys = tables.array_library(features), features["subscriber"]
     held = tables.unit_hash(keys, job.seed) < job.holdout_share
     allowed = eligible(job, features, acts, side)
-    left = policies.left(job, features, contacts, side)
+    left = policies.left(job, features, history)
     open_ = allowed & ~held
     blocked = _any(left.forbids, open_, side)
     policies.forbid_the_stuck(job, left, open_ & ~blocked, side)
@@ -115,16 +117,22 @@ def eligible(job: Job, features: Any, acts: Sequence[Action], side: Any) -> Any:
             where = f"catalogue.offers.{name}.eligible"
             mask = expressions.parse(offer.eligible, where).mask(features)
             by_offer[name] = tables.array(mask).astype(bool)
-    by_channel: dict[str, Any] = {}
-    for name, channel in catalogue.channels.items():
-        by_channel[name] = side.ones(rows, bool)
-        for column in (channel.consent, channel.device):
-            if column is not None:
-                by_channel[name] &= tables.array(features[column].fillna(value=False)).astype(bool)
+    true: dict[str | None, Any] = {None: side.ones(rows, bool)}
+    for column in _asked(catalogue):
+        true[column] = tables.array(features[column].fillna(value=False)).astype(bool)
     out = side.empty((len(acts), rows), bool)
     for a, action in enumerate(acts):
-        out[a] = by_offer[action.offer] & by_channel[action.channel]
+        channel, purpose = catalogue.channels[action.channel], catalogue.offers[action.offer].purpose
+        out[a] = by_offer[action.offer] & true[channel.device] & true[channel.consent_for(purpose)]
     return out
+
+
+def _asked(catalogue: Catalogue) -> set[str]:
+    """Return the columns that say who consents and who has a device."""
+    found = {channel.device for channel in catalogue.channels.values()}
+    for channel in catalogue.channels.values():
+        found |= {channel.consent_for(offer.purpose) for offer in catalogue.offers.values()}
+    return {column for column in found if column is not None}
 
 
 def _scope(job: Job, features: Any, side: Any) -> Any:

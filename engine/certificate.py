@@ -26,10 +26,13 @@ from engine import certificate_policies as policies
 from engine import certificate_rules as rules
 from engine.actions import actions
 from engine.certificate_bundles import exempt, freedom
+from engine.certificate_history import Past
+from engine.certificate_history import closures as closed_by_policies
 from engine.certificate_contacts import Contacts, Violation, broken_relations, violations
 from engine.certificate_limits import Form, state
 from engine.certificate_rules import BUNDLE
 from engine.errors import DataError
+from engine.history import History
 from engine.limits import MICRO, Aim, Limit, Question, question
 from engine.settings import Job
 
@@ -63,7 +66,7 @@ def check_partition(
     features: pd.DataFrame,
     propensity: pd.DataFrame,
     *,
-    contacts: pd.DataFrame | None,
+    history: History,
     allocations: pd.DataFrame,
     prices: Sequence[float],
     asked: Question | None = None,
@@ -74,7 +77,7 @@ def check_partition(
         job: the job.
         features: its subscribers with their columns and features.
         propensity: ``subscriber``, as in ``features``, and a column per action.
-        contacts: its contact history; None: the job has none.
+        history: its contacts and outcomes.
         allocations: what was written for its subscribers.
         prices: [K] money per unit of each limit's form, in the order of the question's limits.
         asked: what was to be answered; None: the job's objective under all its limits.
@@ -91,8 +94,10 @@ def check_partition(
         raise DataError(f"features: subscriber {keys[keys.duplicated()][0]} is there twice")
     if not keys.equals(pd.Index(propensity["subscriber"])):
         raise DataError("propensity: its subscribers are not those of features, in their order")
-    closures, rooms = rules.closures(job, features), policies.rooms(job, terms, keys, contacts)
-    leasts, related = policies.leasts(job, keys, contacts), policies.relations(job, terms)
+    past = Past.of(job, features, history)
+    closures = [*rules.closures(job, features), *closed_by_policies(past, features)]
+    rooms, leasts = policies.rooms(job, terms, past), policies.leasts(job, past)
+    related = policies.relations(job, terms)
     held_out, weight = rules.held_out(job, features), rules.weights(job, features)
     units = rules.propensities(propensity, [action.name for action in actions(job.catalogue)])
     is_open = np.repeat(~held_out[:, None], len(terms.offer), axis=1)

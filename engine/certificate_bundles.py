@@ -53,7 +53,7 @@ def freedom(
     caps = [room for room in found if room.policy]
     if not (
         asked or together or related.exclusive or related.requires
-        or any(room.per == "offers" for room in caps)
+        or any(room.per in {"team", "offers"} for room in caps)
     ):  # fmt: skip
         return None
     most = np.full(subscribers, BUNDLE, np.int64)

@@ -184,11 +184,19 @@ def closures(job: Job, features: pd.DataFrame) -> list[Closure]:
         if offer.valid_until is not None and job.as_of >= offer.valid_until:
             reasons.append(Closure(f"{name} is no longer valid", own, everyone))
     for name, channel in catalogue.channels.items():
-        own = tuple(a for a, action in enumerate(found) if action.channel == name)
-        for kind, column in (("consent", channel.consent), ("device", channel.device)):
-            if column is not None:
-                rows = ~_is_true(features, column, f"catalogue.channels.{name}.{kind}")
-                reasons.append(Closure(f"{kind} {column} is not true", own, rows))
+        by_column: dict[tuple[str, str], list[int]] = {}
+        for a, action in enumerate(found):
+            if action.channel != name:
+                continue
+            purpose = catalogue.offers[action.offer].purpose
+            consent = channel.consent
+            column = consent.get(purpose) if isinstance(consent, dict) else consent
+            for kind, wanted in (("consent", column), ("device", channel.device)):
+                if wanted is not None:
+                    by_column.setdefault((kind, wanted), []).append(a)
+        for (kind, column), actions_ in by_column.items():
+            rows = ~_is_true(features, column, f"catalogue.channels.{name}.{kind}")
+            reasons.append(Closure(f"{kind} {column} is not true", tuple(actions_), rows))
     return reasons
 
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from engine.actions import actions
 from engine.limits import MICRO, MOST_USE, Limit, coefficients, limits, measured
-from engine.policies import capped
+from engine.policy_groups import capped
 from engine.settings import Job
 from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, MOST_CAPS, MOST_CODES
 

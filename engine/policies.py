@@ -1,34 +1,49 @@
-"""What contact policies leave each subscriber: caps less the contact history, minimums, relations.
+"""What contact policies leave each subscriber: caps less the contact history, minimums, closures.
 
-A policy with ``at_most`` is a cap on a group of actions: all, those of a channel, of a category, or
-of some offers. Caps in all and per channel count contacts, so a package on one channel counts once,
-in the history too; the others count offers. Policies on the same group are one cap: the tightest.
+A policy with a cap counts a group of actions: all, those of a channel, category or team, an offer's
+or those of some offers. Caps in all and per channel count contacts, so a package on one channel
+counts once, in the history too; the others count offers. Policies on the same group are one cap:
+the tightest. A sliding cap leaves a new contact what the fullest window around it leaves, contacts
+that are booked for later included. All policies hold, and each is asked by itself, so every one
+that stands in a pair's way is known.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from engine import tables
+from engine import expressions, tables
 from engine.actions import Action, actions
-from engine.rules import Rules, has_bundle
+from engine.history import History
+from engine.history_counts import Burst, Counter, contacts_in, latest_outcomes
+from engine.policy_groups import (
+    BY_CONTACT,
+    PER,
+    Group,
+    capped,
+    groups_of,
+    is_whole,
+    packages,
+    rules,
+)
+from engine.rules import has_bundle
+from engine.send_times import (
+    LONGEST,
+    SendTimes,
+    Window,
+    around,
+    cap_windows,
+    is_closed,
+    past_windows,
+    send_times,
+    strictly,
+)
 from engine.settings import Job
 from engine.settings.base import seconds
-from engine.settings.catalogue import ContactPolicy
+from engine.settings.policies import CAPS, EVER, ContactPolicy
 from kernels.choose import MOST_BUNDLE, MUST
-
-PER = ("channel", "category", "offers", "all")  # the order of caps: those that bind most first
-
-
-@dataclass(frozen=True)
-class Group:
-    """Actions that a policy counts together."""
-
-    per: str  # one of PER
-    names: tuple[str, ...]  # the channel, the category or the offers; of all: none
-    actions: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,124 +56,199 @@ class Left:
     cap: Any  # [D, S] uint8
 
 
-def packages(job: Job) -> list[list[str]]:
-    """Return the offers of each package."""
-    return [policy.package for policy in job.policies if policy.package]
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What the policies of a job ask of a partition's history, and what it answers."""
+
+    job: Job
+    acts: Sequence[Action]
+    features: Any
+    times: SendTimes
+    counts: dict[Counter, Any]  # [S] int64
+    latest: dict[Burst, Any]  # [S] int64
+
+    @classmethod
+    def of(cls, job: Job, features: Any, history: History) -> "_Asked":
+        """Ask the history all that the policies want to know, in one pass of each table."""
+        acts, times = actions(job.catalogue), send_times(job, features)
+        asked = [one for policy in job.policies for one in _questions(policy, job, acts, times)]
+        counters = list(dict.fromkeys(one for one in asked if isinstance(one, Counter)))
+        bursts = list(dict.fromkeys(one for one in asked if isinstance(one, Burst)))
+        keys = features["subscriber"]
+        return cls(
+            job, acts, features, times,
+            contacts_in(job, keys, history, times, counters),
+            latest_outcomes(job, keys, history, times, bursts),
+        )  # fmt: skip
+
+    def used(self, counter: Counter | None) -> Any:
+        """Return [S] int64, what the history has of a counter's contacts; 0 without one."""
+        side = tables.array_library(self.features)
+        return side.zeros(len(self.features), "int64") if counter is None else self.counts[counter]
+
+    @property
+    def instant(self) -> Any:
+        """Return [S] int64, when each subscriber is contacted, s."""
+        side = tables.array_library(self.features)
+        return side.asarray(np.array(self.times.instants, np.int64))[self.times.zone]
 
 
-def groups_of(policy: ContactPolicy, job: Job, acts: Sequence[Action]) -> list[Group]:
-    """Return each group that a policy counts by itself."""
-    every, offers = range(len(acts)), job.catalogue.offers
-    if policy.per == "all":
-        return [Group("all", (), tuple(every))]
-    if policy.per == "offers":
-        inside = tuple(a for a in every if acts[a].offer in policy.only)
-        return [Group("offers", tuple(sorted(policy.only)), inside)]
-    of = [a.channel if policy.per == "channel" else offers[a.offer].category for a in acts]
-    known = job.catalogue.channels if policy.per == "channel" else dict.fromkeys(of)
-    return [
-        Group(policy.per, (name,), tuple(a for a in every if of[a] == name))
-        for name in policy.only or known
-    ]
+def _questions(
+    policy: ContactPolicy, job: Job, acts: Sequence[Action], times: SendTimes
+) -> Iterator[Counter | Burst]:
+    """Yield what a policy wants to know of the history."""
+    if policy.kind in CAPS:
+        found = (_counter(job, group, cap_windows(policy, times)) for group in
+                 groups_of(policy, job, acts))  # fmt: skip
+        yield from (counter for counter in found if counter is not None)
+    elif policy.kind in {"exactly", "at_least"} and policy.within is not None:
+        yield _offers(times, policy)
+    elif policy.kind == "exclusive" and policy.within is not None:
+        for offer in policy.exclusive:
+            yield _others(policy, offer, times)
+    elif policy.kind == "not_after":
+        yield from _ordered(policy, times)
+    elif policy.kind == "cool_down":
+        yield from (_burst(policy, group) for group in groups_of(policy, job, acts))
+    elif policy.kind == "only_after":
+        yield _burst(policy, Group("offers", tuple(policy.only_after), ()))
 
 
-def capped(job: Job) -> list[Group]:
-    """Return the D groups with a cap of their own, in the order of the caps.
-
-    Without packages a cap on all contacts is the most actions of a bundle, and none of these.
-    """
-    acts = actions(job.catalogue)
-    found = {
-        (group.per, group.names): group
-        for policy in job.policies
-        if policy.at_most is not None
-        for group in groups_of(policy, job, acts)
-        if group.per != "all" or packages(job)
-    }
-    return sorted(found.values(), key=lambda group: PER.index(group.per))
+def _counter(job: Job, group: Group, windows: tuple[Window, ...] | None) -> Counter | None:
+    """Return what counts the contacts of a cap's group; None: no past counts."""
+    if windows is None:
+        return None
+    by_contact = bool(packages(job)) and group.per in BY_CONTACT
+    return Counter(group.per, group.names, windows, by_contact)
 
 
-def rules(job: Job) -> Rules:
-    """Return the relations between a job's actions."""
-    acts, names, groups = actions(job.catalogue), list(job.catalogue.offers), capped(job)
-    members = np.zeros((len(groups), len(acts)), bool)
-    for d, group in enumerate(groups):
-        members[d, list(group.actions)] = True
-    contact = np.arange(len(acts), dtype=np.int32)
-    for package in packages(job):
-        first: dict[str, int] = {}
-        for a, action in enumerate(acts):
-            if action.offer in package:
-                contact[a] = first.setdefault(action.channel, a)
-    return Rules(
-        members,
-        np.array(
-            [bool(packages(job)) and group.per in ("channel", "all") for group in groups], bool
-        ),
-        contact,
-        [
-            (names.index(one), names.index(other))
-            for policy in job.policies
-            for i, one in enumerate(policy.exclusive)
-            for other in policy.exclusive[:i]
-        ],
-        [
-            (names.index(policy.offer), tuple(names.index(o) for o in policy.requires))
-            for policy in job.policies
-            if policy.offer is not None
-        ],
-    )
+def _offers(times: SendTimes, policy: ContactPolicy) -> Counter:
+    windows = past_windows(policy, times)
+    assert windows is not None
+    return Counter("all", (), windows)
 
 
-def left(job: Job, features: Any, contacts: Any | None, side: Any) -> Left:
+def _others(policy: ContactPolicy, offer: str, times: SendTimes) -> Counter:
+    """Return what counts the offers that exclude one."""
+    windows = around(policy, times)
+    assert windows is not None
+    return Counter("offers", tuple(o for o in policy.exclusive if o != offer), windows)
+
+
+def _ordered(policy: ContactPolicy, times: SendTimes) -> tuple[Counter, Counter]:
+    """Return what counts the offers before this one, and this one after each of them."""
+    before, after = (strictly(policy, times, before=side) for side in (True, False))
+    assert policy.offer is not None
+    assert before is not None
+    assert after is not None
+    own = (policy.offer,)
+    return Counter("offers", tuple(policy.not_after), before), Counter("offers", own, after)
+
+
+def _burst(policy: ContactPolicy, group: Group) -> Burst:
+    is_ever = policy.within in (None, EVER) or policy.kind == "only_after"
+    width = LONGEST if is_ever else seconds(policy.within or "")
+    return Burst(group.per, group.names, tuple(policy.outcome), policy.times, width)
+
+
+def left(job: Job, features: Any, history: History) -> Left:
     """Return what the policies leave of the caps, and the pairs each forbids by itself.
 
     Args:
         job: the job.
         features: the profile's partition.
-        contacts: the partition's contact history (subscriber, time, offer, channel), or None.
-        side: the array library of the frames.
+        history: the partition's history.
+
+    Raises:
+        DataError: subscribers have time zones that do not exist.
     """
-    acts, rows, groups = actions(job.catalogue), len(features), capped(job)
-    place = {(group.per, group.names): d for d, group in enumerate(groups)}
+    asked = _Asked.of(job, features, history)
+    acts, rows, groups = asked.acts, len(features), capped(job)
+    side = tables.array_library(features)
+    place = {(group.per in BY_CONTACT, group.actions): d for d, group in enumerate(groups)}
     most = side.full(rows, min(MOST_BUNDLE, len(job.catalogue.offers)), "int64")
     least, must = side.zeros(rows, "int64"), side.zeros(rows, bool)
     cap = side.full((len(groups), rows), MOST_BUNDLE, "int64")
     forbids: dict[str, Any] = {}
     for policy in job.policies:
         forbidden = forbids[policy.name] = side.zeros((len(acts), rows), bool)
-        if policy.at_least is not None:
-            more = policy.at_least - _used(job, policy, None, (features, contacts))
-            least = side.maximum(least, more)
-        elif policy.exactly is not None:
-            more = side.maximum(policy.exactly - _used(job, policy, None, (features, contacts)), 0)
-            forbids[policy.name] = forbidden | (more == 0)
+        if policy.kind == "at_least":
+            least = side.maximum(least, _still(policy, asked))
+        elif policy.kind == "exactly":
+            more = side.maximum(_still(policy, asked), 0)
+            forbidden |= more == 0
             most, least = side.minimum(most, more), side.maximum(least, more)
             must |= more > 0
-        elif policy.at_most is not None:
+        elif policy.cap is not None:
             for group in groups_of(policy, job, acts):
-                used = _used(job, policy, group, (features, contacts))
-                more = side.maximum(policy.at_most - used, 0)
-                for a in group.actions:
-                    forbidden[a] |= more == 0
-                if (group.per, group.names) in place:
-                    d = place[group.per, group.names]
+                used = asked.used(_counter(job, group, cap_windows(policy, asked.times)))
+                more = side.maximum(policy.cap - used, 0)
+                forbidden[list(group.actions)] |= more == 0
+                d = place.get((group.per in BY_CONTACT, group.actions))
+                if d is not None:
                     cap[d] = side.minimum(cap[d], more)
-                else:
+                elif group.per == "all" and is_whole(group, acts):
                     most = side.minimum(most, more)
+        else:
+            _close(policy, asked, forbidden)
     for counted in _partitions(job, groups, len(acts)):  # a bundle has no more than its caps in all
         most = side.minimum(most, sum((cap[d] for d in counted), side.zeros(rows, "int64")))
     fewest = side.minimum(side.maximum(least, 0), MUST - 1) + MUST * must
     return Left(forbids, most.astype("uint8"), fewest.astype("uint8"), cap.astype("uint8"))
 
 
+def _still(policy: ContactPolicy, asked: _Asked) -> Any:
+    """Return [S] int64, how many offers a minimum still wants after the history."""
+    wanted = policy.at_least or policy.exactly
+    counter = None if policy.within is None else _offers(asked.times, policy)
+    return wanted - asked.used(counter)
+
+
+def _close(policy: ContactPolicy, asked: _Asked, forbidden: Any) -> None:
+    """Add the pairs that a policy without a count closes, [A, S] bool."""
+    job, acts, times = asked.job, asked.acts, asked.times
+    side = tables.array_library(asked.features)
+
+    def of(*offers: str | None) -> list[int]:
+        return [a for a, act in enumerate(acts) if act.offer in offers]
+
+    if policy.kind == "exclusive" and policy.within is not None:
+        for offer in policy.exclusive:
+            forbidden[of(offer)] |= asked.used(_others(policy, offer, times)) > 0
+    elif policy.kind == "not_after":
+        before, after = _ordered(policy, times)
+        forbidden[of(policy.offer)] |= asked.used(before) > 0
+        forbidden[of(*policy.not_after)] |= asked.used(after) > 0
+    elif policy.kind == "only_after":
+        latest = asked.latest[_burst(policy, Group("offers", tuple(policy.only_after), ()))]
+        forbidden[of(policy.offer)] |= latest <= _ago(policy.within or EVER, asked.instant)
+    elif policy.kind == "cool_down":
+        assert policy.cool_down is not None
+        for group in groups_of(policy, job, acts):
+            latest = asked.latest[_burst(policy, group)]
+            forbidden[list(group.actions)] |= latest > _ago(policy.cool_down, asked.instant)
+    elif policy.kind in {"suppress", "quiet", "blackout"}:
+        if policy.suppress is not None:
+            mask = expressions.parse(policy.suppress, f"policies.{policy.name}.suppress")
+            rows = tables.array(mask.mask(asked.features)).astype(bool)
+        else:
+            rows = side.asarray(is_closed(policy, times))[times.zone]
+        for group in groups_of(policy, job, acts):
+            forbidden[list(group.actions)] |= rows
+
+
+def _ago(duration: str, instant: Any) -> Any:
+    """Return [S] int64, the instant so long before; before everything that was, for ever."""
+    return instant - (LONGEST if duration == EVER else seconds(duration))
+
+
 def _partitions(job: Job, groups: Sequence[Group], acts: int) -> list[list[int]]:
-    """Return sets of caps that count every action: per channel and per category, if whole."""
+    """Return sets of caps that count every action: per channel, category or team, if whole."""
     found = []
-    for per in ("channel", "category"):
+    for per in PER[:3]:
         own = [d for d, group in enumerate(groups) if group.per == per]
-        is_whole = sum(len(groups[d].actions) for d in own) == acts
-        if is_whole and not (per == "channel" and packages(job)):
+        whole = sum(len(groups[d].actions) for d in own) == acts
+        if whole and not (per == "channel" and packages(job)):
             found.append(own)
     return found
 
@@ -186,40 +276,3 @@ def forbid_the_stuck(job: Job, found: Left, open_: Any, side: Any) -> None:
         for a, action in enumerate(acts):
             if action.offer == policy.offer:
                 found.forbids[policy.name][a] |= stuck
-
-
-def _used(job: Job, policy: ContactPolicy, group: Group | None, frames: tuple[Any, Any]) -> Any:
-    """Return [S] int64, what the history has used of a policy's count in a group; None: offers."""
-    features, contacts = frames
-    side = tables.array_library(features)
-    if policy.within is None or contacts is None:
-        return side.zeros(len(features), "int64")
-    as_of = int(job.as_of.timestamp())
-    counted = contacts[
-        (contacts["time"] > as_of - seconds(policy.within)) & (contacts["time"] <= as_of)
-    ]
-    if group is not None and group.per == "channel":
-        counted = counted[counted["channel"] == group.names[0]]
-    elif group is not None and group.per == "category":
-        offers = job.catalogue.offers
-        inside = [n for n in offers if offers[n].category == group.names[0]]
-        counted = counted[counted["offer"].isin(inside)]
-    elif group is not None and group.per == "offers":
-        counted = counted[counted["offer"].isin(list(group.names))]
-    used = _counts(features, counted)
-    if group is not None and group.per in ("channel", "all"):
-        for package in packages(job):  # what went out together was one contact
-            own = counted[counted["offer"].isin(package)]
-            once = own.drop_duplicates(["subscriber", "time", "channel"])
-            used = used - (_counts(features, own) - _counts(features, once))
-    return used
-
-
-def _counts(features: Any, contacts: Any) -> Any:
-    """Return [S] int64, the contacts of each subscriber."""
-    side = tables.array_library(features)
-    counts = contacts.groupby("subscriber").size().rename("used").reset_index()
-    keys = features[["subscriber"]].reset_index(drop=True)
-    keys["row"] = side.arange(len(keys))
-    merged = keys.merge(counts, on="subscriber", how="left").sort_values("row")
-    return tables.array(merged["used"].fillna(0).astype("int64"))

@@ -8,24 +8,26 @@ import numpy as np
 from engine import policies, tables
 from engine.actions import actions
 from engine.candidates import eligible
+from engine.history import History
+from engine.policy_groups import rules
 from engine.settings import Job
-from engine.settings.catalogue import ContactPolicy
+from engine.settings.policies import ContactPolicy
 from kernels.backend import to_cpu
 
 
-def closed(job: Job, features: Any, contacts: Any | None) -> list[list[str]]:
+def closed(job: Job, features: Any, history: History) -> list[list[str]]:
     """Return, for each row and action, why the pair is not open; empty where it is open.
 
     Args:
         job: the job.
         features: rows of the profile, one a subscriber.
-        contacts: their contact history (subscriber, time, offer, channel), or None.
+        history: their contact history.
     """
     acts = actions(job.catalogue)
     side = tables.array_library(features)
     held = tables.unit_hash(features["subscriber"], job.seed) < job.holdout_share
     allowed = eligible(job, features, acts, side)
-    left = policies.left(job, features, contacts, side)
+    left = policies.left(job, features, history)
     blocked = side.zeros_like(allowed)
     for forbidden in left.forbids.values():
         blocked |= forbidden
@@ -47,7 +49,7 @@ def closed(job: Job, features: Any, contacts: Any | None) -> list[list[str]]:
     return out
 
 
-def beside(job: Job, features: Any, contacts: Any | None, bundle: Sequence[int]) -> list[str]:
+def beside(job: Job, features: Any, history: History, bundle: Sequence[int]) -> list[str]:
     """Return, for each action, which policies do not allow it beside a bundle; empty: it fits.
 
     Each policy is asked by itself, packages with each, for they say what is one contact.
@@ -55,12 +57,12 @@ def beside(job: Job, features: Any, contacts: Any | None, bundle: Sequence[int])
     Args:
         job: the job.
         features: one row of the profile.
-        contacts: the contact history, or None.
+        history: the contact history.
         bundle: the actions that the subscriber has.
     """
     acts, names = actions(job.catalogue), list(job.catalogue.offers)
     offer = np.array([names.index(action.offer) for action in acts], np.int32)
-    alone = [(policy.name, _rules_of(job, policy, features, contacts)) for policy in job.policies]
+    alone = [(policy.name, _rules_of(job, policy, features, history)) for policy in job.policies]
     told = []
     for a, action in enumerate(acts):
         others = [b for b in bundle if b != a]
@@ -75,12 +77,12 @@ def beside(job: Job, features: Any, contacts: Any | None, bundle: Sequence[int])
 
 
 def _rules_of(
-    job: Job, policy: ContactPolicy, features: Any, contacts: Any | None
+    job: Job, policy: ContactPolicy, features: Any, history: History
 ) -> tuple[Any, int, int, Any]:
     """Return the rules of one policy, and the sizes that it leaves: most, fewest and caps."""
     packages = [other for other in job.policies if other.package and other is not policy]
     only = job.model_copy(update={"policies": [policy, *packages]})
-    left = policies.left(only, features, contacts, tables.array_library(features))
+    left = policies.left(only, features, history)
     sizes = (to_cpu(x)[..., 0] for x in (left.most, left.fewest, left.cap))
     most, fewest, cap = sizes
-    return policies.rules(only), int(most), int(fewest), cap
+    return rules(only), int(most), int(fewest), cap

@@ -91,7 +91,7 @@ def parts_of(job: Job, stages: dict[str, Path]) -> list[Part]:
             frames(job.cluster),
             path,
             stages["score"] / "propensity" / path.name,
-            stages["ingest"] / "events" / "contacts" / path.name if job.inputs.contacts else None,
+            stages["ingest"],
         )
         for path in sorted((stages["profile"] / "features").glob("part-*.parquet"))
     ]

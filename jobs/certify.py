@@ -9,6 +9,7 @@ import numpy as np
 from engine import tables
 from engine.certificate import Check, certify, check_partition, objective_of
 from engine.goals import Pursued, Reached
+from engine.history import TEXTS, History, columns_of_accepts
 from engine.limits import Question
 from engine.offer_core import tally_of_bundles
 from engine.problem import USE_UNIT, use_units
@@ -27,19 +28,37 @@ class Part:
     backend: tables.Backend
     features: Path
     propensity: Path
-    contacts: Path | None
+    ingested: Path  # the folder of stage ``ingest``
 
 
-def frames_of(part: Part, backend: tables.Backend) -> tuple[Any, Any, Any]:
-    """Read one partition: features, propensities and contact history, or None."""
-    contacts = part.contacts and stored.read(
-        part.contacts, ["subscriber", "time", "offer", "channel"], backend
-    )
+def frames_of(part: Part, backend: tables.Backend) -> tuple[Any, Any, History]:
+    """Read one partition: features, propensities, and what policies ask of the history."""
+    job = part.job
+    contacts = outcomes = None
+    if any(policy.looks_back for policy in job.policies):
+        contacts = _history(part, "contacts", backend, set())
+    if any(policy.needs_outcomes for policy in job.policies):
+        outcomes = _history(part, "outcomes", backend, columns_of_accepts(job))
     return (
         stored.read(part.features, None, backend),
         stored.read(part.propensity, None, backend),
-        contacts,
+        History(contacts, outcomes),
     )
+
+
+def _history(part: Part, table: str, backend: tables.Backend, more: set[str]) -> Any:
+    """Read a partition's contacts, those booked for later too, or its outcomes."""
+    known = part.job.inputs.tables()[table].categories
+    texts = [name for name in TEXTS if name in known]
+    columns = ["subscriber", "time", *texts, *sorted(more - {"subscriber", "time", *texts})]
+    coded = [name for name in columns if name in known]
+    name = part.features.name
+    found = stored.read(part.ingested / "events" / table / name, columns, backend, coded)
+    booked = part.ingested / "future" / table / name
+    if table == "contacts" and booked.exists():
+        later = stored.read(booked, columns, backend)
+        return tables.concat([found.astype(dict.fromkeys(coded, "str")), later])
+    return found
 
 
 @dataclass(frozen=True)
@@ -74,11 +93,11 @@ class CheckPart:
 
 def check_part(check: CheckPart) -> Check:
     """Certify one partition, from the files as they were written."""
-    features, propensity, contacts = frames_of(check.part, "pandas")
+    features, propensity, history = frames_of(check.part, "pandas")
     own = [tables.read(path) for path in sorted(check.allocations.glob("*.parquet"))]
     return check_partition(
         check.part.job, features, propensity,
-        contacts=contacts, allocations=tables.concat(own), prices=check.prices, asked=check.asked,
+        history=history, allocations=tables.concat(own), prices=check.prices, asked=check.asked,
     )  # fmt: skip
 
 

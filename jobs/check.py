@@ -155,6 +155,8 @@ def _catalogue_problems(job: Job, schema: Mapping[str, tables.Kind]) -> list[str
         f"catalogue.offers.{name}.eligible": offer.eligible
         for name, offer in catalogue.offers.items()
     }
+    for policy in job.policies:
+        conditions[f"policies.{policy.name}.suppress"] = policy.suppress
     for constraint in job.constraints:
         place = f"constraints.{constraint.name}"
         conditions[f"{place}.where"] = constraint.where
@@ -166,11 +168,25 @@ def _catalogue_problems(job: Job, schema: Mapping[str, tables.Kind]) -> list[str
         problems += _expression_problems(sql, where, "boolean", schema)
     problems += _expression_problems(catalogue.weight, "catalogue.weight", "number", schema)
     for name, channel in catalogue.channels.items():
-        for setting, column in (("consent", channel.consent), ("device", channel.device)):
+        one = None if isinstance(channel.consent, dict) else channel.consent
+        asked = {"consent": one, "device": channel.device}
+        asked |= {f"consent.{purpose}": column for purpose, column in channel.consents.items()}
+        for setting, column in asked.items():
             if column is not None:
                 where = f"catalogue.channels.{name}.{setting}"
                 problems += _boolean_problems(column, where, schema)
-    return problems
+    return problems + _time_zone_problems(job, schema)
+
+
+def _time_zone_problems(job: Job, schema: Mapping[str, tables.Kind]) -> list[str]:
+    """Check the column of time zones."""
+    column = job.inputs.subscribers.time_zone
+    if column is None or schema.get(column) == "text":
+        return []
+    texts = ", ".join(sorted(name for name, kind in schema.items() if kind == "text")) or "none"
+    got = f"{column}, a {schema[column]}" if column in schema else f"{column}, which is not there"
+    where = "inputs.subscribers.time_zone"
+    return [f"{where}: should be a text column, got {got}; the text columns are {texts}"]
 
 
 def _expression_problems(

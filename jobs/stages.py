@@ -71,6 +71,8 @@ def parts(job: Job) -> dict[str, Any]:
             for k in (
                 "catalogue",
                 "policies",
+                "time_zone",
+                "horizon",
                 "constraints",
                 "goals",
                 "objective",

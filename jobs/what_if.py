@@ -15,6 +15,7 @@ from engine.candidates import Candidates, candidates
 from engine.errors import ConfigError, DataError
 from engine.explain import Explanation
 from engine.goals import Reached
+from engine.history import History
 from engine.levels import stages
 from engine.limits import measured
 from engine.reasons import beside, closed
@@ -62,10 +63,10 @@ class WhatIf:
         )
 
     def _reasons(self, b: int, row: int, bundle: Sequence[int]) -> list[str]:
-        features, _, contacts = _frames(self.parts[b])
+        features, _, history = _frames(self.parts[b])
         at = int(to_cpu(list(self.placed.order)[b])[row])
         one = features.iloc[[at]].reset_index(drop=True)
-        shut, apart = closed(self.job, one, contacts)[0], beside(self.job, one, contacts, bundle)
+        shut, apart = closed(self.job, one, history)[0], beside(self.job, one, history, bundle)
         return [reason or other for reason, other in zip(shut, apart, strict=True)]
 
 
@@ -110,7 +111,7 @@ def opened(file: str | Path, changes: Sequence[str] = ()) -> WhatIf:
     return WhatIf(session, job, replace(placed, problem=problem), parts, read, reached)
 
 
-def _frames(part: Part) -> tuple[Any, Any, Any]:
+def _frames(part: Part) -> tuple[Any, Any, History]:
     """Read one partition; as :func:`jobs.certify.frames_of`.
 
     Raises:

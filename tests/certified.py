@@ -6,6 +6,7 @@ import yaml
 
 from engine.actions import actions
 from engine.certificate import certify, check_partition
+from engine.history import History
 from engine.limits import MICRO, coefficients, limits
 from engine.settings import parse
 
@@ -111,7 +112,7 @@ def checked(job, features=None, chosen=GOOD, *, contacts=None, change=None, pric
         job,
         features,
         propensity,
-        contacts=history() if contacts is None else contacts,
+        history=History(history() if contacts is None else contacts),
         allocations=allocations,
         prices=list(prices),
     )

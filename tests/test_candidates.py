@@ -15,6 +15,7 @@ from engine.actions import actions
 from engine.assemble import assemble
 from engine.candidates import REASONS, candidates, scopes
 from engine.errors import ConfigError, DataError
+from engine.history import History
 from engine.problem import KEY_RANGE
 from engine.settings import parse
 from tests import problems
@@ -111,19 +112,22 @@ def people(draw):
 
 
 def left_of(policy, scope, row, history, packed):
-    """Return what the history leaves of a policy's count in one scope."""
-    used, seen = 0, set()
+    """Return what the history leaves of a policy's count in one scope.
+
+    A cap holds in every window that the new contact is in, contacts booked for later included.
+    """
+    within, times, seen = policy.get("within"), [], set()
     for contact in history[history["subscriber"] == row.subscriber].itertuples():
-        within = policy.get("within")
-        if within is None or not AS_OF - WINDOW[within] < contact.time <= AS_OF:
-            continue
         if packed and "at_most" in policy and policy.get("per", "all") in {"all", "channel"}:
             sent = (contact.time, contact.channel)
             if contact.offer in {"data", "voice"} and sent in seen:
                 continue  # one contact with the other offer of the package
             seen |= {sent} if contact.offer in {"data", "voice"} else set()
-        used += named(policy, contact.offer, contact.channel) == scope
+        times += [contact.time] * (named(policy, contact.offer, contact.channel) == scope)
     wanted = {"at_most", "exactly", "at_least"} & set(policy)
+    ends = range(AS_OF, AS_OF + 2) if within and "at_most" in policy else [AS_OF]
+    width = WINDOW[within] if within else 0
+    used = max(sum(end - width < t <= end for t in times) for end in ends)
     return max(0, policy[wanted.pop()] - used)
 
 
@@ -198,7 +202,7 @@ def bundles_of(row, policies, history):
 def test_everybody_may_get_what_the_rules_say(frames, policies, holdout, with_history):
     features, scored, history = frames
     job = job_of(policies, holdout)
-    part = candidates(job, features, scored, history if with_history else None)
+    part = candidates(job, features, scored, History(history if with_history else None))
     problem = assemble(job, [part]).problem
     told = history if with_history else history.iloc[:0]
     acts, held = actions(job.catalogue), tables.unit_hash(features["subscriber"], 7) < holdout
@@ -253,7 +257,7 @@ def test_groups_are_the_scopes_and_blocks_are_ordered(frames, parts):
     features, scored, history = frames
     job = job_of(constraints=SCOPED)
     found = [
-        candidates(job, features.iloc[i::parts], scored.iloc[i::parts], history)
+        candidates(job, features.iloc[i::parts], scored.iloc[i::parts], History(history))
         for i in range(parts)
     ]
     matched = [(features["tenure"] >= 10).any(), any(map(yes, features["has_app"]))]
@@ -274,7 +278,7 @@ def test_groups_are_the_scopes_and_blocks_are_ordered(frames, parts):
             assert block.key[s] == tables.bucket(pd.Series([row.subscriber]), KEY_RANGE)[0]
     assert [row.is_minimum for row in problem.rows] == [False, False, True, False]
     assert problem.limit.tolist() == [5_000_000, 5_000_000, -1_000_000, 2_000_000]
-    whole = assemble(job, [candidates(job, features, scored, history)]).problem
+    whole = assemble(job, [candidates(job, features, scored, History(history))]).problem
     assert whole.typical_propensity == problem.typical_propensity
     groups = {w["key"]: w["group"] for w in problems.in_words(whole)}
     assert groups == {w["key"]: w["group"] for w in problems.in_words(problem)}
@@ -294,7 +298,7 @@ def test_weights_out_of_range_are_counted_over_all_partitions(wrong):
     for keys, weight in (([7, 8], [wrong, 2.0]), ([4, 5], [1.0, wrong])):
         features, scored = one(weight=weight)
         features["subscriber"] = scored["subscriber"] = keys
-        parts.append(candidates(job_of(), features, scored, None))
+        parts.append(candidates(job_of(), features, scored, History()))
     got = "no value" if np.isnan(wrong) else f"{wrong:g}"
     message = (
         f"catalogue.weight: weight: the weight is wrong for 2 subscribers, got {got} for "
@@ -309,7 +313,7 @@ def test_weights_too_large_in_sum_are_refused(monkeypatch):
     monkeypatch.setattr("engine.assemble.MOST_WEIGHT", 1)
     job, frames = job_of(), one()
     with pytest.raises(DataError, match="catalogue.weight: sums to 2; at most 1 allowed"):
-        assemble(job, [candidates(job, *frames, None)])
+        assemble(job, [candidates(job, *frames, History())])
 
 
 def test_as_many_scopes_as_settings_allow_stay_apart():
@@ -319,6 +323,6 @@ def test_as_many_scopes_as_settings_allow_stay_apart():
     ]
     job = job_of(constraints=limits)
     features, scored = one(tenure=[60.5, 100.0])
-    problem = assemble(job, [candidates(job, features, scored, None)]).problem
+    problem = assemble(job, [candidates(job, features, scored, History())]).problem
     held = {int(problem.in_scope[:, w["group"]].sum()) for w in problems.in_words(problem)}
     assert held == {61, 62}

@@ -11,6 +11,7 @@ import pytest
 from engine import tables
 from engine.certificate import CLAIM_TOLERANCE, certify, check_partition
 from engine.errors import DataError
+from engine.history import History
 from tests.certified import (
     GOOD,
     allocation,
@@ -28,7 +29,8 @@ DAY = 86_400
 FORBIDDEN = {
     "engine.problem", "engine.zoom", "engine.prices", "engine.rounding", "engine.integers",
     "engine.candidates", "engine.assemble", "engine.levels", "engine.solve", "engine.pose",
-    "engine.goals", "engine.quotient", "kernels.choose",
+    "engine.goals", "engine.quotient", "engine.policies", "engine.policy_groups",
+    "engine.history_counts", "engine.rules", "kernels.choose", "kernels.contact_windows",
 }  # fmt: skip
 
 
@@ -318,7 +320,7 @@ def test_a_wrong_weight_is_refused(weight):
 def test_frames_that_do_not_fit_are_refused():
     job, features = job_of(), people()
     propensity, none = scores_of(job, features), allocation(job, features, None, [])
-    rest = {"contacts": history(), "allocations": none, "prices": [0.0, 0.0]}
+    rest = {"history": History(history()), "allocations": none, "prices": [0.0, 0.0]}
     with pytest.raises(DataError, match="propensity: its subscribers"):
         check_partition(job, features, propensity[::-1], **rest)
     with pytest.raises(DataError, match="propensity: no column a@app, b@app"):
@@ -328,10 +330,10 @@ def test_frames_that_do_not_fit_are_refused():
     with pytest.raises(DataError, match="subscriber 10 is there twice"):
         check_partition(job, pd.concat([features, features]), propensity, **rest)
     with pytest.raises(DataError, match="contacts: missing, but policy sms_weekly counts 7d"):
-        check_partition(job, features, propensity, **rest | {"contacts": None})
+        check_partition(job, features, propensity, **rest | {"history": History()})
     with pytest.raises(DataError, match="contacts: subscriber 77 is not in this partition"):
         stranger = history((77, AS_OF, "a", "sms"))
-        check_partition(job, features, propensity, **rest | {"contacts": stranger})
+        check_partition(job, features, propensity, **rest | {"history": History(stranger)})
     with pytest.raises(DataError, match="sms.consent: no column consent"):
         check_partition(job, features.drop(columns="consent"), propensity, **rest)
     for prices in ([0.0], [0.0, -1e-9], [0.0, math.nan], [math.inf, 0.0]):

@@ -13,6 +13,7 @@ from engine import tables
 from engine.actions import actions
 from engine.certificate import check_partition
 from engine.certificate_bound import _flow
+from engine.history import History
 from engine.limits import MICRO, coefficients, limits
 from tests.certified import allocation, checked, job_of, people, scores_of, truth
 
@@ -289,7 +290,7 @@ def check_instance(instance, chosen, rows=slice(None)):
     features, propensity = (f[rows].reset_index(drop=True) for f in (features, propensity))
     allocations = allocations[allocations["subscriber"].isin(features["subscriber"])]
     allocations = allocations.sort_values(["value", "subscriber"])  # any order
-    frames = {"contacts": None, "allocations": allocations}
+    frames = {"history": History(), "allocations": allocations}
     return check_partition(job, features, propensity, **frames, prices=prices)
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from engine.actions import actions
 from engine.certificate import certify, check_partition
+from engine.history import History
 from engine.limits import MICRO, Aim, Limit, Question, coefficients, limits, question
 from tests.certified import GOOD, allocation, history, job_of, kinds, people, scores_of
 from tests.test_certificate_bound import bundles, instances, numbers
@@ -23,7 +24,7 @@ def found_by(job, chosen=GOOD, *, features=None, prices=None, asked=None, claims
     propensity = scores_of(job, features)
     asked = asked or question(job)
     check = check_partition(
-        job, features, propensity, contacts=history(), asked=asked,
+        job, features, propensity, history=History(history()), asked=asked,
         allocations=allocation(job, features, propensity, chosen),
         prices=prices or [0.0] * len(asked.limits),
     )  # fmt: skip
@@ -169,7 +170,7 @@ def test_the_bound_of_any_question_is_never_below_the_lagrangian_dual(instance, 
     price = st.sampled_from([0.0, 0.1, 0.7, 3.0])
     prices = [data.draw(price), data.draw(price), data.draw(price) / 1024]
     check = check_partition(
-        job, features, propensity, contacts=None, asked=asked, prices=prices,
+        job, features, propensity, history=History(), asked=asked, prices=prices,
         allocations=allocation(job, features, propensity, []),
     )  # fmt: skip
     none = {"value": 0.0, "bound": 0.0, "uses": []}

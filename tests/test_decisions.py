@@ -9,6 +9,7 @@ from engine import decisions
 from engine.actions import actions
 from engine.assemble import assemble
 from engine.candidates import candidates
+from engine.history import History
 from engine.settings import parse
 from engine.solve import solve
 
@@ -43,7 +44,7 @@ def solved(job, features, parts=1, p=0.5):
         n: np.full(len(features), p, np.float32) for n in names
     }
     scored = pd.DataFrame(scores)
-    found = [candidates(job, features.iloc[i::parts], scored.iloc[i::parts], None)
+    found = [candidates(job, features.iloc[i::parts], scored.iloc[i::parts], History())
              for i in range(parts)]  # fmt: skip
     placed = assemble(job, found)
     return placed, found, solve(placed.problem, job.solver)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from engine.actions import actions
 from engine.assemble import assemble
 from engine.candidates import candidates
+from engine.history import History
 from engine.limits import MICRO, coefficients, limits, question
 from engine.reasons import beside, closed
 from engine.session import Session
@@ -75,7 +76,7 @@ def test_packages_and_histories_are_explained_as_the_rules_say(sent, seed):
     for name in propensity.columns[1:]:
         propensity[name] = rng.choice(np.array([0.25, 0.5, 0.75], np.float32), size)
     past = history(*((10 + s, at, o, c) for s, rows in enumerate(sent) for o, c, at in rows))
-    placed = assemble(job, [candidates(job, features, propensity, past)])
+    placed = assemble(job, [candidates(job, features, propensity, History(past))])
     session = Session(placed.stock.pose(question(job)), names=[f"{o}@{c}" for o, c in acts])
     found = session.solve()
     if found.status == Status.INFEASIBLE:
@@ -89,8 +90,8 @@ def test_packages_and_histories_are_explained_as_the_rules_say(sent, seed):
         of_one = past[past["subscriber"] == 10 + s]
 
         def reasons(block, at, best, one=one, of_one=of_one):
-            shut = closed(job, one, of_one)[0]
-            return [x or y for x, y in zip(shut, beside(job, one, of_one, best), strict=True)]
+            shut = closed(job, one, History(of_one))[0]
+            return [x or y for x, y in zip(shut, beside(job, one, History(of_one), best), strict=True)]
 
         told = session.explain(row=row, reasons=reasons)
         able = [a for a, (o, _) in enumerate(acts) if o != "b" or features["age"][s] >= 18]
@@ -144,10 +145,10 @@ def test_two_offers_of_a_package_go_out_in_the_one_contact_that_is_left():
     job = job.model_copy(update={"constraints": [], "policies": job.policies[:3]})
     features = people(1)
     past = history((10, NOW - 5 * DAY, "c", "app"))
-    placed = assemble(job, [candidates(job, features, scores_of(job, features), past)])
+    placed = assemble(job, [candidates(job, features, scores_of(job, features), History(past))])
     session = Session(placed.stock.pose(question(job)))
     session.solve()
-    told = session.explain(row=0, reasons=lambda b, r, best: beside(job, features, past, best))
+    told = session.explain(row=0, reasons=lambda b, r, best: beside(job, features, History(past), best))
     names = [f"{x.offer}@{x.channel}" for x in actions(job.catalogue)]
     assert [names[a] for a in told.chosen] == ["a@app", "b@app"] and told.is_best
     by_name = dict(zip(names, told.actions, strict=True))

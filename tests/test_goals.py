@@ -15,6 +15,7 @@ from engine.assemble import assemble
 from engine.candidates import candidates
 from engine.certificate import certify, check_partition
 from engine.errors import AllocationError, DataError
+from engine.history import History
 from engine.limits import MICRO, coefficients, limits
 from engine.solve import Status, solve
 from tests.certified import allocation, history, job_of, people, scores_of
@@ -23,7 +24,7 @@ SOLVER = {"gap_tolerance": 1e-12}
 
 
 def asked(job, features, propensity, answer=solve):
-    placed = assemble(job, [candidates(job, features, propensity, history())])
+    placed = assemble(job, [candidates(job, features, propensity, History(history()))])
     return placed, goals.pursue(job, placed.stock, answer)
 
 
@@ -163,7 +164,7 @@ def is_certified(job, placed, pursued, frames):
     features, propensity = frames
     chosen = contacts(job, placed, pursued, features)
     check = check_partition(
-        job, features, propensity, contacts=history(), asked=pursued.question,
+        job, features, propensity, history=History(history()), asked=pursued.question,
         allocations=allocation(job, features, propensity, chosen),
         prices=pursued.found.prices.tolist(),
     )  # fmt: skip

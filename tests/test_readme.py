@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from engine.settings import parse
-from engine.settings.catalogue import KINDS
+from engine.settings.policies import KINDS
 from jobs import outcome
 from jobs.cli import app
 

@@ -13,10 +13,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from engine.assemble import assemble
 from engine.candidates import candidates
 from engine.errors import ConfigError
+from engine.history import History
 from engine.limits import MICRO
 from engine.problem import MOST_WEIGHT
 from engine.settings import Job, load, parse
 from engine.settings.base import SECONDS, Duration, Settings, seconds
+from engine.settings.policies import KINDS
 from jobs.reference import settings_reference
 from kernels.choose import WEIGHT_GRID
 
@@ -109,7 +111,7 @@ def test_disagreements_between_settings_are_said_at_once():
     ) == [
         "job.yaml: policies.0.only: unknown channel fax; there are email, sms",
         "job.yaml: policies.0.within: needs inputs.contacts, the contact history",
-        "job.yaml: policies.1.only: only goes with per: channel, category or offers",
+        "job.yaml: policies.1.only: goes with per: channel, category, team, offer or offers",
         "job.yaml: constraints.0.offers: unknown offer voice; there are data",
         "job.yaml: constraints.0.offers: unknown offer films; there are data",
         "job.yaml: constraints.0.categories: unknown category x; there are data",
@@ -128,17 +130,19 @@ def test_every_mistake_in_a_policy_is_said():
         "{name: d, offer: data}, {name: e, offer: data, requires: [data, data]},"
         "{name: f, package: [data, voice], per: channel, within: 7d}, {name: g, at_least: 1}"
     )
-    kinds = "at_most, exactly, at_least, exclusive, requires, package"
+    kinds = ", ".join(KINDS)
     assert refused(JOB, f"policies=[{policies}]") == [
         f"job.yaml: policies.0: policy a: should have one of {kinds}, got none",
         f"job.yaml: policies.1: policy b: should have one of {kinds}, got at_most and exactly",
         "job.yaml: policies.2: policy c: exclusive needs two offers at least, got one",
         f"job.yaml: policies.3: policy d: should have one of {kinds}, got none",
-        "job.yaml: policies.3: policy d: offer and requires go together",
-        "job.yaml: policies.4: policy e: data can't require itself",
+        "job.yaml: policies.3: policy d: offer goes with one of requires, not_after, only_after",
+        "job.yaml: policies.4: policy e: requires: data can't be beside or after itself",
         "job.yaml: policies.4: policy e: requires names data twice",
-        "job.yaml: policies.5: policy f: per and only go with at_most",
-        "job.yaml: policies.5: policy f: within goes with at_most, exactly, at_least",
+        "job.yaml: policies.5: policy f: per and only go with at_most, spacing, suppress, cool_down, "
+        "quiet, blackout",
+        "job.yaml: policies.5: policy f: within goes with at_most, exactly, at_least, cool_down, "
+        "exclusive, not_after, only_after",
         "job.yaml: policies.6.at_least: input should be greater than or equal to 2, got 1",
     ]
 
@@ -360,7 +364,7 @@ def test_the_seed_draws_the_hold_out_and_nothing_else_without_a_model():
 
     def problem(seed, share):
         job = parse(JOB, "job.yaml", [f"seed={seed}", f"holdout_share={share}"])
-        found = candidates(job, keys, propensity, None)
+        found = candidates(job, keys, propensity, History())
         return found.reason.tolist(), assemble(job, [found]).problem.blocks[0]
 
     (held, _), (others, _) = problem(1, 0.5), problem(2, 0.5)

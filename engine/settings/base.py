@@ -19,7 +19,8 @@ class Settings(BaseModel):
     )
 
 
-def _duration(value: object) -> str:
+def as_duration(value: object) -> str:
+    """Return a duration as it is written."""
     if isinstance(value, str) and re.fullmatch(DURATION, value):
         return value
     raise ValueError(
@@ -53,7 +54,7 @@ def representable(amount: float) -> float:
 
 Duration = Annotated[
     str,
-    BeforeValidator(_duration),
+    BeforeValidator(as_duration),
     Field(json_schema_extra={"unit": "s, m, h, d or w", "pattern": DURATION}),
 ]
 Folder = Annotated[Path, Field(strict=False)]

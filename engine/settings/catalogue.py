@@ -1,4 +1,4 @@
-"""Settings of the catalogue: channels, offers and contact policies."""
+"""Settings of the catalogue: channels and offers."""
 
 from datetime import UTC, date, datetime
 from typing import Annotated, Literal, Self
@@ -33,10 +33,19 @@ class Channel(Settings):
     """Cost of one contact, rounded to 0.000001."""
     capacity: Count | None = None
     """Most contacts of this run; null: no limit."""
-    consent: str | None = None
-    """Boolean column the subscriber must have true (opt-in); null: none is needed."""
+    consent: str | dict[Name, str | None] | None = None
+    """Boolean column that must be true (opt-in), of all or by purpose; null: none is needed."""
     device: str | None = None
     """Boolean column the subscriber must have true (device capability); null: none is needed."""
+
+    @property
+    def consents(self) -> dict[str, str | None]:
+        """Return the consent column by purpose; empty where it is one for all."""
+        return self.consent if isinstance(self.consent, dict) else {}
+
+    def consent_for(self, purpose: str) -> str | None:
+        """Return the column that must be true for offers of a purpose; None: none."""
+        return self.consents.get(purpose) if self.consents else self.consent  # type: ignore[return-value]
 
 
 class Offer(Settings):
@@ -44,6 +53,10 @@ class Offer(Settings):
 
     category: Name
     """Category, for contact policies and the report."""
+    purpose: Name = "marketing"
+    """What it is sent for: marketing, service, ...; consents and exemptions go by it."""
+    team: Name | None = None
+    """Who makes the offer, for contact policies per team; null: nobody in particular."""
     value: Money
     """Value of one acceptance, before its cost, rounded to 0.000001."""
     cost: Money = 0.0
@@ -96,63 +109,15 @@ class Catalogue(Settings):
             for channel in offer.channels
             if channel not in self.channels
         ]
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
-
-
-KINDS = ("at_most", "exactly", "at_least", "exclusive", "requires", "package")
-COUNTS = KINDS[:3]  # those that count contacts, so that a history may count too
-
-
-class ContactPolicy(Settings):
-    """A rule for each subscriber by itself; it has one of the kinds below, from at_most on."""
-
-    name: Name
-    """Name of the policy, shown in reasons."""
-    at_most: Annotated[int, Field(ge=0, le=255)] | None = None
-    """Most contacts, those of this run included; null: no cap."""
-    exactly: Annotated[int, Field(ge=1, le=4)] | None = None
-    """Offers, no fewer and no more, even at a loss; who can't get so many is exempt; null: any."""
-    at_least: Annotated[int, Field(ge=2, le=4)] | None = None
-    """All or nothing: so many offers at least, or none; null: any number."""
-    exclusive: list[Name] = []
-    """Offers that exclude each other: a subscriber gets one of them at most in this run."""
-    offer: Name | None = None
-    """The offer that needs another, with requires; null: none."""
-    requires: list[Name] = []
-    """The offer is allocated only together with one of these, in this run."""
-    package: list[Name] = []
-    """Offers that on one channel are one contact, for caps in all and per channel."""
-    per: Literal["all", "channel", "category", "offers"] = "all"
-    """What a cap counts together: all contacts, each channel's, each category's, some offers'."""
-    only: list[Name] = []
-    """Channels or categories it holds for, empty: each; the offers that it counts together."""
-    within: Duration | None = None
-    """Trailing window of the contact history that counts too; null: this run only."""
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        kinds = [kind for kind in KINDS if getattr(self, kind) not in (None, [])]
-        problems = []
-        if len(kinds) != 1:
-            got = " and ".join(kinds) or "none"
-            problems.append(f"policy {self.name}: should have one of {', '.join(KINDS)}, got {got}")
-        if (self.offer is None) != (not self.requires):
-            problems.append(f"policy {self.name}: offer and requires go together")
-        if self.offer in self.requires:
-            problems.append(f"policy {self.name}: {self.offer} can't require itself")
-        if "at_most" not in kinds and (self.per != "all" or self.only):
-            problems.append(f"policy {self.name}: per and only go with at_most")
-        if self.within and not set(kinds) & set(COUNTS):
-            problems.append(f"policy {self.name}: within goes with {', '.join(COUNTS)}")
-        for kind in ("exclusive", "package"):
-            if len(getattr(self, kind)) == 1:
-                problems.append(f"policy {self.name}: {kind} needs two offers at least, got one")
-        for setting in ("exclusive", "requires", "package", "only"):
-            names = getattr(self, setting)
-            twice = sorted({name for name in names if names.count(name) > 1})
-            problems += [f"policy {self.name}: {setting} names {name} twice" for name in twice]
+        problems += [
+            f"channels.{channel}.consent: says nothing of purpose {offer.purpose} of offer {name}; "
+            "name a column, or null where none is needed"
+            for name, offer in self.offers.items()
+            for channel in offer.channels
+            if channel in self.channels
+            and isinstance(self.channels[channel].consent, dict)
+            and offer.purpose not in self.channels[channel].consents
+        ]
         if problems:
             raise ValueError("\n".join(problems))
         return self

@@ -28,6 +28,8 @@ class SubscriberTable(Settings):
     """Files of the table (Parquet or CSV), a glob below ``inputs.folder``."""
     key: str = "subscriber"
     """Column that names the subscriber: whole numbers (not 00123) or text, unique, never null."""
+    time_zone: str | None = None
+    """Text column with the subscriber's time zone (IANA name); null: the job's ``time_zone``."""
 
 
 class EventTable(Settings):

@@ -5,11 +5,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from engine.settings import policies
 from engine.settings.base import Folder, Name, Settings
-from engine.settings.catalogue import Catalogue, ContactPolicy, Instant
+from engine.settings.catalogue import Catalogue, Instant
 from engine.settings.constraints import Constraint, Goal, Objective, Scope
 from engine.settings.features import Feature
 from engine.settings.inputs import Inputs
+from engine.settings.policies import Clock, ContactPolicy
 from engine.settings.scores import Scores
 
 
@@ -29,6 +31,15 @@ class Solver(Settings):
     """Subscribers on which the first prices are found."""
     exact_pairs: Annotated[int, Field(ge=0)] = 20_000
     """Problems with at most so many open pairs are solved as one exact OR-Tools model."""
+
+
+class Horizon(Settings):
+    """When the contacts of a run go out."""
+
+    start: Instant | None = None
+    """The instant, or the first one with ``at``; null: as_of."""
+    at: Clock | None = None
+    """Time of day in the subscriber's time zone, the first from ``start`` on; null: at once."""
 
 
 class LocalCluster(Settings):
@@ -80,13 +91,17 @@ class Job(Settings):
     catalogue: Catalogue
     """Offers and channels."""
     policies: list[ContactPolicy] = []
-    """What one subscriber may receive: caps, exclusions, requirements, packages, minimums."""
+    """What one subscriber may receive, and when: all of them hold, in whatever order they stand."""
     constraints: list[Constraint] = []
     """Limits over all subscribers, beside the catalogue's capacities, quotas and minimums."""
     goals: list[Goal] = []
     """What comes before the objective, the first first: each keeps what those before it reached."""
     objective: Objective = Objective()
     """What the allocation is best at; null and null: the most value."""
+    time_zone: str = "UTC"
+    """Time zone (IANA name) of subscribers without one of their own, for policies."""
+    horizon: Horizon = Horizon()
+    """When the contacts of this run go out, for policies."""
     holdout_share: Annotated[float, Field(ge=0, lt=1, json_schema_extra={"unit": "share"})] = 0.05
     """Share of subscribers never contacted, drawn by a hash of subscriber and ``seed``."""
     solver: Solver = Solver()
@@ -107,7 +122,9 @@ class Job(Settings):
 def _disagreements(job: Job) -> list[str]:
     offers, channels = job.catalogue.offers, job.catalogue.channels
     categories = {offer.category for offer in offers.values()}
-    problems = []
+    problems = list(policies.disagreements(job.policies, job.catalogue, job.inputs))
+    if job.horizon.start is not None and job.horizon.start < job.as_of:
+        problems.append(f"horizon.start: should not be before as_of, got {job.horizon.start}")
 
     def known(where: str, names: list[str], kind: str, allowed: object) -> None:
         listed = list(allowed)  # type: ignore[call-overload]
@@ -131,25 +148,6 @@ def _disagreements(job: Job) -> list[str]:
             for s in scopes
         )
 
-    for i, policy in enumerate(job.policies):
-        if policy.per == "all" and policy.only:
-            problems.append(f"policies.{i}.only: only goes with per: channel, category or offers")
-        if policy.per == "offers" and not policy.only:
-            problems.append(f"policies.{i}.only: per: offers needs the offers, got none")
-        if policy.per != "all":
-            allowed = {"channel": channels, "category": categories, "offers": offers}[policy.per]
-            known(f"policies.{i}.only", policy.only, policy.per.removesuffix("s"), allowed)
-        for setting in ("exclusive", "requires", "package"):
-            known(f"policies.{i}.{setting}", getattr(policy, setting), "offer", offers)
-        known(f"policies.{i}.offer", [policy.offer] if policy.offer else [], "offer", offers)
-        if policy.within and not job.inputs.contacts:
-            problems.append(f"policies.{i}.within: needs inputs.contacts, the contact history")
-    packed = [name for policy in job.policies for name in policy.package]
-    problems += [
-        f"policies: offer {name} is in two packages; it should be in one"
-        for name in sorted(set(packed))
-        if packed.count(name) > 1
-    ]
     for i, constraint in enumerate(job.constraints):
         where = f"constraints.{i}"
         scopes: list[tuple[str, list[Scope]]] = [(where, [constraint])]
