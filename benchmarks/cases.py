@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.contact_cases import by_latest, by_most, latest, used
 from benchmarks.pair_cases import (
     LISTS,
     by_pair_choice,
@@ -359,6 +360,11 @@ EVENT_OPERATIONS = (
               is_threaded=True),
     Operation("hours", "hours", lambda size: sequence(size, WINDOWS[-1:], HOUR_S),
               by_order(hours_definition, (2, 3, 4)), (0,), rounding=1e-13, is_threaded=True),
+    Operation("used", "most_in_window", lambda size: used(size, 0), by_most, (0, 1),
+              is_threaded=True),
+    Operation("used-later", "most_in_window", lambda size: used(size, 7), by_most, (0, 1),
+              is_threaded=True),
+    Operation("latest", "latest_burst", latest, by_latest, (0, 1), is_threaded=True),
     Operation("lifetime", "lifetime", histories, by_lifetime, (0, 1, 2, 3), "rows", rounding=1e-9,
               is_threaded=True),
     Operation("run_out", "run_out", balances, by_run_out, (0, 1, 2), "rows", is_threaded=True),

@@ -1,7 +1,7 @@
 // Twins: contact_windows.py, most_in_window_cpu and latest_burst_cpu.
 // Shapes: E events, S subscribers, N codes of events, C counters, Z time zones.
-#define MOST_COUNTED 255                          // as in contact_windows.py
-#define NEVER (-9223372036854775807LL - 1LL)      // likewise
+#define MOST_COUNTED 255      // as in contact_windows.py
+#define NEVER (-(1LL << 62))  // likewise
 #define GREATEST 9223372036854775807LL
 
 struct History {
@@ -69,28 +69,25 @@ extern "C" __global__ void most_in_window(
         }
         // Windows that end later matter where there are later events.
         for (long long c = 0; c < counters; ++c) {
-            if (begin == end || starts[c] == ends[c] || time[end - 1] <= starts[c]) {
-                continue;
+            unsigned char* own = used + c * subscribers + s;
+            long long e = end, tail = begin, inside = *own, best = inside;
+            for (; e > begin && time[e - 1] > starts[c]; --e) {
             }
-            bool once = per_contact[c] > 0;
-            long long tail = end, inside = 0, best = 0;
-            while (tail > begin && time[tail - 1] > starts[c] - widths[c]) {
-                --tail;
+            for (; tail < e && time[tail] <= starts[c] - widths[c]; ++tail) {
             }
-            for (long long e = tail; e < end && time[e] <= ends[c]; ++e) {
-                inside += has(h, code[e], c) && !(once && is_repeated(h, contact, e, begin, c));
-                if (time[e] <= starts[c] || (e + 1 < end && time[e + 1] == time[e])) {
+            for (; e < end && time[e] <= ends[c] && best < MOST_COUNTED; ++e) {
+                if (!has(h, code[e], c) ||
+                    (per_contact[c] && is_repeated(h, contact, e, begin, c))) {
                     continue;
                 }
+                ++inside;
                 for (; time[tail] <= time[e] - widths[c]; ++tail) {
                     inside -= has(h, code[tail], c) &&
-                              !(once && is_repeated(h, contact, tail, begin, c));
+                              !(per_contact[c] && is_repeated(h, contact, tail, begin, c));
                 }
                 best = inside > best ? inside : best;
             }
-            unsigned char* own = used + c * subscribers + s;
-            best = best < MOST_COUNTED ? best : MOST_COUNTED;
-            *own = best > *own ? best : *own;
+            *own = best;
         }
     }
 }

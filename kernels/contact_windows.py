@@ -13,7 +13,7 @@ from kernels import backend
 from kernels.threads import CHUNK, each_chunk
 
 MOST_COUNTED = 255  # more count as so many
-NEVER = -(2**63)  # instant of what did not happen
+NEVER = -(2**62)  # instant of what did not happen; far from overflow
 TILE = 64  # subscribers whose counts are held in cache: a line of the cache each counter
 TILE_OF_TIMES = 8  # likewise, of times
 u: Any = np.uint64  # a signed index would be tested for being negative, at each event
@@ -45,28 +45,29 @@ def _is_repeated(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _most_later(
-    begin: int, end: int, c: int, width: int, first: int, last: int, time: Any, code: Any,
-    counter_indptr: Any, counter: Any, contact: Any, per_contact: Any,
+    inside: int, begin: int, end: int, c: int, width: int, first: int, last: int, time: Any,
+    code: Any, counter_indptr: Any, counter: Any, contact: Any, per_contact: Any,
 ) -> int:  # fmt: skip
-    """Return the most events of a window that ends at an event in ``(first, last]``."""
-    tail = end
-    while tail > begin and time[u(tail - 1)] > first - width:
-        tail -= 1
-    inside, best = 0, 0
+    """Return the most events of a window that ends in ``[first, last]``, ``inside`` at first."""
+    e, tail, best = end, begin, inside
+    while e > begin and time[u(e - 1)] > first:
+        e -= 1
+    while tail < e and time[u(tail)] <= first - width:
+        tail += 1
     lists, once = (counter_indptr, counter), per_contact[u(c)] > 0
-    for e in range(tail, end):
-        t = time[u(e)]
-        if t > last:
-            break
-        if _has(code[u(e)], c, *lists):
-            inside += not (once and _is_repeated(e, begin, c, time, code, *lists, contact))
-        if t <= first or (e + 1 < end and time[u(e + 1)] == t):
-            continue
-        while time[u(tail)] <= t - width:
-            if _has(code[u(tail)], c, *lists):
-                inside -= not (once and _is_repeated(tail, begin, c, time, code, *lists, contact))
-            tail += 1
-        best = max(best, inside)
+    while e < end and time[u(e)] <= last:
+        if _has(code[u(e)], c, *lists) and not (
+            once and _is_repeated(e, begin, c, time, code, *lists, contact)
+        ):
+            inside += 1
+            while time[u(tail)] <= time[u(e)] - width:
+                if _has(code[u(tail)], c, *lists):
+                    inside -= not (
+                        once and _is_repeated(tail, begin, c, time, code, *lists, contact)
+                    )
+                tail += 1
+            best = max(best, inside)
+        e += 1
     return best
 
 
@@ -110,14 +111,15 @@ def _most_in_window(
                 at, n = time[u(e)], u(code[u(e)])
                 for k in range(u(counter_indptr[n]), u(counter_indptr[n + u(1)])):
                     c = u(counter[k])
-                    if at <= starts[c] or at > ends[c] or done[c] == s:
+                    seen = tile[c, t]
+                    if at <= starts[c] or at > ends[c] or done[c] == s or seen == MOST_COUNTED:
                         continue
                     done[c] = s
                     most = _most_later(
-                        begin, end, counter[k], widths[c], starts[c], ends[c], time, code,
+                        seen, begin, end, counter[k], widths[c], starts[c], ends[c], time, code,
                         counter_indptr, counter, contact, per_contact,
                     )  # fmt: skip
-                    tile[c, t] = max(tile[c, t], min(most, MOST_COUNTED))
+                    tile[c, t] = min(most, MOST_COUNTED)
         for c in range(u(counters)):
             used[c, block : block + size] = tile[c, :size]
 

@@ -27,8 +27,18 @@ def counted_by(counter_indptr, counter, c):
     return {n for n, own in enumerate(lists) if c in own}
 
 
-def most_definition(operands):
-    """Return the largest number in a window, over every whole end that it may have."""
+def every(low, high, events):
+    """Return every whole end of a window."""
+    return range(low, high + 1)
+
+
+def met(low, high, events):
+    """Return the ends of a window at which it can be fullest, for long spans."""
+    return {low} | {t for t, _ in events if low < t <= high}
+
+
+def most_definition(operands, ends=every):
+    """Return the largest number in a window, over the ends that it may have."""
     time, code, indptr, zone, *lists, contact, per_contact, width, first, last = operands
     used = np.zeros((len(per_contact), len(zone)), np.uint8)
     for s, events in enumerate(histories_of(time, code, indptr)):
@@ -36,8 +46,8 @@ def most_definition(operands):
             codes, low, high = counted_by(*lists, c), int(first[zone[s], c]), int(last[zone[s], c])
             own = [(t, contact[n] if per_contact[c] else i)
                    for i, (t, n) in enumerate(events) if n in codes]  # fmt: skip
-            long, ends = int(width[zone[s], c]), range(low, high + 1)
-            inside = [{x for x in own if u - long < x[0] <= u} for u in ends]
+            long = int(width[zone[s], c])
+            inside = [{x for x in own if u - long < x[0] <= u} for u in ends(low, high, own)]
             used[c, s] = min(MOST_COUNTED, max(map(len, inside)))
     return used
 
