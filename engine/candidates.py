@@ -122,7 +122,10 @@ def eligible(job: Job, features: Any, acts: Sequence[Action], side: Any) -> Any:
         true[column] = tables.array(features[column].fillna(value=False)).astype(bool)
     out = side.empty((len(acts), rows), bool)
     for a, action in enumerate(acts):
-        channel, purpose = catalogue.channels[action.channel], catalogue.offers[action.offer].purpose
+        channel, purpose = (
+            catalogue.channels[action.channel],
+            catalogue.offers[action.offer].purpose,
+        )
         out[a] = by_offer[action.offer] & true[channel.device] & true[channel.consent_for(purpose)]
     return out
 

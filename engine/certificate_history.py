@@ -177,7 +177,9 @@ def _local(times: Any, zone: str) -> Any:
 def _labels(times: Any, zone: str, policy: ContactPolicy) -> Any:
     """Return what tells calendar periods apart: a day begins when its date is first shown."""
     local = _local(times, zone)
-    days = pd.date_range(local.min().normalize(), local.max() + pd.Timedelta(days=2), normalize=True)
+    days = pd.date_range(
+        local.min().normalize(), local.max() + pd.Timedelta(days=2), normalize=True
+    )
     starts = days.tz_localize(zones.zone(zone), ambiguous=np.ones(len(days), bool),
                               nonexistent="shift_forward")  # fmt: skip
     begins = starts.tz_convert("UTC").tz_localize(None).astype("datetime64[s]").astype("int64")
@@ -186,13 +188,11 @@ def _labels(times: Any, zone: str, policy: ContactPolicy) -> Any:
         return np.asarray(day.year * 12 + day.month)
     if policy.each == "week":
         since = (day.dayofweek - DAYS.index(policy.week_starts)) % 7
-        day = day - pd.to_timedelta(since, unit="D")
+        return np.asarray(day - pd.to_timedelta(since, unit="D"))
     return np.asarray(day)
 
 
-def _lines(
-    job: Job, table: str, keys: "pd.Index[Any]", frame: pd.DataFrame | None
-) -> Lines | None:
+def _lines(job: Job, table: str, keys: "pd.Index[Any]", frame: pd.DataFrame | None) -> Lines | None:
     """Return a table of the history as arrays; an offer may have left the catalogue."""
     if frame is None:
         return None
@@ -205,26 +205,34 @@ def _lines(
         if column in frame.columns:
             code, texts = pd.factorize(frame[column].astype("str").fillna(""))
             codes[column] = code, [str(text) for text in texts]
-    offers = job.catalogue.offers
     for column in ("category", "team"):
-        of = {n: getattr(offer, column) or "" for n, offer in offers.items()}
-        by_offer = np.array([of.get(n, "") for n in codes["offer"][1]], object)[codes["offer"][0]]
-        if column in codes:
-            told = np.array(codes[column][1], object)[codes[column][0]]
-            by_offer = np.where(told == "", by_offer, told)
-        code, texts = pd.factorize(by_offer)
-        codes[column] = code, [str(text) for text in texts]
+        codes[column] = _told_or_known(job, column, codes)
     packages = [policy.package for policy in job.policies if policy.package]
     of_package = {offer: n for n, package in enumerate(packages) for offer in package}
     package = np.array([of_package.get(o, -1) for o in codes["offer"][1]], int)[codes["offer"][0]]
     time = frame["time"].to_numpy(np.int64)
     sent = {"row": row, "time": time, "channel": codes["channel"][0], "package": package}
     accepted = np.ones(len(row), bool)
-    condition = job.inputs.outcomes.accepted if table == "outcomes" and job.inputs.outcomes else None
+    condition = (
+        job.inputs.outcomes.accepted if table == "outcomes" and job.inputs.outcomes else None
+    )
     if condition is not None:
         accepted = _mask(condition, "inputs.outcomes.accepted", frame)
     repeated = pd.DataFrame(sent).duplicated().to_numpy() & (package >= 0)
     return Lines(row.astype(np.int64), time, codes, repeated, accepted)
+
+
+def _told_or_known(
+    job: Job, column: str, codes: dict[str, tuple[Any, list[str]]]
+) -> tuple[Any, list[str]]:
+    """Return codes and texts of a category or team: what the table says, or else the catalogue."""
+    (offer, names), known = codes["offer"], job.catalogue.offers
+    of_offer = [getattr(known[n], column) or "" if n in known else "" for n in names]
+    told, texts = codes.get(column, (np.zeros(len(offer), np.int64), [""]))
+    every = sorted({*of_offer, *texts})
+    table = [[every.index(text or own) for own in of_offer] for text in texts]
+    found = np.array(table, np.int64).reshape(len(texts), len(of_offer))
+    return found[told, offer], every
 
 
 def closures(past: Past, features: pd.DataFrame) -> Iterator[Closure]:

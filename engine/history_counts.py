@@ -123,7 +123,7 @@ def contacts_in(
     by_contact = np.array([counter.by_contact for counter in counters], np.uint8)
     used = most_in_window(
         events.time, events.code, events.indptr, zone,
-        *events.counted(lambda c, kind: kind.is_of(c.per, c.names), counters),
+        *events.counted(lambda counter, kind: kind.is_of(counter.per, counter.names), counters),
         side.asarray(contact), side.asarray(by_contact), width, first, last,
     )  # fmt: skip
     return dict(zip(counters, events.back(used).astype("int64"), strict=True))

@@ -89,9 +89,7 @@ def around(policy: ContactPolicy, times: SendTimes) -> tuple[Window, ...] | None
     return tuple((2 * width - 1, at + width - 1, at + width - 1) for at in times.instants)
 
 
-def strictly(
-    policy: ContactPolicy, times: SendTimes, *, before: bool
-) -> tuple[Window, ...] | None:
+def strictly(policy: ContactPolicy, times: SendTimes, *, before: bool) -> tuple[Window, ...] | None:
     """Return, by time zone, the instants less than ``within`` before (or after) the new contact."""
     if policy.within is None:
         return None

@@ -182,7 +182,7 @@ def most_in_window_gpu(
     return used
 
 
-most_in_window = backend.twin(
+most_in_window: Any = backend.twin(
     most_in_window_cpu,
     most_in_window_gpu,
     dtypes=(
@@ -282,7 +282,7 @@ def latest_burst_gpu(
     return latest
 
 
-latest_burst = backend.twin(
+latest_burst: Any = backend.twin(
     latest_burst_cpu,
     latest_burst_gpu,
     dtypes=(

@@ -20,7 +20,9 @@ from tests.certified import history, job_of, people, scores_of
 def test_the_level_of_a_goal_is_a_limit_to_ask_for():
     job = job_of(goals=[{"name": "reach", "maximise": "contacts"}], solver={"gap_tolerance": 1e-12})
     features = people(3)
-    placed = assemble(job, [candidates(job, features, scores_of(job, features), History(history()))])
+    placed = assemble(
+        job, [candidates(job, features, scores_of(job, features), History(history()))]
+    )
     problem = goals.pursue(job, placed.stock, solve).problem
     session = Session(problem)
     first = session.solve()
@@ -43,7 +45,9 @@ def test_a_level_may_be_a_loss():
     features = people(3, has_app=np.full(3, False))  # noqa: FBT003
     scores = scores_of(job, features)
     scores.loc[:, scores.columns != "subscriber"] = 0.0
-    placed = assemble(job, [candidates(job, features, scores.astype("float32"), History(history()))])
+    placed = assemble(
+        job, [candidates(job, features, scores.astype("float32"), History(history()))]
+    )
     problem = goals.pursue(job, placed.stock, solve).problem
     session = Session(problem)
     first = session.solve()

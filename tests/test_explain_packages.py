@@ -91,7 +91,9 @@ def test_packages_and_histories_are_explained_as_the_rules_say(sent, seed):
 
         def reasons(block, at, best, one=one, of_one=of_one):
             shut = closed(job, one, History(of_one))[0]
-            return [x or y for x, y in zip(shut, beside(job, one, History(of_one), best), strict=True)]
+            return [
+                x or y for x, y in zip(shut, beside(job, one, History(of_one), best), strict=True)
+            ]
 
         told = session.explain(row=row, reasons=reasons)
         able = [a for a, (o, _) in enumerate(acts) if o != "b" or features["age"][s] >= 18]
@@ -148,7 +150,9 @@ def test_two_offers_of_a_package_go_out_in_the_one_contact_that_is_left():
     placed = assemble(job, [candidates(job, features, scores_of(job, features), History(past))])
     session = Session(placed.stock.pose(question(job)))
     session.solve()
-    told = session.explain(row=0, reasons=lambda b, r, best: beside(job, features, History(past), best))
+    told = session.explain(
+        row=0, reasons=lambda b, r, best: beside(job, features, History(past), best)
+    )
     names = [f"{x.offer}@{x.channel}" for x in actions(job.catalogue)]
     assert [names[a] for a in told.chosen] == ["a@app", "b@app"] and told.is_best
     by_name = dict(zip(names, told.actions, strict=True))

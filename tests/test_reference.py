@@ -50,7 +50,10 @@ def test_every_setting_of_every_model_is_listed_and_described():
         ),
         ("catalogue.offers", ("groups by name", "", "not empty", "required")),
         ("catalogue.offers.<name>.value", ("number", "money", ">= 0, <= 1000000000", "required")),
-        ("policies.<item>.per", ("one of all, channel, category, team, offer, offers", "", "", "all")),
+        (
+            "policies.<item>.per",
+            ("one of all, channel, category, team, offer, offers", "", "", "all"),
+        ),
         (
             "constraints.<item>.at_most",
             ("number or null", "of the measure", ">= 0, <= 1e+12", "null"),

@@ -139,8 +139,8 @@ def test_every_mistake_in_a_policy_is_said():
         "job.yaml: policies.3: policy d: offer goes with one of requires, not_after, only_after",
         "job.yaml: policies.4: policy e: requires: data can't be beside or after itself",
         "job.yaml: policies.4: policy e: requires names data twice",
-        "job.yaml: policies.5: policy f: per and only go with at_most, spacing, suppress, cool_down, "
-        "quiet, blackout",
+        "job.yaml: policies.5: policy f: per and only go with at_most, spacing, suppress, "
+        "cool_down, quiet, blackout",
         "job.yaml: policies.5: policy f: within goes with at_most, exactly, at_least, cool_down, "
         "exclusive, not_after, only_after",
         "job.yaml: policies.6.at_least: input should be greater than or equal to 2, got 1",

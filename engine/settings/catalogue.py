@@ -1,11 +1,11 @@
 """Settings of the catalogue: channels and offers."""
 
 from datetime import UTC, date, datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from engine.settings.base import Count, Duration, Money, Name, Settings, Sql
+from engine.settings.base import Count, Money, Name, Settings, Sql
 
 
 def _instant(value: object) -> datetime:

@@ -223,6 +223,7 @@ def disagreements(
             yield f"{where}.outcome: needs a column outcome among inputs.outcomes.categories"
         purposes = {offers[name].purpose for name in policy.package if name in offers}
         if len(purposes) > 1 and any(other.exempt for other in policies):
-            yield f"{where}.package: its offers have purposes {', '.join(sorted(purposes))}; one is due"
+            got = ", ".join(sorted(purposes))
+            yield f"{where}.package: its offers should have one purpose, got {got}"
     for name in sorted({name for name in packed if packed.count(name) > 1}):
         yield f"policies: offer {name} is in two packages; it should be in one"
