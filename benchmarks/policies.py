@@ -20,6 +20,7 @@ import pandas as pd
 
 from benchmarks import machine
 from engine import policies, tables
+from engine.actions import actions
 from engine.certificate_history import Past, closures
 from engine.certificate_policies import rooms
 from engine.certificate_rules import terms
@@ -90,9 +91,7 @@ def made(job, subscribers, contacts, seed=7):
 def agrees(job, features, history):
     """Return whether solver and certificate leave the same caps and close the same pairs."""
     left = policies.left(job, features, history)
-    shut = np.zeros_like(next(iter(left.forbids.values())))
-    for forbidden in left.forbids.values():
-        shut |= forbidden
+    shut = left.blocked(len(actions(job.catalogue)))
     past = Past.of(job, features, history)
     other = np.zeros_like(shut)
     for closure in closures(past, features):
@@ -103,7 +102,9 @@ def agrees(job, features, history):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--subscribers", type=int, default=1_000_000)
     parser.add_argument("--contacts", type=float, default=20.0, help="of a subscriber, on average")
     parser.add_argument("--repeats", type=int, default=5)

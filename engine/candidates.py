@@ -19,7 +19,7 @@ from engine.problem import KEY_RANGE
 from engine.settings import Job
 from engine.settings.catalogue import Catalogue
 from engine.weights import BadWeights, weights
-from kernels.backend import to_cpu
+from kernels.backend import library, to_cpu
 from kernels.choose import PROPENSITY_GRID
 
 REASONS = ("open", "hold_out", "not_eligible", "policy")
@@ -67,9 +67,9 @@ def candidates(job: Job, features: Any, propensity: Any, history: History) -> Ca
     allowed = eligible(job, features, acts, side)
     left = policies.left(job, features, history)
     open_ = allowed & ~held
-    blocked = _any(left.forbids, open_, side)
+    blocked = left.blocked(len(acts))
     policies.forbid_the_stuck(job, left, open_ & ~blocked, side)
-    blocked = _any(left.forbids, open_, side)
+    blocked = left.blocked(len(acts))
     reason = side.where(held, 1, side.where(~allowed.any(axis=0), 2, 3)).astype("int8")
     reason[(open_ & ~blocked).any(axis=0)] = 0
     p = side.empty(open_.shape, "float32")
@@ -83,7 +83,7 @@ def candidates(job: Job, features: Any, propensity: Any, history: History) -> Ca
         tables.bucket(keys, KEY_RANGE),
         _scope(job, features, side),
         reason,
-        _blockers(reason, allowed, left.forbids),
+        _blockers(reason, allowed, left),
         p,
         weight,
         left.most,
@@ -91,14 +91,6 @@ def candidates(job: Job, features: Any, propensity: Any, history: History) -> Ca
         left.cap,
         bad_weights,
     )
-
-
-def _any(forbids: dict[str, Any], open_: Any, side: Any) -> Any:
-    """Return [A, S] bool whether a policy forbids the pair."""
-    blocked = side.zeros_like(open_)
-    for forbidden in forbids.values():
-        blocked |= forbidden
-    return blocked
 
 
 def eligible(job: Job, features: Any, acts: Sequence[Action], side: Any) -> Any:
@@ -148,12 +140,15 @@ def _scope(job: Job, features: Any, side: Any) -> Any:
     return words
 
 
-def _blockers(reason: Any, allowed: Any, forbids: dict[str, Any]) -> list[str]:
+def _blockers(reason: Any, allowed: Any, left: policies.Left) -> list[str]:
     """Return the policies that forbid an eligible action, for those whom policies leave none."""
     stuck = reason == 3
     text = ["" for _ in range(len(reason))]
-    for name, forbidden in forbids.items():
-        for row in np.flatnonzero(to_cpu(stuck & (allowed & forbidden).any(axis=0))):
+    for name, closed in left.closed.items():
+        stands = library(reason).zeros(len(reason), bool)
+        for one in closed:
+            stands |= one.rows & allowed[list(one.actions)].any(axis=0)
+        for row in np.flatnonzero(to_cpu(stuck & stands)):
             text[row] += f", {name}" if text[row] else name
     return text
 

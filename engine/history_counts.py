@@ -17,12 +17,12 @@ from engine.ingest import KEY, TIME
 from engine.policy_groups import contact_codes
 from engine.send_times import SendTimes
 from engine.settings import Job
-from kernels import latest_burst, most_in_window, ranges
+from kernels import disordered, latest_burst, most_in_window, ranges
 from kernels.backend import library, to_cpu
 from kernels.contact_windows import NEVER
 
 ACCEPTED = "accepted"  # outcomes for which the job's condition of accepts holds
-KNOWN_CODES = 1 << 16  # combinations of texts that are numbered though most may not occur
+KNOWN_CODES = 1 << 11  # combinations of texts that are numbered whether they occur or not
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Events:
 def contacts_in(
     job: Job, keys: Any, history: History, times: SendTimes, counters: Sequence[Counter]
 ) -> dict[Counter, Any]:
-    """Return for each counter the most contacts that a window of it holds, [S] int64, up to 255.
+    """Return for each counter the most contacts that a window of it holds, [S] uint8, up to 255.
 
     Args:
         job: the job.
@@ -111,7 +111,7 @@ def contacts_in(
     """
     side = tables.array_library(keys)
     if history.contacts is None or not counters or not len(history.contacts):
-        return {counter: side.zeros(len(keys), "int64") for counter in counters}
+        return {counter: side.zeros(len(keys), "uint8") for counter in counters}
     events = _events(job, history.contacts, keys)
     pairs = [(k.offer, k.channel) for k in events.kinds.values()]
     contact = np.arange(events.codes, dtype=np.int32)
@@ -126,7 +126,7 @@ def contacts_in(
         *events.counted(lambda counter, kind: kind.is_of(counter.per, counter.names), counters),
         side.asarray(contact), side.asarray(by_contact), width, first, last,
     )  # fmt: skip
-    return dict(zip(counters, events.back(used).astype("int64"), strict=True))
+    return dict(zip(counters, events.back(used), strict=True))
 
 
 def latest_outcomes(
@@ -203,10 +203,14 @@ def _ranges(events: Any, keys: Any) -> tuple[Any, Any]:
 
 def _in_order(frame: Any) -> Any:
     """Return events by subscriber and time: as they are, where they are so already."""
-    key, time = frame[KEY].reset_index(drop=True), tables.array(frame[TIME])
-    if key.is_monotonic_increasing:
+    key, time = frame[KEY], frame[TIME]
+    if str(key.dtype) == str(time.dtype) == "int64":
+        if not int(disordered(tables.array(key), tables.array(time))[0]):
+            return frame
+    elif key.is_monotonic_increasing:
+        key, at = key.reset_index(drop=True), tables.array(time)
         same = tables.array(key.iloc[1:].reset_index(drop=True) == key.iloc[:-1])
-        if not (same.astype(bool) & (time[1:] < time[:-1])).any():
+        if not (same.astype(bool) & (at[1:] < at[:-1])).any():
             return frame
     return frame.sort_values([KEY, TIME], kind="stable", ignore_index=True)
 
@@ -217,20 +221,20 @@ def _kinds(job: Job, frame: Any) -> tuple[Any, int, dict[int, Kind]]:
     codes, texts = zip(*(_coded(frame[name]) for name in names), strict=True)
     side = library(codes[0])
     if ACCEPTED in frame.columns:
-        accepted = tables.array(frame[ACCEPTED]).astype("int64")
+        accepted = tables.array(frame[ACCEPTED])
         names, codes, texts = [*names, ACCEPTED], (*codes, accepted), (*texts, ["", ACCEPTED])
     sizes = [len(own) for own in texts]
-    code = side.zeros(len(frame), "int64")
-    for own, size in zip(codes, sizes, strict=True):
-        code = code * size + own
+    code = codes[0].astype("int32" if prod(sizes) <= KNOWN_CODES else "int64")
+    for own, size in zip(codes[1:], sizes[1:], strict=True):
+        code *= size
+        code += own
     if prod(sizes) > KNOWN_CODES:
         found, code = side.unique(code, return_inverse=True)
         present = dict(enumerate(to_cpu(found).tolist()))
         count = len(present)
     else:
         count = prod(sizes)
-        seen = to_cpu(side.bincount(code, minlength=count)) if len(code) else np.zeros(count)
-        present = {n: n for n in np.flatnonzero(seen).tolist()}
+        present = {n: n for n in range(count)}
     offers = job.catalogue.offers
     kinds = {}
     for n, place in present.items():
@@ -243,7 +247,7 @@ def _kinds(job: Job, frame: Any) -> tuple[Any, int, dict[int, Kind]]:
             said.get("team") or (offer.team if offer else None),
             said.get("outcome", ""), bool(said.get(ACCEPTED)),
         )  # fmt: skip
-    return code.astype("int32"), count, kinds
+    return code.astype("int32", copy=False), count, kinds
 
 
 def _coded(series: Any) -> tuple[Any, list[str]]:
@@ -252,4 +256,4 @@ def _coded(series: Any) -> tuple[Any, list[str]]:
     if found is None:
         found = tables.coded(series.astype("str").fillna("").astype("category"))
     assert found is not None
-    return found[0].astype("int64"), tables.texts(found[1])
+    return found[0], tables.texts(found[1])

@@ -10,6 +10,7 @@ that stands in a pair's way is known.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,17 +44,44 @@ from engine.send_times import (
 from engine.settings import Job
 from engine.settings.base import seconds
 from engine.settings.policies import CAPS, EVER, ContactPolicy
+from kernels.backend import library
 from kernels.choose import MOST_BUNDLE, MUST
+
+
+@dataclass(frozen=True)
+class Closed:
+    """Actions that a policy closes to some subscribers, by itself."""
+
+    actions: tuple[int, ...]
+    rows: Any  # [S] bool
 
 
 @dataclass(frozen=True, eq=False)
 class Left:
     """What the policies leave. Policies in the order of the job."""
 
-    forbids: dict[str, Any]  # policy -> [A, S] bool, the pairs that it forbids by itself
+    closed: dict[str, list[Closed]]  # by policy
     most: Any  # [S] uint8
     fewest: Any  # [S] uint8
     cap: Any  # [D, S] uint8
+
+    def forbids(self, policy: str, actions: int) -> Any:
+        """Return [A, S] bool, the pairs that a policy forbids by itself."""
+        side = library(self.most)
+        found = side.zeros((actions, len(self.most)), bool)
+        for one in self.closed[policy]:
+            for a in one.actions:
+                found[a] |= one.rows
+        return found
+
+    def blocked(self, actions: int) -> Any:
+        """Return [A, S] bool, the pairs that any policy forbids."""
+        side = library(self.most)
+        found = side.zeros((actions, len(self.most)), bool)
+        for one in (one for own in self.closed.values() for one in own):
+            for a in one.actions:
+                found[a] |= one.rows
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +92,7 @@ class _Asked:
     acts: Sequence[Action]
     features: Any
     times: SendTimes
-    counts: dict[Counter, Any]  # [S] int64
+    counts: dict[Counter, Any]  # [S] uint8
     latest: dict[Burst, Any]  # [S] int64
 
     @classmethod
@@ -82,13 +110,13 @@ class _Asked:
         )  # fmt: skip
 
     def used(self, counter: Counter | None) -> Any:
-        """Return [S] int64, what the history has of a counter's contacts; 0 without one."""
+        """Return [S] uint8, what the history has of a counter's contacts; 0 without one."""
         side = tables.array_library(self.features)
-        return side.zeros(len(self.features), "int64") if counter is None else self.counts[counter]
+        return side.zeros(len(self.features), "uint8") if counter is None else self.counts[counter]
 
-    @property
+    @cached_property
     def instant(self) -> Any:
-        """Return [S] int64, when each subscriber is contacted, s."""
+        """When each subscriber is contacted, [S] int64 s."""
         side = tables.array_library(self.features)
         return side.asarray(np.array(self.times.instants, np.int64))[self.times.zone]
 
@@ -166,75 +194,74 @@ def left(job: Job, features: Any, history: History) -> Left:
     acts, rows, groups = asked.acts, len(features), capped(job)
     side = tables.array_library(features)
     place = {(group.per in BY_CONTACT, group.actions): d for d, group in enumerate(groups)}
-    most = side.full(rows, min(MOST_BUNDLE, len(job.catalogue.offers)), "int64")
+    most = side.full(rows, min(MOST_BUNDLE, len(job.catalogue.offers)), "uint8")
     least, must = side.zeros(rows, "int64"), side.zeros(rows, bool)
-    cap = side.full((len(groups), rows), MOST_BUNDLE, "int64")
-    forbids: dict[str, Any] = {}
+    cap = side.full((len(groups), rows), MOST_BUNDLE, "uint8")
+    closed: dict[str, list[Closed]] = {}
     for policy in job.policies:
-        forbidden = forbids[policy.name] = side.zeros((len(acts), rows), bool)
+        own = closed[policy.name] = list(_closed(policy, asked))
         if policy.kind == "at_least":
             least = side.maximum(least, _still(policy, asked))
         elif policy.kind == "exactly":
-            more = side.maximum(_still(policy, asked), 0)
-            forbidden |= more == 0
-            most, least = side.minimum(most, more), side.maximum(least, more)
+            more = _still(policy, asked)
+            own.append(Closed(tuple(range(len(acts))), more <= 0))
+            most = side.minimum(most, side.maximum(more, 0).astype("uint8"))
+            least = side.maximum(least, more)
             must |= more > 0
         elif policy.cap is not None:
             for group in groups_of(policy, job, acts):
                 used = asked.used(_counter(job, group, cap_windows(policy, asked.times)))
-                more = side.maximum(policy.cap - used, 0)
-                forbidden[list(group.actions)] |= more == 0
+                own.append(Closed(group.actions, used >= policy.cap))
+                room = side.where(used >= policy.cap, 0, policy.cap - used)  # it wraps elsewhere
                 d = place.get((group.per in BY_CONTACT, group.actions))
                 if d is not None:
-                    cap[d] = side.minimum(cap[d], more)
+                    cap[d] = side.minimum(cap[d], room)
                 elif group.per == "all" and is_whole(group, acts):
-                    most = side.minimum(most, more)
-        else:
-            _close(policy, asked, forbidden)
+                    most = side.minimum(most, room)
     for counted in _partitions(job, groups, len(acts)):  # a bundle has no more than its caps in all
         most = side.minimum(most, sum((cap[d] for d in counted), side.zeros(rows, "int64")))
     fewest = side.minimum(side.maximum(least, 0), MUST - 1) + MUST * must
-    return Left(forbids, most.astype("uint8"), fewest.astype("uint8"), cap.astype("uint8"))
+    return Left(closed, most.astype("uint8"), fewest.astype("uint8"), cap)
 
 
 def _still(policy: ContactPolicy, asked: _Asked) -> Any:
     """Return [S] int64, how many offers a minimum still wants after the history."""
     wanted = policy.at_least or policy.exactly
     counter = None if policy.within is None else _offers(asked.times, policy)
-    return wanted - asked.used(counter)
+    return wanted - asked.used(counter).astype("int64")
 
 
-def _close(policy: ContactPolicy, asked: _Asked, forbidden: Any) -> None:
-    """Add the pairs that a policy without a count closes, [A, S] bool."""
+def _closed(policy: ContactPolicy, asked: _Asked) -> Iterator[Closed]:
+    """Yield what a policy without a count closes."""
     job, acts, times = asked.job, asked.acts, asked.times
-    side = tables.array_library(asked.features)
 
-    def of(*offers: str | None) -> list[int]:
-        return [a for a, act in enumerate(acts) if act.offer in offers]
+    def of(*offers: str | None) -> tuple[int, ...]:
+        return tuple(a for a, act in enumerate(acts) if act.offer in offers)
 
     if policy.kind == "exclusive" and policy.within is not None:
         for offer in policy.exclusive:
-            forbidden[of(offer)] |= asked.used(_others(policy, offer, times)) > 0
+            yield Closed(of(offer), asked.used(_others(policy, offer, times)) > 0)
     elif policy.kind == "not_after":
         before, after = _ordered(policy, times)
-        forbidden[of(policy.offer)] |= asked.used(before) > 0
-        forbidden[of(*policy.not_after)] |= asked.used(after) > 0
+        yield Closed(of(policy.offer), asked.used(before) > 0)
+        yield Closed(of(*policy.not_after), asked.used(after) > 0)
     elif policy.kind == "only_after":
         latest = asked.latest[_burst(policy, Group("offers", tuple(policy.only_after), ()))]
-        forbidden[of(policy.offer)] |= latest <= _ago(policy.within or EVER, asked.instant)
+        yield Closed(of(policy.offer), latest <= _ago(policy.within or EVER, asked.instant))
     elif policy.kind == "cool_down":
         assert policy.cool_down is not None
+        since = _ago(policy.cool_down, asked.instant)
         for group in groups_of(policy, job, acts):
-            latest = asked.latest[_burst(policy, group)]
-            forbidden[list(group.actions)] |= latest > _ago(policy.cool_down, asked.instant)
+            yield Closed(group.actions, asked.latest[_burst(policy, group)] > since)
     elif policy.kind in {"suppress", "quiet", "blackout"}:
         if policy.suppress is not None:
             mask = expressions.parse(policy.suppress, f"policies.{policy.name}.suppress")
             rows = tables.array(mask.mask(asked.features)).astype(bool)
         else:
+            side = tables.array_library(asked.features)
             rows = side.asarray(is_closed(policy, times))[times.zone]
         for group in groups_of(policy, job, acts):
-            forbidden[list(group.actions)] |= rows
+            yield Closed(group.actions, rows)
 
 
 def _ago(duration: str, instant: Any) -> Any:
@@ -270,9 +297,7 @@ def forbid_the_stuck(job: Job, found: Left, open_: Any, side: Any) -> None:
     offer = np.array([names.index(a.offer) for a in acts], np.int32)
     can = has_bundle(rules(job), offer, open_, (found.most, found.fewest, found.cap), side)
     stuck = open_.any(axis=0) & ~can
-    for policy in whole:
-        found.forbids[policy.name] |= stuck
-    for policy in needy:
-        for a, action in enumerate(acts):
-            if action.offer == policy.offer:
-                found.forbids[policy.name][a] |= stuck
+    for policy in [*whole, *needy]:
+        own = range(len(acts))
+        held = tuple(a for a in own if not policy.requires or acts[a].offer == policy.offer)
+        found.closed[policy.name].append(Closed(held, stuck))

@@ -28,12 +28,10 @@ def closed(job: Job, features: Any, history: History) -> list[list[str]]:
     held = tables.unit_hash(features["subscriber"], job.seed) < job.holdout_share
     allowed = eligible(job, features, acts, side)
     left = policies.left(job, features, history)
-    blocked = side.zeros_like(allowed)
-    for forbidden in left.forbids.values():
-        blocked |= forbidden
+    blocked = left.blocked(len(acts))
     policies.forbid_the_stuck(job, left, allowed & ~held & ~blocked, side)
     held, allowed = to_cpu(held), to_cpu(allowed)
-    forbids = {name: to_cpu(forbidden) for name, forbidden in left.forbids.items()}
+    forbids = {name: to_cpu(left.forbids(name, len(acts))) for name in left.closed}
     out = []
     for row in range(len(features)):
         told = []
