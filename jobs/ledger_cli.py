@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 from engine.errors import ConfigError, DataError
 from engine.settings import Job
 from engine.settings.catalogue import Instant
-from jobs import outcome
+from jobs import outcome as ends
 from jobs.ledger import audit, book, care, events
 from jobs.ledger.book import Booked, Planned
+from jobs.ledger.table import Outcome
 from jobs.options import AsJson, Debug, Quiet
 from jobs.run_folder import run_job
 from jobs.session import Manner, Result, finish, prepared, refuse, session
@@ -29,9 +31,7 @@ Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files, Par
 Ledger = Annotated[Path, typer.Argument(metavar="DIR", help="The ledger's folder.")]
 OfRun = Annotated[
     Path | None,
-    typer.Option(
-        "--ledger", metavar="DIR", help="The ledger; the one of the run's job if left out."
-    ),
+    typer.Option("--ledger", metavar="DIR", help="The ledger; that of the run's job if not given."),
 ]
 Into = Annotated[
     Path, typer.Option("--ledger", metavar="DIR", help="The ledger; made if it is not there.")
@@ -105,9 +105,20 @@ def cancel(
     finish(work, run.parent, manner)
 
 
-def outcomes(files: Files, *, ledger: Into, as_json: AsJson = False, debug: Debug = False) -> None:
+def outcomes(
+    files: Files,
+    *,
+    ledger: Into,
+    outcome: Annotated[
+        Outcome | None,
+        typer.Option("--outcome", help="Outcome of every row of files without that column."),
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
     """Append what became of contacts (sent, accepted, opt_out ...), once for each file."""
-    _append(files, ledger, events.add_outcomes, Manner(as_json, debug=debug))
+    add = partial(events.add_outcomes, outcome=outcome)
+    _append(files, ledger, add, Manner(as_json, debug=debug))
 
 
 @app.command(name="import")
@@ -137,7 +148,7 @@ def _append(
             for path, one in done.items()
         ]
         last = max(one.version for one in done.values())
-        return outcome.DONE, {
+        return ends.DONE, {
             "status": "OK", "ledger": str(ledger), "version": last, "files": told,
         }  # fmt: skip
 
@@ -161,7 +172,7 @@ def _facts(folder: Path, ask: Callable[[Path], dict[str, Any]], manner: Manner) 
         found = ask(folder)
         if not manner.as_json:
             typer.echo("\n".join(_lines(found)))
-        return outcome.DONE, {"status": "OK", **found}
+        return ends.DONE, {"status": "OK", **found}
 
     finish(work, folder.absolute().parent, manner)
 
@@ -243,7 +254,7 @@ def _told(
     if not manner.as_json:
         typer.echo(f"{text}; {folder} is at version {done.version}")
     head = {"status": "OK", "ledger": str(folder), "version": done.version}
-    return outcome.DONE, {**head, **figures}
+    return ends.DONE, {**head, **figures}
 
 
 def _ledger_of(run: Planned, given: Path | None) -> Path:

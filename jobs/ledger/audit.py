@@ -19,6 +19,7 @@ from jobs.ledger.table import (
     OUTCOME,
     SUMMARY,
     Ledger,
+    Outcome,
     entries,
     existing,
     insisted,
@@ -55,7 +56,7 @@ def _shown(ledger: Ledger) -> dict[str, Any]:
         "contacts": {
             "booked": len(booked),
             "cancelled": len(of(CANCELLED)),
-            "failed": len(of(OUTCOME).filter(pc.equal(of(OUTCOME)["outcome"], state.FAILED))),
+            "failed": len(of(OUTCOME).filter(pc.equal(of(OUTCOME)["outcome"], Outcome.FAILED))),
             "summed_up": int(pc.sum(summed["count"].filter(is_contact)).as_py() or 0),
             "effective": len(live),
         },

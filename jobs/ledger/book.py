@@ -104,7 +104,8 @@ def _whole(job: Job, rows: pa.Table) -> pa.Table:
     key = pa.int64() if pa.types.is_integer(kind) else pa.string()
     offers = job.catalogue.offers
     names = rows["offer"].combine_chunks().cast(pa.string()).dictionary_encode()
-    categories = pa.array([offers[name].category for name in names.dictionary.to_pylist()])
+    known = [offers[name].category for name in names.dictionary.to_pylist()]
+    categories = pa.array(known, pa.string()).take(names.indices)
     return pa.table(
         {
             "subscriber": rows["subscriber"].cast(key),

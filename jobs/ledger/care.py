@@ -28,6 +28,7 @@ from jobs.ledger.table import (
     SUMMARY,
     File,
     Ledger,
+    Outcome,
     commit,
     entries,
     existing,
@@ -97,7 +98,7 @@ def purge(folder: Path, before: date) -> Booked:
         if not len(detail):
             return Booked(ledger.version, 0, already=True)
         late = _later(ledger, before, gone)
-        failed = late[1].filter(pc.equal(late[1]["outcome"], state.FAILED))["contact"]
+        failed = late[1].filter(pc.equal(late[1]["outcome"], Outcome.FAILED))["contact"]
         entry = f"purge:{ledger.version + 1}"
         summary = filled(
             ledger, _summed(rows, failed), kind=SUMMARY, entry=entry, booked_at=datetime.now(UTC)
@@ -139,7 +140,7 @@ def _with(rows: pa.Table, name: str, gone: Any) -> pa.Table:
 def _summed(rows: pa.Table, failed_later: Any) -> pa.Table:
     """Return one row for each group and kind of outcome: the count, and the time of the last."""
     kinds, contact = rows["kind"], rows["contact"]
-    is_failed = pc.and_(pc.equal(kinds, OUTCOME), pc.equal(rows["outcome"], state.FAILED))
+    is_failed = pc.and_(pc.equal(kinds, OUTCOME), pc.equal(rows["outcome"], Outcome.FAILED))
     freed = contact.filter(pc.or_(pc.equal(kinds, CANCELLED), is_failed))
     freed = pa.chunked_array([*freed.chunks, *failed_later.chunks], pa.int64())
     is_freed = pc.and_(pc.equal(kinds, CONTACT), pc.is_in(contact, freed))

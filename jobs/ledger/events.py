@@ -21,8 +21,8 @@ from jobs.ledger.table import (
     CONTACT,
     INSTANT,
     OUTCOME,
-    OUTCOMES,
     Ledger,
+    Outcome,
     commit,
     insisted,
     opened,
@@ -32,7 +32,7 @@ from jobs.raw import RawFile, chunks, open_file
 from jobs.raw import read as read_raw
 
 SHOWN = 20  # rows of one problem that are told one by one
-DELIVERY = ("sent", "delivered", "failed")
+DELIVERY = (Outcome.SENT, Outcome.DELIVERED, Outcome.FAILED)  # of a contact that is there
 NEEDED = {"subscriber": "key", "time": "time", "offer": "category", "channel": "category"}
 OPTIONAL = {
     "outcomes": {"run": "category", "contact": "value"},
@@ -83,7 +83,7 @@ def import_contacts(path: Path, folder: Path) -> Booked:
     return _appended(path, folder, "contacts", made)
 
 
-def add_outcomes(path: Path, folder: Path) -> Booked:
+def add_outcomes(path: Path, folder: Path, outcome: str | None = None) -> Booked:
     """Append what became of contacts, once for each content of a file.
 
     A row belongs to the contact that it names by id, or by its run; else to the subscriber's latest
@@ -92,6 +92,7 @@ def add_outcomes(path: Path, folder: Path) -> Booked:
     Args:
         path: Parquet or CSV: subscriber, time, offer, channel, outcome; run or contact if known.
         folder: the ledger, made if it is not there.
+        outcome: of every row of a file without that column; None: it should have one.
 
     Raises:
         ConfigError: the folder holds something else.
@@ -102,11 +103,15 @@ def add_outcomes(path: Path, folder: Path) -> Booked:
         contact, run = _contacts_of(path, ledger, rows)
         return filled(ledger, rows, kind=OUTCOME, contact=contact, run=run)
 
-    return _appended(path, folder, "outcomes", made)
+    return _appended(path, folder, "outcomes", made, outcome)
 
 
 def _appended(
-    path: Path, folder: Path, kind: str, made: Callable[[Ledger, pa.Table], pa.Table]
+    path: Path,
+    folder: Path,
+    kind: str,
+    made: Callable[[Ledger, pa.Table], pa.Table],
+    outcome: str | None = None,
 ) -> Booked:
     file = open_file(path, path.parent)
     with path.open("rb") as content:
@@ -115,7 +120,7 @@ def _appended(
 
     def work() -> Booked:
         before = opened(folder)
-        rows = _checked(file, kind, None if before is None else before.key)
+        rows = _checked(file, kind, None if before is None else before.key, outcome)
         ledger = opened_or_made(folder, rows.schema.field("subscriber").type)
         known = ledger.rows_of(entry)
         if known is not None:
@@ -128,13 +133,14 @@ def _appended(
     return insisted(work)
 
 
-def _checked(file: RawFile, kind: str, key: pa.DataType | None) -> pa.Table:
+def _checked(file: RawFile, kind: str, key: pa.DataType | None, outcome: str | None) -> pa.Table:
     """Return the rows of a file with the ledger's types.
 
     Raises:
         DataError: every problem of the file.
     """
-    needed = {**NEEDED, **({"outcome": "category"} if kind == "outcomes" else {})}
+    is_told = kind == "outcomes" and (outcome is None or "outcome" in file.schema.names)
+    needed = {**NEEDED, **({"outcome": "category"} if is_told else {})}
     roles = needed | {n: r for n, r in OPTIONAL[kind].items() if n in file.schema.names}
     problems = _Problems(file.path, _border(file, needed, roles))
     problems.end()
@@ -155,9 +161,11 @@ def _checked(file: RawFile, kind: str, key: pa.DataType | None) -> pa.Table:
             made[name] = pc.fill_null(raw[name].cast(pa.string()), "")
     for name in ("offer", "channel"):
         problems.add(pc.equal(made[name], ""), name, raw[name], "it should not be empty")
-    if kind == "outcomes":
-        odd = pc.invert(pc.is_in(made["outcome"], pa.array(OUTCOMES)))
-        problems.add(odd, "outcome", raw["outcome"], f"allowed is {', '.join(OUTCOMES)}")
+    if is_told:
+        odd = pc.invert(pc.is_in(made["outcome"], pa.array(list(map(str, Outcome)))))
+        problems.add(odd, "outcome", raw["outcome"], f"allowed is {', '.join(Outcome)}")
+    elif kind == "outcomes":
+        made["outcome"] = pa.repeat(outcome, len(raw))
     if "contact" in roles:
         number = rows_of.whole_or_text(raw["contact"], pa.int64())
         odd = pc.and_(pc.is_null(number), pc.is_valid(raw["contact"]))
@@ -236,7 +244,7 @@ def _contacts_of(path: Path, ledger: Ledger, rows: pa.Table) -> tuple[Any, Any]:
     said = "there is no such contact of this subscriber, offer and channel by then"
     problems.add(lost & (named != 0), "contact", pa.array(named), said)
     problems.add(lost & has_run, "run", run, said)
-    is_delivery = np.asarray(pc.is_in(rows["outcome"], pa.array(DELIVERY)))
+    is_delivery = np.asarray(pc.is_in(rows["outcome"], pa.array(list(map(str, DELIVERY)))))
     alone = lost & (named == 0) & ~has_run & is_delivery
     problems.add(alone, "outcome", rows["outcome"], said)
     problems.end()

@@ -10,11 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.ledger.files import read
-from jobs.ledger.table import CANCELLED, CONTACT, OUTCOME, SUMMARY, File, Ledger
+from jobs.ledger.table import CANCELLED, CONTACT, OUTCOME, SUMMARY, File, Ledger, Outcome
 
 EARLY = timedelta(days=1)
 """An outcome may be so much before its contact: senders begin early."""
-FAILED = "failed"
 HISTORY = ("subscriber", "time", "offer", "channel", "category", "team")
 
 
@@ -50,7 +49,7 @@ def freed(
     failed = read(
         ledger,
         ["contact"],
-        (pc.field("kind") == OUTCOME) & (pc.field("outcome") == FAILED),
+        (pc.field("kind") == OUTCOME) & (pc.field("outcome") == Outcome.FAILED),
         files=within(ledger, first if first == date.min else first - EARLY, date.max, buckets),
     )
     return pa.concat_tables([gone, failed])["contact"].combine_chunks()

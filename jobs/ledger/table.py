@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 from pathlib import Path
 from time import time_ns
 from typing import TypeVar
@@ -33,10 +34,20 @@ PARTITION = ["date", "bucket"]
 INSTANT = pa.timestamp("us", "UTC")
 TEXTS = ("kind", "offer", "channel", "category", "team", "outcome", "run", "entry")
 CONTACT, CANCELLED, OUTCOME, SUMMARY = "contact", "cancelled", "outcome", "summary"
-OUTCOMES = (
-    "sent", "delivered", "failed", "accepted", "rejected", "ignored", "complaint", "opt_out",
-)  # fmt: skip
 ID_STEP = 2**32  # a contact's id: the version that booked it times this, and its place in it
+
+
+class Outcome(StrEnum):
+    """What became of a contact."""
+
+    SENT = "sent"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    IGNORED = "ignored"
+    COMPLAINT = "complaint"
+    OPT_OUT = "opt_out"
 
 
 class Conflict(Exception):
