@@ -37,6 +37,8 @@ def run_folder(folder: Path, ledger, rows, *, as_of=DAY, policies=TWO_A_WEEK, ve
     job = job_of(ledger, as_of, policies)
     (folder / "allocations").mkdir(parents=True)
     table = pd.DataFrame(rows, columns=["subscriber", "offer", "channel"])
+    if not rows:  # as of a run whose keys are whole numbers
+        table = table.astype({"subscriber": "int64"})
     table.to_parquet(folder / "allocations/part-00000.parquet")
     fingerprint = digest([str(folder), [list(map(str, row)) for row in rows]])
     manifest = {"job": effective(job), "fingerprint": fingerprint,

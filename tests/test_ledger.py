@@ -208,6 +208,7 @@ def test_erase_leaves_no_file_that_names_a_subscriber(tmp_path, ledger, keys):
         book.book(planned(tmp_path / name, ledger, rows, as_of=as_of), ledger)
     care.compact(ledger)
     DeltaTable(ledger).create_checkpoint()
+    assert list((ledger / table.LOG).glob("*.checkpoint.parquet"))
     found = told("ledger", "erase", ledger, keys[0], keys[2])
     assert found["rows"] == 6
     kept = [pd.read_parquet(path) for path in ledger.glob("date=*/bucket=*/*.parquet")]
@@ -219,6 +220,13 @@ def test_erase_leaves_no_file_that_names_a_subscriber(tmp_path, ledger, keys):
     told("ledger", "verify", ledger)
     assert told("commit", tmp_path / "run")["already_done"]
     assert told("ledger", "erase", ledger, keys[0])["rows"] == 0
+
+
+def test_erase_tells_of_statistics_that_another_program_left(tmp_path, run, ledger):
+    told("commit", run)
+    log = ledger / table.LOG / f"{1:020}.json"
+    log.write_text(log.read_text().replace("numRecords", 'minValues\\": {}, \\"numRecords', 1))
+    assert "statistics of columns" in told("ledger", "erase", ledger, 1, code=2)["problems"][0]
 
 
 def test_verify_names_what_is_wrong(tmp_path, run, ledger):

@@ -28,10 +28,11 @@ from jobs.ledger.table import (
     commit,
     existing,
     insisted,
+    opened,
     opened_or_made,
     schema,
 )
-from jobs.run_folder import opened
+from jobs.run_folder import opened as opened_run
 
 SHOWN = 20
 
@@ -69,7 +70,7 @@ def planned(folder: Path) -> Planned:
         ConfigError: it is no finished run, or one without an answer.
         DataError: its allocations are not those that its summary counts.
     """
-    run = opened(folder)
+    run = opened_run(folder)
     try:
         job = parse(json.dumps(run.manifest["job"]), str(folder / "manifest.json"))
         fingerprint, on = run.manifest["fingerprint"], run.manifest["ledger"]
@@ -150,7 +151,8 @@ def book(run: Planned, folder: Path) -> Booked:
     key = run.rows.schema.field("subscriber").type
 
     def work() -> Booked:
-        ledger = opened_or_made(folder, key)
+        found = None if len(run.rows) else opened(folder)  # rows that are not there have no key
+        ledger = opened_or_made(folder, key) if found is None else found
         before = ledger.rows_of(run.entry)
         if before is not None:
             return Booked(ledger.version, before, already=True)

@@ -1,5 +1,6 @@
 """Look after a ledger: fewer and larger files, retention, and a subscriber's right to erasure."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -189,29 +190,36 @@ def erase(folder: Path, keys: Sequence[str]) -> Erased:
 def _searched(ledger: Ledger, keys: Any) -> int:
     """Search every file in the folder for subscribers; return how many files there are.
 
-    Files that another process is writing for a later version are its own.
+    The log can name some only in statistics of columns, so it should have none. Files that another
+    process is writing for a later version are its own.
 
     Raises:
         DataError: a file names one of them.
     """
-    texts = [] if pa.types.is_integer(ledger.key) else [key.encode() for key in keys.to_pylist()]
     found, count = [], 0
     for path in sorted(p for p in ledger.folder.rglob("*") if p.is_file()):
-        is_rows = path.suffix == ".parquet" and LOG not in path.parts
-        if is_rows and int(path.name.partition("-")[0]) > ledger.version + 1:
-            continue
         count += 1
-        has = (
-            is_rows
-            and pc.any(
-                pc.is_in(pq.read_table(path, columns=["subscriber"])["subscriber"], keys)
-            ).as_py()
-        )
-        if has or any(text in path.read_bytes() for text in texts if not is_rows):
-            found.append(f"{path}: still names a subscriber that was erased; delete it")
+        if LOG in path.parts:
+            if any(set(json.loads(text)) - {"numRecords"} for text in _statistics(path)):
+                found.append(f"{path}: has statistics of columns, which may name subscribers")
+        elif path.suffix == ".parquet" and int(path.name.partition("-")[0]) <= ledger.version + 1:
+            rows = pq.read_table(path, columns=["subscriber"])
+            if pc.any(pc.is_in(rows["subscriber"], keys)).as_py():
+                found.append(f"{path}: still names a subscriber that was erased; delete it")
     if found:
         raise DataError.of(found)
     return count
+
+
+def _statistics(path: Path) -> list[str]:
+    """Return the statistics of all files that a file of the log names."""
+    if path.suffix == ".parquet":
+        adds = pq.read_table(path, columns=["add"])["add"].drop_null().to_pylist()
+        return [add["stats"] for add in adds if add["stats"]]
+    if path.suffix != ".json" or path.name.startswith("_"):
+        return []
+    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return [line["add"]["stats"] for line in lines if line.get("add", {}).get("stats")]
 
 
 def _less(ledger: Ledger, rows: pa.Table) -> dict[str, int]:
