@@ -1,7 +1,6 @@
 """Look after a ledger: fewer and larger files, retention, and a subscriber's right to erasure."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -92,7 +91,7 @@ def purge(folder: Path, before: date) -> Booked:
         ledger = existing(folder)
         old = state.within(ledger, last=before.fromordinal(before.toordinal() - 1))
         rows = read(ledger, _names(ledger), files=old)
-        gone = rows["contact"].filter(pc.equal(rows["kind"], CONTACT)).combine_chunks()
+        gone = np.sort(rows["contact"].filter(pc.equal(rows["kind"], CONTACT)).to_numpy())
         is_kept = _stays(rows, gone)
         kept, rows = rows.filter(is_kept), rows.filter(pc.invert(is_kept))
         detail = rows.filter(pc.not_equal(rows["kind"], SUMMARY))
@@ -104,7 +103,7 @@ def purge(folder: Path, before: date) -> Booked:
         summary = filled(
             ledger, _summed(rows, failed), kind=SUMMARY, entry=entry, booked_at=datetime.now(UTC)
         )
-        freed = _with(late[1], "contact", gone)
+        freed = _alone(late[1], gone)
         made = written(ledger, pa.concat_tables([summary, kept, freed]))
         counts = _less(ledger, rows)
         commit(ledger, made, {**counts, entry: len(summary)}, removed=[*old, *late[0]])
@@ -117,25 +116,27 @@ def purge(folder: Path, before: date) -> Booked:
 
 def _stays(rows: pa.Table, gone: Any) -> Any:
     """Return the outcomes of contacts that stay: sent a little before the contact's day."""
-    is_own = pc.or_(pc.equal(rows["contact"], 0), pc.is_in(rows["contact"], gone))
+    is_own = pc.or_(pc.equal(rows["contact"], 0), state.among(rows["contact"], gone))
     return pc.and_(pc.equal(rows["kind"], OUTCOME), pc.invert(is_own))
 
 
 def _later(ledger: Ledger, before: date, gone: Any) -> tuple[list[File], pa.Table]:
     """Return the files from a day on with outcomes of contacts that go, and their rows."""
     files, parts = [], [schema(ledger.key).empty_table()]
+    is_outcome = pc.field("kind") == OUTCOME
     for file in state.within(ledger, before):
-        rows = read(ledger, _names(ledger), files=[file])
-        if pc.any(pc.is_in(rows["contact"], gone)).as_py():
+        answers = read(ledger, ["contact"], is_outcome, files=[file])
+        if pc.any(state.among(answers["contact"], gone)).as_py():
             files.append(file)
-            parts.append(rows)
+            parts.append(read(ledger, _names(ledger), files=[file]))
     return files, pa.concat_tables(parts)
 
 
-def _with(rows: pa.Table, name: str, gone: Any) -> pa.Table:
-    """Return outcomes without the contacts that are gone."""
-    kept = pc.if_else(pc.is_in(rows[name], gone), pa.scalar(0, pa.int64()), rows[name])
-    return rows.set_column(rows.schema.get_field_index(name), name, kept)
+def _alone(rows: pa.Table, gone: Any) -> pa.Table:
+    """Return rows, their outcomes without the contacts that are gone."""
+    contact = rows["contact"]
+    kept = pc.if_else(state.among(contact, gone), pa.scalar(0, pa.int64()), contact)
+    return rows.set_column(rows.schema.get_field_index("contact"), "contact", kept)
 
 
 def _summed(rows: pa.Table, failed_later: Any) -> pa.Table:
@@ -224,8 +225,8 @@ def _statistics(path: Path) -> list[str]:
 
 def _less(ledger: Ledger, rows: pa.Table) -> dict[str, int]:
     """Return the rows of each entry that is left with fewer."""
-    counts, gone = entries(ledger), Counter(rows["entry"].to_pylist())
-    return {entry: counts[entry] - number for entry, number in sorted(gone.items())}
+    counts, gone = entries(ledger), pc.value_counts(rows["entry"].combine_chunks()).to_pylist()
+    return {one["values"]: counts[one["values"]] - one["counts"] for one in gone}
 
 
 def _names(ledger: Ledger) -> list[str]:

@@ -39,7 +39,7 @@ def freed(
     last: date = date.max,
     buckets: Sequence[int] | None = None,
 ) -> Any:
-    """Return the ids of contacts on some days that were cancelled or failed, an Arrow array."""
+    """Return the ids of contacts on some days that were cancelled or failed, sorted, [N] int64."""
     gone = read(
         ledger,
         ["contact"],
@@ -52,7 +52,7 @@ def freed(
         (pc.field("kind") == OUTCOME) & (pc.field("outcome") == Outcome.FAILED),
         files=within(ledger, first if first == date.min else first - EARLY, date.max, buckets),
     )
-    return pa.concat_tables([gone, failed])["contact"].combine_chunks()
+    return np.sort(pa.concat_tables([gone, failed])["contact"].to_numpy())
 
 
 def contacts(
@@ -82,7 +82,7 @@ def contacts(
     rows = read(ledger, names, (pc.field("kind") == CONTACT) | is_sum, files=files)
     if len(freed):
         is_booked = pc.equal(rows["kind"], CONTACT)
-        rows = rows.filter(pc.invert(pc.and_(is_booked, pc.is_in(rows["contact"], freed))))
+        rows = rows.filter(pc.invert(pc.and_(is_booked, among(rows["contact"], freed))))
     return _repeated(rows).select(list(columns))
 
 
@@ -122,6 +122,15 @@ def frame(rows: pa.Table) -> pd.DataFrame:
     times = pa.array(seconds(rows["time"]))
     found: pd.DataFrame = rows.set_column(place, "time", times).to_pandas()
     return found
+
+
+def among(column: Any, known: Any) -> Any:
+    """Return whether each id is one of those known, sorted; [N] bool, an Arrow array."""
+    ids = column.to_numpy()
+    if not len(known):
+        return pa.array(np.zeros(len(ids), bool))
+    place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    return pa.array(known[place] == ids)
 
 
 def codes(one: pa.Table, other: pa.Table, columns: Sequence[str]) -> tuple[Any, Any]:
