@@ -97,7 +97,7 @@ def _where(job: Job, name: str) -> str:
 
 
 def _open(job: Job, pattern: str, where: str, problems: list[str]) -> tuple[RawFile, ...]:
-    folder, files = job.inputs.folder, []
+    folder, files = job.inputs.folder_of(where.removeprefix("inputs.")), []
     try:
         paths = find(folder, pattern, f"{where}.path")
     except DataError as error:

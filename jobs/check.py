@@ -21,6 +21,7 @@ from engine.settings import Job
 from engine.settings.inputs import SyntheticSource
 from jobs import sources
 from jobs.borders import inspect
+from jobs.ledger.snapshot import outlined
 from jobs.tasks import SerialTasks
 
 SAMPLE_SUBSCRIBERS, SAMPLE_DAYS = 50, 10
@@ -104,7 +105,8 @@ def _prepared(job: Job, problems: list[str]) -> bool:
 def _subscribers(job: Job, problems: list[str]) -> dict[str, tables.Kind] | None:
     """Check every input file; return the kinds of the subscriber columns if they are known."""
     try:
-        return _column_kinds(inspect(job).subscriber_schema)
+        with outlined(job) as own:
+            return _column_kinds(inspect(own).subscriber_schema)
     except DataError as error:
         problems += str(error).splitlines()
     # An event table is wrong perhaps, and the subscriber table is not: then the rest is checked.

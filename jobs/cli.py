@@ -12,10 +12,11 @@ from rich.console import Console
 from engine.errors import ConfigError
 from engine.settings import Job
 from engine.settings.job import LocalCluster
-from jobs import outcome, shape
+from jobs import ledger_cli, outcome, shape
 from jobs.check import check as check_job
 from jobs.manifest import version
 from jobs.marker import marked
+from jobs.options import AsJson, Debug, Quiet
 from jobs.run_folder import Run, opened, run_job
 from jobs.session import Chosen, Manner, Result, finish, on_job, prepared, refuse, session
 from jobs.stages import committed, fingerprints, run_stages, sweep
@@ -24,8 +25,8 @@ app = typer.Typer(
     help="Profile telecom subscribers by the million and allocate offers to them, certified.",
     epilog="Exit codes: 0 done, 1 a failure of walras itself (where it failed is in a file "
     "failure-*.txt in the output folder), 2 wrong job file, input or folder, 3 infeasible, "
-    "4 no allocation found and none proved impossible, 130 interrupted, 141 nobody reads the "
-    "output.",
+    "4 no allocation found and none proved impossible, 5 contacts refused by the ledger, "
+    "130 interrupted, 141 nobody reads the output.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,10 +43,6 @@ Changes = Annotated[
         "--set", metavar="PATH=VALUE", help="A setting over the file's; may be given often."
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show where walras itself failed.")]
-
 
 WIDTH = 120  # of tables where there is no terminal
 
@@ -74,7 +71,7 @@ def run(
         refuse(settings)
         with session(settings.cluster, manner) as here:
             say, peak = here.tasks.note, here.workers.peak_bytes
-            inputs = prepared(settings, here)
+            settings, inputs = prepared(settings, here)
             made = run_job(settings, inputs, here.tasks, say=say, peak_bytes=peak)
         return _show(made, manner)
 
@@ -126,7 +123,8 @@ def _stage_command(name: str, text: str) -> None:
 def _run_stage(name: str, job: Job, manner: Manner) -> Result:
     refuse(job)
     with session(job.cluster, manner) as here:
-        prints = fingerprints(job, prepared(job, here))
+        job, inputs = prepared(job, here)
+        prints = fingerprints(job, inputs)
         stage = run_stages(job, name, prints, here.tasks, say=here.tasks.note)[name]
     if not manner.as_json:
         Console().print_json(data=stage.summary)
@@ -291,6 +289,11 @@ def settings(*, as_json: AsJson = False, debug: Debug = False) -> None:
 def show_version() -> None:
     """Show the version, with a hash of its sources."""
     typer.echo(version())
+
+
+for ledger_command in (ledger_cli.commit, ledger_cli.cancel, ledger_cli.outcomes):
+    app.command()(ledger_command)
+app.add_typer(ledger_cli.app, name="ledger")
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from jobs.manifest import digest, effective, input_hashes, version, write_json
 from jobs.stages import finished
 
 RECORD = "inputs.json"
-FREE = ("folder", "source", "max_reject_share")  # settings of inputs that change no row
+FREE = ("folder", "source", "ledger", "max_reject_share")  # settings of inputs that change no row
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from engine import ingest as rows_of
 from engine.errors import DataError
 from engine.ingest import KEY, REJECTS
 from engine.settings import Job
+from engine.settings.inputs import LEDGER
 from jobs import stored
 from jobs.borders import Inputs, inspect, read_schema
 from jobs.earlier import Earlier, earlier, leave, record, take
@@ -106,6 +107,7 @@ def _ingested(shuffle: _Shuffle, own: Mapping[str, Any], tasks: Tasks) -> dict[s
         _too_many(name, found, job.inputs.max_reject_share, _rejects(shuffle, name))
         for name, found in counts.items()
         if found.rejected.total() > job.inputs.max_reject_share * found.rows
+        and (job.inputs.ledger is None or name not in LEDGER)  # it remembers who has left
     ]
     if problems:
         raise DataError.of(problems)

@@ -39,7 +39,7 @@ def _files(job: Job) -> dict[str, list[Path]]:
     found = {"subscribers": find(folder, job.inputs.subscribers.path, "inputs.subscribers.path")}
     for name, table in job.inputs.tables().items():
         where = f"inputs.events.{name}.path" if name in events else f"inputs.{name}.path"
-        found[name] = find(folder, table.path, where)
+        found[name] = find(job.inputs.folder_of(name), table.path, where)
     return found
 
 
@@ -60,7 +60,7 @@ def input_hashes(job: Job) -> dict[str, dict[str, str]]:
         raise DataError.of(f"{e.filename}: cannot be read, got {e.strerror}" for e in unread)
     hashes: dict[str, dict[str, str]] = {table: {} for table in tables}
     for (table, path), result in zip(named, results, strict=True):
-        hashes[table][path.relative_to(job.inputs.folder).as_posix()] = str(result)
+        hashes[table][path.relative_to(job.inputs.folder_of(table)).as_posix()] = str(result)
     return hashes
 
 

@@ -1,7 +1,8 @@
 """How a command ends: its exit code, and what it says of an error.
 
 0 done; 1 a failure of walras itself; 2 wrong job file, input or place; 3 infeasible; 4 undecided,
-as no allocation was found and none proved impossible; 130 Ctrl-C; 141 nobody reads the output.
+as no allocation was found and none proved impossible; 5 refused, as planned contacts would break
+policies on the ledger as it is; 130 Ctrl-C; 141 nobody reads the output.
 """
 
 import traceback
@@ -10,11 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from engine.errors import AllocationError, EngineError
+from engine.errors import AllocationError, EngineError, RefusedError
 from engine.limits import resolution
 from jobs.attempts import CLOSED, FULL
 
-DONE, OURS, WRONG, INFEASIBLE, UNDECIDED, INTERRUPTED, UNREAD = 0, 1, 2, 3, 4, 130, 141
+DONE, OURS, WRONG, INFEASIBLE, UNDECIDED, REFUSED = 0, 1, 2, 3, 4, 5
+INTERRUPTED, UNREAD = 130, 141
 
 
 def explain(error: BaseException, output: Path, *, debug: bool) -> tuple[int, list[str]]:
@@ -34,6 +36,8 @@ def explain(error: BaseException, output: Path, *, debug: bool) -> tuple[int, li
         ]
     if isinstance(error, AllocationError):
         return UNDECIDED, [f"no allocation found: {error}"]
+    if isinstance(error, RefusedError):
+        return REFUSED, [f"refused: {problem}" for problem in str(error).splitlines()]
     if isinstance(error, EngineError):
         return WRONG, [f"error: {problem}" for problem in str(error).splitlines()]
     if isinstance(error, MemoryError):

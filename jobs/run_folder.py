@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.errors import ConfigError
 from engine.settings import Job
+from jobs.ledger.snapshot import version_of
 from jobs.manifest import effective, versions, write_json
 from jobs.stages import STORE, Say, Stage, committed, fingerprints, remove, run_stages
 from jobs.tasks import Tasks
@@ -119,6 +120,7 @@ def _manifest(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "job": effective(job),
         "seed": job.seed,
+        "ledger": version_of(job),
         "inputs": {table: dict(hashes) for table, hashes in inputs.items()},
         "fingerprints": {name: stage.fingerprint for name, stage in stages.items()},
         "seconds": {name: stage.seconds for name, stage in stages.items()},

@@ -17,6 +17,7 @@ from engine.settings.wrong import Places
 from jobs import outcome, sources
 from jobs.check import check
 from jobs.cluster import Workers, cluster
+from jobs.ledger.snapshot import pinned
 from jobs.manifest import input_hashes
 from jobs.progress import ShownTasks, display
 from jobs.stages import writable
@@ -48,7 +49,9 @@ class Chosen:
         out = [f"output={json.dumps(str(self.out))}"] if self.out else []
         loaded = read(self.file, [*self.changes, *out])
         job = loaded.job
-        inputs = job.inputs.model_copy(update={"folder": job.inputs.folder.absolute()})
+        ledger = job.inputs.ledger and job.inputs.ledger.absolute()
+        folders = {"folder": job.inputs.folder.absolute(), "ledger": ledger}
+        inputs = job.inputs.model_copy(update=folders)
         job = job.model_copy(update={"inputs": inputs, "output": job.output.absolute()})
         return replace(loaded, job=job)
 
@@ -132,7 +135,8 @@ def refuse(job: Job) -> None:
         raise ConfigError.of(problems)
 
 
-def prepared(job: Job, here: Session) -> dict[str, dict[str, str]]:
-    """Put the inputs of a job in place; return the content hash of every file, by table."""
+def prepared(job: Job, here: Session) -> tuple[Job, dict[str, dict[str, str]]]:
+    """Put the inputs of a job in place; return it with the content hash of every file, by table."""
     sources.prepare(job, here.tasks)
-    return input_hashes(job)
+    job = pinned(job)
+    return job, input_hashes(job)

@@ -49,12 +49,13 @@ class Stage:
 def parts(job: Job) -> dict[str, Any]:
     """Return, for each stage, the settings that its own work depends on.
 
-    Not listed is what the results do not depend on (name, cluster, output, the inputs' folder and
-    source, whose content is hashed instead) and what an earlier stage's fingerprint stands for.
+    Not listed is what the results do not depend on (name, cluster, output, the inputs' folder,
+    source and ledger, whose content is hashed instead) and what an earlier stage's fingerprint
+    stands for.
     """
     full = effective(job)
     catalogue = full["catalogue"]
-    inputs = {k: v for k, v in full["inputs"].items() if k not in {"folder", "source"}}
+    inputs = {k: v for k, v in full["inputs"].items() if k not in {"folder", "source", "ledger"}}
     channels = list(catalogue["channels"])
     shape = [
         [name, offer["category"], sorted(offer["channels"], key=channels.index)]

@@ -24,6 +24,7 @@ from engine.settings import Job
 from engine.solve import Status, solve
 from jobs.allocate import parts_of
 from jobs.certify import Part, frames_of
+from jobs.ledger.snapshot import pinned
 from jobs.manifest import input_hashes
 from jobs.session import Chosen
 from jobs.stages import fingerprints, finished, place
@@ -84,7 +85,7 @@ def opened(file: str | Path, changes: Sequence[str] = ()) -> WhatIf:
         ConfigError: the job is wrong, stages are missing (all are named), or the limits of a goal
             conflict.
     """
-    job = Chosen(Path(file), None, tuple(changes)).load().job
+    job = pinned(Chosen(Path(file), None, tuple(changes)).load().job)
     prints = fingerprints(job, input_hashes(job))
     folders = {}
     missing = []

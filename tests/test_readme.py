@@ -27,6 +27,10 @@ SMALL = {
     "walras score job.yaml": "",
     "walras report": "",
     "walras generate": "--subscribers 300 --days 5",
+    "walras ledger": "",
+    "walras outcomes": "",
+    "walras commit": "",
+    "walras cancel": "",
     "walras run configs/complete_journey.yaml": "--set scores.trees=10",
 }
 
@@ -112,9 +116,11 @@ def test_extras_exist():
 
 
 def test_every_command_and_option_is_described():
-    command = typer.main.get_command(app)
-    for name, found in command.commands.items():
-        assert re.search(rf"`(walras )?{name}\b", README), name
+    commands = dict(typer.main.get_command(app).commands)
+    commands |= commands.pop("ledger").commands
+    assert {"run", "commit", "verify", "erase"} <= set(commands)
+    for name, found in commands.items():
+        assert re.search(rf"`(walras )?(ledger )?{name}\b", README), name
         for parameter in found.params:
             for option in parameter.opts:
                 assert not option.startswith("--") or f"{option}" in README, (name, option)
@@ -123,7 +129,7 @@ def test_every_command_and_option_is_described():
 def test_every_exit_code_is_described():
     codes = {
         outcome.DONE, outcome.OURS, outcome.WRONG, outcome.INFEASIBLE, outcome.UNDECIDED,
-        outcome.INTERRUPTED, outcome.UNREAD,
+        outcome.REFUSED, outcome.INTERRUPTED, outcome.UNREAD,
     }  # fmt: skip
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)} == codes
 

@@ -1,8 +1,9 @@
 """Settings of the input tables: where they are, what their columns mean."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr, model_validator
 
 from engine.settings.base import Folder, Name, Settings, Share, Sql
 
@@ -84,6 +85,17 @@ Source = Annotated[
 ]
 
 
+LEDGER: dict[str, EventTable] = {
+    "contacts": EventTable(path="contacts/*", categories=["offer", "channel", "category", "team"]),
+    "outcomes": OutcomeTable(
+        path="outcomes/*",
+        categories=["offer", "channel", "outcome"],
+        accepted="outcome = 'accepted'",
+    ),
+}
+"""The tables that a contact ledger gives."""
+
+
 class Inputs(Settings):
     """The tables a job reads."""
 
@@ -99,10 +111,43 @@ class Inputs(Settings):
     """Contact history: its categories must include ``offer`` and ``channel``."""
     outcomes: OutcomeTable | None = None
     """Accepted offers, or answers of any kind; categories must include ``offer``, ``channel``."""
+    ledger: Folder | None = None
+    """The contact ledger: its contacts and outcomes are the history; null: the two tables are."""
     partitions: Annotated[int, Field(ge=1, le=65_536)] = 8
     """Number of subscriber buckets; all events of a subscriber are in one."""
     max_reject_share: Share = 0.01
     """The job stops when a table has a larger share of rejected rows."""
+
+    _snapshot: Path | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _history(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or content.get("ledger") is None:
+            return content
+        problems = [
+            f"{name}: comes from inputs.ledger; leave it out, or the ledger"
+            for name, table in LEDGER.items()
+            if content.get(name) not in (None, table.model_dump(mode="json"))
+        ]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return {**content, **LEDGER}
+
+    def at(self, snapshot: Path) -> Self:
+        """Return the inputs with the folder that holds the ledger's tables at one version."""
+        copy = self.model_copy()
+        copy._snapshot = snapshot
+        return copy
+
+    def snapshot(self) -> Path | None:
+        """Return the folder of the ledger's tables; None: there is no ledger, or no version."""
+        return self._snapshot
+
+    def folder_of(self, table: str) -> Path:
+        """Return the folder that a table's path is below."""
+        is_history = self.ledger is not None and table in LEDGER
+        return self._snapshot if is_history and self._snapshot is not None else self.folder
 
     def tables(self) -> dict[str, EventTable]:
         """Return every event table by name, contact history and outcomes included."""

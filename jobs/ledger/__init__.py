@@ -1,0 +1,1 @@
+"""The contact ledger: what was booked, cancelled and answered, in one Delta table."""

@@ -1,0 +1,233 @@
+"""Look after a ledger: fewer and larger files, retention, and a subscriber's right to erasure."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from engine import ingest as rows_of
+from engine import tables
+from engine.errors import ConfigError, DataError
+from jobs.ledger import state
+from jobs.ledger.book import Booked, filled
+from jobs.ledger.files import read, sweep, written
+from jobs.ledger.table import (
+    BUCKETS,
+    CANCELLED,
+    CONTACT,
+    LOG,
+    OUTCOME,
+    SUMMARY,
+    File,
+    Ledger,
+    Outcome,
+    commit,
+    entries,
+    existing,
+    insisted,
+    schema,
+)
+
+GROUP = ("subscriber", "offer", "channel", "category", "team")
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What became of the subscribers that were to be erased."""
+
+    version: int
+    rows: int
+    files: int  # that were searched afterwards, and do not name them
+
+
+def compact(folder: Path) -> Booked:
+    """Write the files of each day and bucket as one; delete what the ledger no longer needs.
+
+    Returns:
+        The version, and the number of files that went.
+    """
+
+    def work() -> Booked:
+        ledger = existing(folder)
+        gone, made = [], []
+        for _, group in groupby(ledger.files, key=lambda f: (f.date, f.bucket)):
+            files = list(group)
+            if len(files) > 1:
+                gone += files
+                made += written(ledger, read(ledger, _names(ledger), files=files))
+        if not gone:
+            return Booked(ledger.version, 0, already=True)
+        commit(ledger, made, {}, removed=gone, moves_only=True)
+        return Booked(ledger.version + 1, len(gone))
+
+    done = insisted(work)
+    sweep(folder)
+    return done
+
+
+def purge(folder: Path, before: date) -> Booked:
+    """Sum up what lies before a day: one row for each subscriber, offer, channel, category, team.
+
+    Counted are effective contacts, and outcomes by their kind. Outcomes from that day on stay; if
+    their contact goes, they stand alone.
+
+    Args:
+        folder: the ledger.
+        before: the first day that stays as it is.
+
+    Returns:
+        The version, and the number of rows that went.
+    """
+
+    def work() -> Booked:
+        ledger = existing(folder)
+        old = state.within(ledger, last=before.fromordinal(before.toordinal() - 1))
+        rows = read(ledger, _names(ledger), files=old)
+        gone = np.sort(rows["contact"].filter(pc.equal(rows["kind"], CONTACT)).to_numpy())
+        is_kept = _stays(rows, gone)
+        kept, rows = rows.filter(is_kept), rows.filter(pc.invert(is_kept))
+        detail = rows.filter(pc.not_equal(rows["kind"], SUMMARY))
+        if not len(detail):
+            return Booked(ledger.version, 0, already=True)
+        late = _later(ledger, before, gone)
+        failed = late[1].filter(pc.equal(late[1]["outcome"], Outcome.FAILED))["contact"]
+        entry = f"purge:{ledger.version + 1}"
+        summary = filled(
+            ledger, _summed(rows, failed), kind=SUMMARY, entry=entry, booked_at=datetime.now(UTC)
+        )
+        freed = _alone(late[1], gone)
+        made = written(ledger, pa.concat_tables([summary, kept, freed]))
+        counts = _less(ledger, rows)
+        commit(ledger, made, {**counts, entry: len(summary)}, removed=[*old, *late[0]])
+        return Booked(ledger.version + 1, len(detail))
+
+    done = insisted(work)
+    sweep(folder)
+    return done
+
+
+def _stays(rows: pa.Table, gone: Any) -> Any:
+    """Return the outcomes of contacts that stay: sent a little before the contact's day."""
+    is_own = pc.or_(pc.equal(rows["contact"], 0), state.among(rows["contact"], gone))
+    return pc.and_(pc.equal(rows["kind"], OUTCOME), pc.invert(is_own))
+
+
+def _later(ledger: Ledger, before: date, gone: Any) -> tuple[list[File], pa.Table]:
+    """Return the files from a day on with outcomes of contacts that go, and their rows."""
+    files, parts = [], [schema(ledger.key).empty_table()]
+    is_outcome = pc.field("kind") == OUTCOME
+    for file in state.within(ledger, before):
+        answers = read(ledger, ["contact"], is_outcome, files=[file])
+        if pc.any(state.among(answers["contact"], gone)).as_py():
+            files.append(file)
+            parts.append(read(ledger, _names(ledger), files=[file]))
+    return files, pa.concat_tables(parts)
+
+
+def _alone(rows: pa.Table, gone: Any) -> pa.Table:
+    """Return rows, their outcomes without the contacts that are gone."""
+    contact = rows["contact"]
+    kept = pc.if_else(state.among(contact, gone), pa.scalar(0, pa.int64()), contact)
+    return rows.set_column(rows.schema.get_field_index("contact"), "contact", kept)
+
+
+def _summed(rows: pa.Table, failed_later: Any) -> pa.Table:
+    """Return one row for each group and kind of outcome: the count, and the time of the last."""
+    kinds, contact = rows["kind"], rows["contact"]
+    is_failed = pc.and_(pc.equal(kinds, OUTCOME), pc.equal(rows["outcome"], Outcome.FAILED))
+    freed = contact.filter(pc.or_(pc.equal(kinds, CANCELLED), is_failed))
+    freed = pa.chunked_array([*freed.chunks, *failed_later.chunks], pa.int64())
+    is_freed = pc.and_(pc.equal(kinds, CONTACT), pc.is_in(contact, freed))
+    rows = rows.filter(pc.and_(pc.not_equal(kinds, CANCELLED), pc.invert(is_freed)))
+    summed = rows.group_by([*GROUP, "outcome"]).aggregate([("count", "sum"), ("time", "max")])
+    return summed.rename_columns([*GROUP, "outcome", "count", "time"])
+
+
+def erase(folder: Path, keys: Sequence[str]) -> Erased:
+    """Remove all rows of some subscribers, delete the files that held them, and prove it.
+
+    Args:
+        folder: the ledger.
+        keys: the subscribers, as text.
+
+    Raises:
+        ConfigError: there is no ledger, or a key is not of its type.
+        DataError: a file still names one of them.
+    """
+
+    def work() -> tuple[Ledger, Any, int]:
+        ledger = existing(folder)
+        known = rows_of.whole_or_text(pa.chunked_array([pa.array(keys, pa.string())]), ledger.key)
+        if known.null_count:
+            odd = keys[known.is_null().index(value=True).as_py()]
+            raise ConfigError(f"subscriber: should be a whole number, got {odd!r}")
+        buckets = np.unique(tables.bucket(known.to_pandas(), BUCKETS)).tolist()
+        wanted, files, gone, kept = pc.field("subscriber").isin(known.to_pylist()), [], [], []
+        for file in state.within(ledger, buckets=buckets):
+            if len(read(ledger, ["contact"], wanted, files=[file])):
+                files.append(file)
+                rows = read(ledger, _names(ledger), files=[file])
+                is_wanted = pc.is_in(rows["subscriber"], known.combine_chunks())
+                gone.append(rows.filter(is_wanted))
+                kept += written(ledger, rows.filter(pc.invert(is_wanted)))
+        if files:
+            commit(ledger, kept, _less(ledger, pa.concat_tables(gone)), removed=files)
+        return ledger, known.combine_chunks(), sum(map(len, gone))
+
+    ledger, known, rows = insisted(work)
+    sweep(folder)
+    searched = _searched(ledger, known)
+    return Erased(existing(folder).version, rows, searched)
+
+
+def _searched(ledger: Ledger, keys: Any) -> int:
+    """Search every file in the folder for subscribers; return how many files there are.
+
+    The log can name some only in statistics of columns, so it should have none. Files that another
+    process is writing for a later version are its own.
+
+    Raises:
+        DataError: a file names one of them.
+    """
+    found, count = [], 0
+    for path in sorted(p for p in ledger.folder.rglob("*") if p.is_file()):
+        count += 1
+        if LOG in path.parts:
+            if any(set(json.loads(text)) - {"numRecords"} for text in _statistics(path)):
+                found.append(f"{path}: has statistics of columns, which may name subscribers")
+        elif path.suffix == ".parquet" and int(path.name.partition("-")[0]) <= ledger.version + 1:
+            rows = pq.read_table(path, columns=["subscriber"])
+            if pc.any(pc.is_in(rows["subscriber"], keys)).as_py():
+                found.append(f"{path}: still names a subscriber that was erased; delete it")
+    if found:
+        raise DataError.of(found)
+    return count
+
+
+def _statistics(path: Path) -> list[str]:
+    """Return the statistics of all files that a file of the log names."""
+    if path.suffix == ".parquet":
+        adds = pq.read_table(path, columns=["add"])["add"].drop_null().to_pylist()
+        return [add["stats"] for add in adds if add["stats"]]
+    if path.suffix != ".json" or path.name.startswith("_"):
+        return []
+    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return [line["add"]["stats"] for line in lines if line.get("add", {}).get("stats")]
+
+
+def _less(ledger: Ledger, rows: pa.Table) -> dict[str, int]:
+    """Return the rows of each entry that is left with fewer."""
+    counts, gone = entries(ledger), pc.value_counts(rows["entry"].combine_chunks()).to_pylist()
+    return {one["values"]: counts[one["values"]] - one["counts"] for one in gone}
+
+
+def _names(ledger: Ledger) -> list[str]:
+    return list(schema(ledger.key).names)

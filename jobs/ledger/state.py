@@ -1,0 +1,145 @@
+"""What a ledger says: effective contacts, outcomes, and which rows belong together."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.ledger.files import read
+from jobs.ledger.table import CANCELLED, CONTACT, OUTCOME, SUMMARY, File, Ledger, Outcome
+
+EARLY = timedelta(days=1)
+"""An outcome may be so much before its contact: senders begin early."""
+HISTORY = ("subscriber", "time", "offer", "channel", "category", "team")
+
+
+def within(
+    ledger: Ledger,
+    first: date = date.min,
+    last: date = date.max,
+    buckets: Sequence[int] | None = None,
+) -> list[File]:
+    """Return the files of the days from ``first`` to ``last``, and of some buckets; None: all."""
+    chosen = None if buckets is None else set(buckets)
+    return [
+        file
+        for file in ledger.files
+        if first <= file.date <= last and (chosen is None or file.bucket in chosen)
+    ]
+
+
+def freed(
+    ledger: Ledger,
+    *,
+    first: date = date.min,
+    last: date = date.max,
+    buckets: Sequence[int] | None = None,
+) -> Any:
+    """Return the ids of contacts on some days that were cancelled or failed, sorted, [N] int64."""
+    gone = read(
+        ledger,
+        ["contact"],
+        pc.field("kind") == CANCELLED,
+        files=within(ledger, first, last, buckets),
+    )
+    failed = read(
+        ledger,
+        ["contact"],
+        (pc.field("kind") == OUTCOME) & (pc.field("outcome") == Outcome.FAILED),
+        files=within(ledger, first if first == date.min else first - EARLY, date.max, buckets),
+    )
+    return np.sort(pa.concat_tables([gone, failed])["contact"].to_numpy())
+
+
+def contacts(
+    ledger: Ledger,
+    columns: Sequence[str] = HISTORY,
+    *,
+    first: date = date.min,
+    last: date = date.max,
+    buckets: Sequence[int] | None = None,
+    freed: Any,
+) -> pa.Table:
+    """Return the effective contacts: booked, not cancelled, and not failed.
+
+    What a purge has summed up is as many contacts as it counted, at the time of the last of them.
+
+    Args:
+        ledger: the ledger.
+        columns: the columns wanted.
+        first: the first day.
+        last: the last day.
+        buckets: buckets of subscribers; None: all of them.
+        freed: ids as :func:`freed` gives them, for these days or more.
+    """
+    names = list(dict.fromkeys([*columns, "kind", "contact", "count"]))
+    is_sum = (pc.field("kind") == SUMMARY) & (pc.field("outcome") == "")
+    files = within(ledger, first, last, buckets)
+    rows = read(ledger, names, (pc.field("kind") == CONTACT) | is_sum, files=files)
+    if len(freed):
+        is_booked = pc.equal(rows["kind"], CONTACT)
+        rows = rows.filter(pc.invert(pc.and_(is_booked, among(rows["contact"], freed))))
+    return _repeated(rows).select(list(columns))
+
+
+def outcomes(
+    ledger: Ledger,
+    columns: Sequence[str] = ("subscriber", "time", "offer", "channel", "outcome"),
+    *,
+    first: date = date.min,
+    last: date = date.max,
+    buckets: Sequence[int] | None = None,
+) -> pa.Table:
+    """Return the outcomes of some days and buckets; summed up ones as :func:`contacts` does."""
+    names = list(dict.fromkeys([*columns, "count"]))
+    is_outcome = (pc.field("kind") == OUTCOME) | (
+        (pc.field("kind") == SUMMARY) & (pc.field("outcome") != "")
+    )
+    rows = read(ledger, names, is_outcome, files=within(ledger, first, last, buckets))
+    return _repeated(rows).select(list(columns))
+
+
+def _repeated(rows: pa.Table) -> pa.Table:
+    """Return each row as often as it counts."""
+    count = rows["count"].to_numpy()
+    if (count == 1).all():
+        return rows
+    return rows.take(pa.array(np.repeat(np.arange(len(rows)), count)))
+
+
+def seconds(column: Any) -> Any:
+    """Return instants as whole seconds since 1970, rounded down, int64."""
+    return column.cast(pa.int64()).to_numpy() // 1_000_000
+
+
+def frame(rows: pa.Table) -> pd.DataFrame:
+    """Return rows as :mod:`engine.recheck` takes them: times in whole seconds."""
+    place = rows.schema.get_field_index("time")
+    times = pa.array(seconds(rows["time"]))
+    found: pd.DataFrame = rows.set_column(place, "time", times).to_pandas()
+    return found
+
+
+def among(column: Any, known: Any) -> Any:
+    """Return whether each id is one of those known, sorted; [N] bool, an Arrow array."""
+    ids = column.to_numpy()
+    if not len(known):
+        return pa.array(np.zeros(len(ids), bool))
+    place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    return pa.array(known[place] == ids)
+
+
+def codes(one: pa.Table, other: pa.Table, columns: Sequence[str]) -> tuple[Any, Any]:
+    """Return a whole number for each row of two tables, equal where the columns are equal."""
+    total = np.zeros(len(one) + len(other), np.int64)
+    for name in columns:
+        both = pa.chunked_array(
+            [*one[name].chunks, *other[name].chunks], one.schema.field(name).type
+        )
+        code = both.combine_chunks().dictionary_encode().indices.to_numpy()
+        total = pd.factorize(total * (int(code.max(initial=0)) + 1) + code)[0]
+    return total[: len(one)], total[len(one) :]
