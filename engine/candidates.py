@@ -16,6 +16,7 @@ from engine.actions import Action, actions
 from engine.history import History
 from engine.limits import limits
 from engine.problem import KEY_RANGE
+from engine.send_times import SendTimes
 from engine.settings import Job
 from engine.settings.catalogue import Catalogue
 from engine.weights import BadWeights, weights
@@ -40,6 +41,7 @@ class Candidates:
     most: Any  # [S]
     fewest: Any  # [S]
     cap: Any  # [D, S]
+    times: SendTimes  # when they are contacted
     bad_weights: tuple[BadWeights, ...] = ()  # at most one
 
 
@@ -89,6 +91,7 @@ def candidates(job: Job, features: Any, propensity: Any, history: History) -> Ca
         left.most,
         left.fewest,
         left.cap,
+        left.times,
         bad_weights,
     )
 

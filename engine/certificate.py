@@ -26,7 +26,13 @@ from engine import certificate_policies as policies
 from engine import certificate_rules as rules
 from engine.actions import actions
 from engine.certificate_bundles import exempt, freedom
-from engine.certificate_contacts import Contacts, Violation, broken_relations, violations
+from engine.certificate_contacts import (
+    Contacts,
+    Violation,
+    broken_relations,
+    misdated,
+    violations,
+)
 from engine.certificate_history import Past
 from engine.certificate_history import closures as closed_by_policies
 from engine.certificate_limits import Form, state
@@ -117,6 +123,7 @@ def check_partition(
         is_exempt = exempt(menu.open, menu.freedom)
     written = Contacts.of(job, keys, allocations)
     found = list(violations(job, terms, written, menu, (held_out, closures, rooms)))
+    found += misdated(written, past)
     found += broken_relations(job, terms, written, keys, (leasts, related, is_exempt))
     value, worth, uses = _sums(terms, menu, written)
     return Check(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from engine.actions import actions
 from engine.certificate_bound import Menu
+from engine.certificate_history import Past
 from engine.certificate_policies import Least, Relations, Room
 from engine.certificate_rules import P_ONE, W_ONE, Closure, Terms
 from engine.limits import MICRO, coefficients
@@ -168,6 +169,19 @@ def _closed(written: Contacts, known: Any, closures: Sequence[Closure]) -> Itera
     for row, texts in why.items():
         text = f"{written.texts[row]} is closed: {'; '.join(texts)}"
         yield Violation("closed", written.keys[row], text)
+
+
+def misdated(written: Contacts, past: Past) -> Iterator[Violation]:
+    """Yield contacts that are written with another time than policies were asked about."""
+    known = np.flatnonzero(written.known)
+    due = past.at[written.subscriber[known]]
+    stated = pd.to_datetime(written.rows["time"], utc=True).to_numpy("datetime64[s]")[known]
+    for row in known[stated.astype(np.int64) != due].tolist():
+        at = pd.Timestamp(int(past.at[written.subscriber[row]]), unit="s", tz="UTC")
+        text = (
+            f"{written.texts[row]}: time {written.rows['time'].iloc[row]} is written, {at} is due"
+        )
+        yield Violation("written", written.keys[row], text)
 
 
 def _misstated(job: Job, terms: Terms, written: Contacts, menu: Menu) -> Iterator[Violation]:

@@ -39,9 +39,10 @@ def allocated(
     """Return the allocations, ordered by subscriber and action.
 
     Returns:
-        DataFrame: subscriber, offer, channel, value (money, weighted, expected), cost (money,
-        expected), propensity, surplus (what it adds to what is pursued, less the prices paid),
-        reason, dearest_limit (the limit that took most of the price, or empty), partition.
+        DataFrame: subscriber, time (when it goes out, UTC), time_zone, offer, channel, value
+        (money, weighted, expected), cost (money, expected), propensity, surplus (what it adds to
+        what is pursued, less the prices paid), reason, dearest_limit (the limit that took most
+        of the price, or empty), partition.
     """
     blocks, order = parts_of(placed.problem.blocks), parts_of(placed.order)
     taken = Dealt(list(zip(range(len(blocks)), found.chosen, found.best, strict=True)))
@@ -49,7 +50,9 @@ def allocated(
     frames = parts_of(parts).map(_allocated, blocks, order, taken, asked)
     table = pd.concat(frames, ignore_index=True)
     table = table.sort_values(["subscriber", "action"], kind="stable", ignore_index=True)
-    return _texts(table.drop(columns="action"), "offer", "channel", "reason", "dearest_limit")
+    return _texts(
+        table.drop(columns="action"), "time_zone", "offer", "channel", "reason", "dearest_limit"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +72,11 @@ def _allocated(
     own = to_cpu(order)[row]
     subscriber = _host(part.subscriber)[own]
     weight = to_cpu(part.weight)[own].astype(np.float64)
-    return _told(block, asked, (b, subscriber, weight, row, action, is_best))
+    told = _told(block, asked, (b, subscriber, weight, row, action, is_best))
+    zone, times = to_cpu(part.times.zone)[own], part.times
+    told.insert(1, "time", np.array(times.instants, "datetime64[s]")[zone])
+    told.insert(2, "time_zone", np.array(times.zones, object)[zone])
+    return told.assign(time=told["time"].dt.tz_localize("UTC"))
 
 
 def _contacts(chosen: Any, best: Any) -> tuple[Any, Any, Any]:

@@ -64,6 +64,7 @@ class Left:
     most: Any  # [S] uint8
     fewest: Any  # [S] uint8
     cap: Any  # [D, S] uint8
+    times: SendTimes
 
     def forbids(self, policy: str, actions: int) -> Any:
         """Return [A, S] bool, the pairs that a policy forbids by itself."""
@@ -221,7 +222,7 @@ def left(job: Job, features: Any, history: History) -> Left:
     for counted in _partitions(job, groups, len(acts)):  # a bundle has no more than its caps in all
         most = side.minimum(most, sum((cap[d] for d in counted), side.zeros(rows, "int64")))
     fewest = side.minimum(side.maximum(least, 0), MUST - 1) + MUST * must
-    return Left(closed, most.astype("uint8"), fewest.astype("uint8"), cap)
+    return Left(closed, most.astype("uint8"), fewest.astype("uint8"), cap, asked.times)
 
 
 def _still(policy: ContactPolicy, asked: _Asked) -> Any:

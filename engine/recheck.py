@@ -1,21 +1,29 @@
 """Planned contacts against the contact history as it is now: which policies would they break?
 
-A cap with ``within`` holds of every window ``(t - within, t]`` that ends at a contact, whether it
-was planned, or booked meanwhile for a later time. What a policy counts is what
-:mod:`engine.certificate_policies` counts; caps of one run alone are the certificate's.
+What policies count is read as the certificate reads it. Asked again are those that look at a
+history; what a run says of its own contacts, and of columns and hours, its certificate has said.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from engine.actions import actions
+from engine.certificate_history import Past, closures
+from engine.certificate_policies import relations, rooms
+from engine.certificate_rules import terms
+from engine.history import History
+from engine.limits import question
 from engine.settings import Job
 from engine.settings.base import seconds
-from engine.settings.catalogue import ContactPolicy
+from engine.settings.inputs import LEDGER
+from engine.settings.policies import EVER, ContactPolicy
+
+ZONE = "time_zone"
+FAR = 3_200_000_000  # s, a century: further back than any ledger
+PERIOD = {"day": 2, "week": 8, "month": 32}  # days that no calendar period is longer than
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,26 @@ class Broken:
 
 def reach(job: Job) -> int:
     """Return how far from a planned contact, in seconds, others can count with it."""
-    return max((seconds(policy.within) for policy in job.policies if policy.within), default=0)
+    return max((_reach(policy) for policy in _asked(job)), default=0)
+
+
+def _reach(policy: ContactPolicy) -> int:
+    if policy.within == EVER or (policy.kind == "only_after" and policy.within is None):
+        return FAR
+    lengths = [policy.within, policy.spacing, policy.cool_down]
+    found = sum(seconds(length) for length in lengths if length is not None)
+    return max(found, PERIOD[policy.each] * 86_400 if policy.each else 0)
+
+
+def _asked(job: Job) -> list[ContactPolicy]:
+    """Return the policies that look at a history."""
+    return [policy for policy in job.policies if policy.looks_back or policy.needs_outcomes]
+
+
+def _allowed(policy: ContactPolicy) -> str:
+    """Return how many contacts a policy allows, and in how long."""
+    period = f"within {policy.within or policy.spacing}" if policy.each is None else policy.each
+    return f"{policy.cap or policy.exactly} {'a ' if policy.each else ''}{period}"
 
 
 def broken(
@@ -39,80 +66,42 @@ def broken(
 
     Args:
         job: the job.
-        planned: subscriber, time (int64 s since 1970, UTC), offer, channel.
-        contacts: the effective contacts within :func:`reach` of the planned ones; columns alike.
+        planned: subscriber, offer, channel and time_zone of the contacts of a run, which go out
+            when its job says.
+        contacts: the effective contacts within :func:`reach` of the planned ones: subscriber, time
+            (int64 s), offer, channel, category, team.
         outcomes: outcomes since the earliest of these: subscriber, time, offer, channel, outcome.
-            No policy counts them.
     """
-    both = pd.concat([planned, contacts], ignore_index=True)
-    both["planned"] = np.arange(len(both)) < len(planned)
-    both["row"] = pd.factorize(both["subscriber"])[0]
-    offers = job.catalogue.offers
-    both["category"] = both["offer"].map({name: o.category for name, o in offers.items()})
-    package = {o: n for n, p in enumerate(p.package for p in job.policies if p.package) for o in p}
-    both["package"] = both["offer"].map(package)
-    found: list[Broken] = []
-    for policy in job.policies:
-        cap = policy.exactly if policy.at_most is None else policy.at_most
-        if cap is None or policy.within is None:
-            continue
-        for member, rows in _groups(job, policy, both):
-            found += _over(policy, member, cap, rows)
-    return sorted(found, key=lambda one: (str(one.subscriber), one.policy, one.text))
-
-
-def _groups(
-    job: Job, policy: ContactPolicy, rows: pd.DataFrame
-) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield what a policy counts together: the channel or category, and its contacts."""
-    if policy.at_most is not None and policy.per in ("all", "channel"):
-        once = rows.duplicated(["row", "time", "channel", "package"]) & rows["package"].notna()
-        rows = rows[~once]
-    if policy.per == "all":
-        yield "", rows
-    elif policy.per == "offers":
-        yield "", rows[rows["offer"].isin(policy.only)]
-    else:
-        known = {
-            "channel": list(job.catalogue.channels),
-            "category": sorted({offer.category for offer in job.catalogue.offers.values()}),
-        }[policy.per]
-        for member in policy.only or known:
-            yield member, rows[rows[policy.per] == member]
-
-
-def _over(policy: ContactPolicy, member: str, cap: int, rows: pd.DataFrame) -> list[Broken]:
-    """Return the subscribers with a planned contact in a window with more than the cap."""
-    if not rows["planned"].any():
+    asked = _asked(job)
+    if not asked or planned.empty:
         return []
-    assert policy.within is not None
-    within = seconds(policy.within)
-    first = int(rows["time"].min())
-    span = int(rows["time"].max()) - first + within + 1  # windows of two subscribers never meet
-    key = rows["row"].to_numpy(np.int64) * span + (rows["time"].to_numpy(np.int64) - first)
-    order = np.argsort(key, kind="stable")
-    key = key[order]
-    begin = np.searchsorted(key, key - within, side="right")
-    end = np.searchsorted(key, key, side="right")
-    is_planned = rows["planned"].to_numpy(bool)[order]
-    before = np.concatenate([[0], np.cumsum(is_planned)])
-    over = np.flatnonzero((end - begin > cap) & (before[end] > before[begin]))
-    if not len(over):
-        return []
-    seen = rows.iloc[order[over]].assign(count=(end - begin)[over])
-    worst = seen.sort_values("count", kind="stable").drop_duplicates("row", keep="last")
-    which = f"policy {policy.name} {member}".rstrip()
-    return [
-        Broken(
-            subscriber,
-            policy.name,
-            f"{which} allows {cap} within {policy.within}, would be {count} by "
-            f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S} UTC",
-        )
-        for subscriber, time, count in zip(
-            worst["subscriber"].tolist(),
-            worst["time"].tolist(),
-            worst["count"].tolist(),
-            strict=True,
-        )
-    ]
+    packages = [policy for policy in job.policies if policy.package]
+    inputs = job.inputs.model_copy(update=LEDGER)
+    zones = {"subscribers": inputs.subscribers.model_copy(update={"time_zone": ZONE})}
+    changed = {"policies": [*asked, *packages], "inputs": inputs.model_copy(update=zones)}
+    own = job.model_copy(update=changed)
+    people = planned.drop_duplicates("subscriber", ignore_index=True)[["subscriber", ZONE]]
+    past = Past.of(own, people, History(contacts, outcomes))
+    place = {(action.offer, action.channel): a for a, action in enumerate(actions(job.catalogue))}
+    pairs = zip(planned["offer"], planned["channel"], strict=True)
+    action = np.array([place[pair] for pair in pairs], np.int64)
+    row = pd.Index(people["subscriber"]).get_indexer(pd.Index(planned["subscriber"]))
+    keys, found = people["subscriber"].tolist(), {}
+    for closure in closures(past, people):
+        for i in np.flatnonzero(closure.rows[row] & np.isin(action, closure.actions)).tolist():
+            policy = closure.text.removeprefix("policy ")
+            what = f"{planned['offer'].iloc[i]} on {planned['channel'].iloc[i]}"
+            found[row[i], policy] = f"{closure.text} closes {what}"
+    held, by_name = terms(own, question(own)), {policy.name: policy for policy in asked}
+    together = relations(own, held).contact
+    for room in rooms(own, held, past):
+        inside = room.counted[action]
+        who = row[inside]
+        if room.by_contact:
+            who = np.unique(np.stack([who, together[action[inside]]]), axis=1)[0]
+        count = np.bincount(who, minlength=len(people))
+        for s in np.flatnonzero((count > room.left) & (room.policy != "")).tolist():
+            leaves = f"{_allowed(by_name[room.policy])} and leaves {room.left[s]}"
+            found[s, room.policy] = f"{room.text} allows {leaves}, planned {count[s]}"
+    told = [Broken(keys[s], policy, text) for (s, policy), text in found.items()]
+    return sorted(told, key=lambda one: (str(one.subscriber), one.policy, one.text))

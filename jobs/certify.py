@@ -55,7 +55,7 @@ def _history(part: Part, table: str, backend: tables.Backend, more: set[str]) ->
     name = part.features.name
     found = stored.read(part.ingested / "events" / table / name, columns, backend, coded)
     booked = part.ingested / "future" / table / name
-    if table == "contacts" and booked.exists():
+    if table == "contacts" and part.job.inputs.ledger is not None and booked.exists():
         later = stored.read(booked, columns, backend)
         return tables.concat([found.astype(dict.fromkeys(coded, "str")), later])
     return found

@@ -97,7 +97,7 @@ def allocation(job, features, propensity, chosen):
             (features["subscriber"].iloc[row], offer, channel, weight * money[0], money[1], p)
         )
     names = ["subscriber", "offer", "channel", "value", "cost", "propensity"]
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=names).assign(time=pd.Timestamp(job.as_of))
 
 
 GOOD = ((0, "a", "sms"), (0, "b", "app"), (1, "b", "sms"), (2, "a", "app"))

@@ -39,6 +39,7 @@ def run_folder(folder: Path, ledger, rows, *, as_of=DAY, policies=TWO_A_WEEK, ve
     table = pd.DataFrame(rows, columns=["subscriber", "offer", "channel"])
     if not rows:  # as of a run whose keys are whole numbers
         table = table.astype({"subscriber": "int64"})
+    table = table.assign(time=pd.Timestamp(as_of).as_unit("s"), time_zone="UTC")
     table.to_parquet(folder / "allocations/part-00000.parquet")
     fingerprint = digest([str(folder), [list(map(str, row)) for row in rows]])
     manifest = {"job": effective(job), "fingerprint": fingerprint,

@@ -13,8 +13,8 @@ from engine.history import History
 from engine.settings import parse
 from engine.solve import solve
 
-COLUMNS = ["subscriber", "offer", "channel", "value", "cost", "propensity", "surplus", "reason",
-           "dearest_limit", "partition"]  # fmt: skip
+COLUMNS = ["subscriber", "time", "time_zone", "offer", "channel", "value", "cost", "propensity",
+           "surplus", "reason", "dearest_limit", "partition"]  # fmt: skip
 
 
 def job_of(**changes):

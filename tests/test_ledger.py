@@ -71,7 +71,7 @@ def test_contacts_that_others_booked_meanwhile_are_refused(tmp_path, run, ledger
     told("commit", run)
     found = told("commit", other, code=5)
     assert len(found["problems"]) == 2
-    assert "subscriber 1: policy two_a_week allows 2 within 7d, would be 3" in found["problems"][0]
+    assert "subscriber 1: policy two_a_week allows 2 within 7d and leaves 0, planned 1" in found["problems"][0]
     assert "planned on version -1 of the ledger, which is at 1" in found["problems"][1]
     assert effective(ledger) == sorted(ROWS)
     assert walras("commit", other).stderr.startswith("refused: ")
@@ -90,7 +90,7 @@ def test_many_refused_contacts_are_counted(tmp_path, ledger):
 def test_a_contact_booked_for_later_counts_with_an_earlier_one(tmp_path, ledger):
     later = DAY + timedelta(days=6)
     book.book(planned(tmp_path / "b", ledger, ROWS[:2], as_of=later), ledger)
-    with pytest.raises(RefusedError, match="subscriber 1: .* by 2026-10-07"):
+    with pytest.raises(RefusedError, match="subscriber 1: .* and leaves 0, planned 1"):
         book.book(planned(tmp_path / "a", ledger, ROWS[:1]), ledger)
     far = planned(tmp_path / "c", ledger, ROWS[:1], as_of=DAY - timedelta(days=1))
     assert book.book(far, ledger).rows == 1

@@ -182,7 +182,7 @@ def test_a_run_that_is_refused_is_run_again_on_the_ledger_as_it_is(operator):
     rival = result(*operator, "--set", "name=rival", "--set", "policies.two_a_week.at_most=1")
     result("commit", first["run"], "--json")
     refused = result("commit", rival["run"], "--json", code=5)
-    assert "policy two_a_week allows 1 within 7d, would be 2" in refused["problems"][0]
+    assert "policy two_a_week allows 1 within 7d and leaves 0, planned 1" in refused["problems"][0]
     again = result("commit", rival["run"], "--resolve", "--quiet", "--json")
     assert again["run"] != rival["run"] and again["version"] == 2
     found = result("ledger", "show", "ledger", "--json")

@@ -46,7 +46,7 @@ class Planned:
     fingerprint: str
     ledger: Path | None  # the one that the run was planned on
     version: int  # of that ledger; -1: it was not there
-    rows: pa.Table  # subscriber, time, offer, channel, category, team
+    rows: pa.Table  # subscriber, time, time_zone, offer, channel, category, team
 
     @property
     def entry(self) -> str:
@@ -82,7 +82,7 @@ def planned(folder: Path) -> Planned:
         ) from None
     if status == "INFEASIBLE":
         raise ConfigError(f"{folder}: the run is {status}, so there is nothing to book")
-    own = ["subscriber", "offer", "channel"]
+    own = ["subscriber", "time", "time_zone", "offer", "channel"]
     try:
         files = sorted((folder / "allocations").glob("*.parquet"))
         rows = pa.concat_tables(pq.read_table(path, columns=own) for path in files)
@@ -100,21 +100,25 @@ def planned(folder: Path) -> Planned:
 
 
 def _whole(job: Job, rows: pa.Table) -> pa.Table:
-    """Return planned contacts as rows of a ledger know them: all at the run's instant."""
+    """Return planned contacts as rows of a ledger know them."""
     kind = rows.schema.field("subscriber").type
     key = pa.int64() if pa.types.is_integer(kind) else pa.string()
     offers = job.catalogue.offers
     names = rows["offer"].combine_chunks().cast(pa.string()).dictionary_encode()
-    known = [offers[name].category for name in names.dictionary.to_pylist()]
-    categories = pa.array(known, pa.string()).take(names.indices)
+    known = [offers[name] for name in names.dictionary.to_pylist()]
+    categories, teams = (
+        pa.array(texts, pa.string()).take(names.indices)
+        for texts in ([o.category for o in known], [o.team or "" for o in known])
+    )
     return pa.table(
         {
             "subscriber": rows["subscriber"].cast(key),
-            "time": pa.repeat(pa.scalar(job.as_of, INSTANT), len(rows)),
+            "time": rows["time"].cast(INSTANT),
+            "time_zone": rows["time_zone"].cast(pa.string()),
             "offer": names.cast(pa.string()),
             "channel": rows["channel"].cast(pa.string()),
             "category": categories,
-            "team": pa.repeat("", len(rows)),
+            "team": teams,
         }
     )
 
