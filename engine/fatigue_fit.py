@@ -62,7 +62,8 @@ class Curve:
     contacts: int
     successes: int
     log_likelihood: float  # of the strata that tell of the slope, at ``slope``
-    intercept: Any  # [G] float64 of these strata
+    stratum: Any  # [G] these strata
+    intercept: Any  # [G] float64 of each
     weight: Any  # [G] float64, share of the channel's contacts; the rest always fails or succeeds
     always: float  # share of contacts in strata where all succeed
 
@@ -100,7 +101,8 @@ class Curve:
 class Cells:
     """Contacts of one channel, counted by stratum and state, ordered by both."""
 
-    first: Any  # [G + 1] int64, where each stratum begins
+    stratum: Any  # [G]
+    first: Any  # [G + 1] int64, where each begins
     state: Any  # [n] float64
     trials: Any  # [n] float64
     successes: Any  # [n] float64
@@ -150,7 +152,8 @@ def fit(state: Any, success: Any, channel: Any, stratum: Any) -> Mapping[str, Cu
 
 def _cells(state: Any, success: Any, stratum: Any) -> Cells:
     """Count contacts, strata in which all fail or all succeed left out: they tell of no slope."""
-    group = np.unique(stratum, return_inverse=True)[1].reshape(-1)
+    names, group = np.unique(stratum, return_inverse=True)
+    group = group.reshape(-1)
     trials, wins = np.bincount(group), np.bincount(group, success)
     mixed = ((wins > 0) & (wins < trials))[group]
     group, state, success = group[mixed], state[mixed], success[mixed]
@@ -159,6 +162,7 @@ def _cells(state: Any, success: Any, stratum: Any) -> Cells:
     count = pairs.shape[1]
     starts = np.flatnonzero(np.diff(pairs[0], prepend=-1.0))
     return Cells(
+        names[pairs[0, starts].astype(np.int64)],
         np.append(starts, count).astype(np.int64), np.ascontiguousarray(pairs[1]),
         np.bincount(place, minlength=count).astype(np.float64),
         np.bincount(place, success, minlength=count),
@@ -220,7 +224,9 @@ def _curve(
     likelihood = _profile(*table, slope[0], alpha)[2]
     weight = np.add.reduceat(cells.trials, cells.first[:-1]) if len(alpha) else alpha
     share = weight / max(1, contacts)
-    return Curve(*slope, *own, contacts, successes, likelihood, alpha, share, 0.0)
+    return Curve(
+        *slope, *own, contacts, successes, likelihood, cells.stratum, alpha, share, 0.0
+    )  # fmt: skip
 
 
 def _random_effects(found: list[tuple[float, float]]) -> tuple[float, float, float]:
