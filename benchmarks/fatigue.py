@@ -20,7 +20,7 @@ import pandas as pd
 from engine.actions import actions
 from engine.assemble import assemble
 from engine.candidates import candidates
-from engine.fatigue_fit import fit
+from engine.fatigue_fit import fit, item
 from engine.settings import parse
 from engine.settings.job import Solver
 from engine.solve import solve
@@ -116,19 +116,16 @@ def allocated(job, features, p, each):
 
 def compared(clients, curves, chance, options):
     """Return the allocations by value, by value less fatigue, and under each hard cap."""
-    channels, state = sorted(curves), np.arange(1.0, SHOWN + 2)
-    priced = {
-        name: [round(options.value * c, 6) for c in curves[name].cost(state, chance=chance)]
-        for name in channels
-    }
-    fatigue = {"of": "calls", "borders": [k + 0.5 for k in range(1, SHOWN + 1)], "channels": priced}
+    channels = sorted(curves)
+    borders = range(1, SHOWN + 2)
+    fatigue = item(curves, "calls", borders, value=options.value, chance=chance)
     times = clients["campaign"].to_numpy()
     features = pd.DataFrame({"subscriber": np.arange(len(clients)), "calls": times.astype(float)})
     each = np.zeros(len(clients))
     for name in channels:
         features[name] = (clients["contact"] == name).to_numpy()
         own = features[name].to_numpy()
-        each[own] = np.array(priced[name])[np.minimum(times[own], SHOWN + 1) - 1]
+        each[own] = np.array(fatigue["channels"][name])[np.minimum(times[own], SHOWN + 1)]
     stratum = clients["poutcome"] + " " + clients["month"]
     p = fitted(stratum, clients["contact"], times, curves)
     rules = {"value alone": ([], None), "value less fatigue": ([fatigue], None)}

@@ -32,22 +32,20 @@ Source:
     lose by today's).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from engine.errors import DataError
-from kernels.exponential import exponential
-from kernels.logarithm import logarithm_1p
+from engine.fatigue_profile import CLOSE, TURNS, averaged, profile
+from engine.limits import MICRO, micro
 
 NORMAL_95 = 1.959963984540054
 FEWEST = 10  # successes that tell of the slope, for a channel to have one of its own
 STEEPEST = 1e4  # over the range of the state: beyond it there is no finite slope
-TURNS, CLOSE = 200, 1e-12  # of a root: most steps, and where it ends
 LEAST_CHANCE = 1e-12  # of a later contact that is still counted
 
 
@@ -75,7 +73,7 @@ class Curve:
     def success(self, state: Any) -> Any:
         """Return [n] the success of a contact at states [n], averaged over the strata."""
         state = np.asarray(state, np.float64)
-        return self.always + _averaged(self.intercept, self.weight, self.slope, state)
+        return self.always + averaged(self.intercept, self.weight, self.slope, state)
 
     def cost(self, state: Any, *, chance: float, recovery: float = 1.0) -> Any:
         """Return [n] what a contact at states [n] costs, in shares of a success's value, >= 0.
@@ -150,6 +148,30 @@ def fit(state: Any, success: Any, channel: Any, stratum: Any) -> Mapping[str, Cu
     return curves
 
 
+def item(
+    curves: Mapping[str, Curve], of: str, borders: Sequence[float], *, value: float, chance: float,
+    recovery: float = 1.0,
+) -> dict[str, Any]:  # fmt: skip
+    """Return an item of a job's ``fatigue``: each level costs what a contact does where it begins.
+
+    Args:
+        curves: by channel, from :func:`fit`.
+        of: the state's expression.
+        borders: ascending, above 0; the first level begins at 0.
+        value: of a success, money.
+        chance: as in :meth:`Curve.cost`.
+        recovery: as in ``Curve.cost``.
+    """
+    states = [0.0, *borders]
+    if any(a >= b for a, b in zip(states, states[1:], strict=False)):
+        raise ValueError(f"borders: must ascend from above 0, got {list(borders)}")
+    channels = {}
+    for name, curve in curves.items():
+        cost = value * curve.cost(states, chance=chance, recovery=recovery)
+        channels[name] = [micro(each) / MICRO for each in cost.tolist()]
+    return {"of": of, "borders": [float(border) for border in borders], "channels": channels}
+
+
 def _cells(state: Any, success: Any, stratum: Any) -> Cells:
     """Count contacts, strata in which all fail or all succeed left out: they tell of no slope."""
     names, group = np.unique(stratum, return_inverse=True)
@@ -194,7 +216,7 @@ def _slope(cells: Cells) -> tuple[float, float]:
     low, high, far = 0.0, 0.0, 1.0 / unit
 
     def score(slope: float) -> tuple[float, float]:
-        found = _profile(cells.first, cells.state, cells.trials, cells.successes, slope, alpha)
+        found = profile(cells.first, cells.state, cells.trials, cells.successes, slope, alpha)
         return found[0], found[1]
 
     side = 1.0 if score(0.0)[0] > 0 else -1.0
@@ -221,7 +243,7 @@ def _curve(
     contacts, successes = counts
     alpha = np.zeros(len(cells.first) - 1)
     table = (cells.first, cells.state, cells.trials, cells.successes)
-    likelihood = _profile(*table, slope[0], alpha)[2]
+    likelihood = profile(*table, slope[0], alpha)[2]
     weight = np.add.reduceat(cells.trials, cells.first[:-1]) if len(alpha) else alpha
     share = weight / max(1, contacts)
     return Curve(
@@ -239,69 +261,3 @@ def _random_effects(found: list[tuple[float, float]]) -> tuple[float, float, flo
     weights = [1.0 / (error * error + between) for _, error in found]
     mean = sum(w * b for w, (b, _) in zip(weights, found, strict=True)) / sum(weights)
     return mean, 1.0 / sqrt(sum(weights)), between
-
-
-@njit(cache=True)
-def _sigmoid(x: float) -> float:
-    if x >= 0.0:
-        upper: float = 1.0 / (1.0 + exponential(-x))
-        return upper
-    lower: float = exponential(x) / (1.0 + exponential(x))
-    return lower
-
-
-@njit(cache=True)
-def _log_sigmoid(x: float) -> float:
-    found: float = min(x, 0.0) - logarithm_1p(exponential(-abs(x)))
-    return found
-
-
-@njit(cache=True)
-def _averaged(intercept: Any, weight: Any, slope: float, state: Any) -> Any:
-    found = np.zeros(state.size)
-    for i in range(state.size):
-        for g in range(intercept.size):
-            found[i] += weight[g] * _sigmoid(intercept[g] - slope * state[i])
-    return found
-
-
-@njit(cache=True)
-def _profile(
-    first: Any, state: Any, trials: Any, successes: Any, slope: float, alpha: Any
-) -> tuple[float, float, float]:
-    """Return slope, curvature and height of the profile likelihood; fill in the intercepts."""
-    score = information = likelihood = 0.0
-    for g in range(alpha.size):
-        wins = total = 0.0
-        least, most = np.inf, -np.inf
-        for i in range(first[g], first[g + 1]):
-            wins, total = wins + successes[i], total + trials[i]
-            least, most = min(least, slope * state[i]), max(most, slope * state[i])
-        lost = total - wins
-        level = logarithm_1p(max(wins, lost) / min(wins, lost) - 1.0)
-        level = level if wins >= lost else -level
-        low, high = level + least, level + most
-        a = 0.5 * (low + high)
-        for _ in range(TURNS):  # so many successes are expected as there were: by Newton's method
-            expected = bend = 0.0
-            for i in range(first[g], first[g + 1]):
-                p = _sigmoid(a - slope * state[i])
-                expected, bend = expected + trials[i] * p, bend + trials[i] * p * (1.0 - p)
-            low, high = (a, high) if expected < wins else (low, a)
-            then = a + (wins - expected) / bend
-            if not low <= then <= high:
-                then = 0.5 * (low + high)
-            if abs(then - a) <= CLOSE:
-                break
-            a = then
-        alpha[g] = a
-        bend = cross = square = 0.0
-        for i in range(first[g], first[g + 1]):
-            p = _sigmoid(a - slope * state[i])
-            v = trials[i] * p * (1.0 - p)
-            bend, cross, square = bend + v, cross + v * state[i], square + v * state[i] * state[i]
-            score += state[i] * (trials[i] * p - successes[i])
-            likelihood += successes[i] * _log_sigmoid(a - slope * state[i])
-            likelihood += (trials[i] - successes[i]) * _log_sigmoid(slope * state[i] - a)
-        information += square - cross * cross / bend
-    return score, information, likelihood

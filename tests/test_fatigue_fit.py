@@ -6,7 +6,8 @@ from scipy.optimize import minimize
 
 from engine import fatigue_fit
 from engine.errors import DataError
-from engine.fatigue_fit import fit
+from engine.fatigue_fit import fit, item
+from engine.settings.fatigue import Fatigue
 
 
 def drawn(n=60_000, *, seed=1, slopes=(0.3, 0.1)):
@@ -99,6 +100,18 @@ def test_the_cost_is_what_later_contacts_lose(recovery):
     for wrong in ({"chance": 1.0}, {"chance": 0.5, "recovery": 0.0}):
         with pytest.raises(ValueError, match="chance: is in"):
             curve.cost([1.0], **wrong)
+
+
+def test_an_item_of_a_job_costs_what_a_contact_does_where_a_level_begins():
+    curves = fit(*drawn(4_000))
+    found = item(curves, "tired", [0.5, 2], value=20, chance=0.6, recovery=0.5)
+    cost = 20 * curves["sms"].cost([0.0, 0.5, 2.0], chance=0.6, recovery=0.5)
+    assert Fatigue(**found).of_channel("sms") == np.round(cost, 6).tolist()
+    assert (found["of"], found["borders"], sorted(found["channels"])) == (
+        "tired", [0.5, 2.0], ["call", "sms"])  # fmt: skip
+    for wrong in ([0.0, 1.0], [2.0, 1.0]):
+        with pytest.raises(ValueError, match="must ascend from above 0"):
+            item(curves, "tired", wrong, value=1, chance=0.5)
 
 
 def test_where_success_rises_with_the_state_nothing_is_charged():
