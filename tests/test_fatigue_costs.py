@@ -168,6 +168,21 @@ def test_a_wrong_cost_fails_the_certificate():
         found_by(job, features=features, prices=[1.25])
 
 
+def test_items_of_one_state_add_up():
+    features = tired()
+    placed, found = solved(job_with(fatigue=[STATE, DAYS, STATE]), features)
+    double = {
+        **STATE, "cost": [0, 0.5, 3.0], "channels": {"app": [0, 0, 1.0]},
+    }  # fmt: skip
+    other, again = solved(job_with(fatigue=[double, DAYS]), features)
+    assert found.value == again.value
+    assert placed.problem.use_fixed.tolist() == other.problem.use_fixed.tolist()
+    twice = found_by(job_with(fatigue=[STATE, DAYS, STATE]), features=features, prices=[1.0])
+    once = found_by(job_with(fatigue=[double, DAYS]), features=features, prices=[1.0])
+    assert twice["certified"] and twice["fatigue"] == once["fatigue"]
+    assert twice["value"] == once["value"]
+
+
 def test_the_more_tired_are_contacted_less_and_a_higher_cost_means_fewer_contacts():
     features = people(600, tired=np.arange(600) % 5 + 0.0, days=np.full(600, 9.0))
     capacity = {"name": "few", "measure": "contacts", "at_most": 500}
@@ -228,6 +243,14 @@ def test_what_if_leaves_fatigue_out_and_asks_nothing_else_of_it():
                   lambda: session.frontier("fatigue", [1, 2])):  # fmt: skip
         with pytest.raises(ConfigError, match="fatigue: is a cost"):
             wrong()
+
+
+def test_the_price_is_the_penalty_however_little_it_is_worth():
+    job = job_with(fatigue=[{"of": "tired", "borders": [1], "cost": [0, 1e-6]}])
+    placed, _ = solved(job, tired(60))
+    session = Session(placed.problem, Solver(exact_pairs=0))
+    for drop in ((), ("fatigue",), ()):
+        assert session.solve(drop=drop).prices.tolist() == [1.0] * (1 - len(drop))
 
 
 def test_every_wrong_setting_is_told_at_once():

@@ -135,6 +135,22 @@ def test_channels_are_drawn_to_their_mean_and_the_poor_ones_most():
     assert 0 < drawn_by["call"] < drawn_by["mail"] < 1 and rare.error > mail.error > call.error
 
 
+def test_the_mean_of_channels_is_that_of_random_effects():
+    state, success, channel, stratum = drawn(20_000)
+    own = fit(state, success, channel, stratum)
+    b, e = (np.array([getattr(own[n], f) for n in ("call", "sms")]) for f in ("own", "own_error"))
+    w = e**-2  # DerSimonian and Laird, by their formulas
+    q = (w * (b - (w * b).sum() / w.sum()) ** 2).sum()
+    between = (q - 1) / (w.sum() - (w**2).sum() / w.sum())
+    v = 1 / (e**2 + between)
+    mean, of_mean = (v * b).sum() / v.sum(), e**2 / (e**2 + between)
+    spread = e**2 * between / (e**2 + between) + of_mean**2 / v.sum()
+    for i, name in enumerate(("call", "sms")):
+        slope = of_mean[i] * mean + (1 - of_mean[i]) * b[i]
+        assert own[name].slope == pytest.approx(slope, rel=1e-9)
+        assert own[name].error == pytest.approx(spread[i] ** 0.5, rel=1e-9)
+
+
 def test_the_order_of_contacts_changes_no_bit():
     rows = drawn(5_000)
     order = np.random.default_rng(2).permutation(5_000)
