@@ -135,6 +135,25 @@ def test_small_problems_are_solved_to_the_optimum_net_of_charges(problem):
         assert found.prices[-1] == 1.0
 
 
+@pytest.mark.parametrize("seed", [4, 5, 9, 10, 11])
+def test_whole_contacts_near_the_bound_count_charges(seed):
+    base, rng = realistic(60, seed=seed), np.random.default_rng(seed)
+    level, count = rng.integers(0, 4, base.groups), len(base.rows)
+    fixed = np.arange(1, 5)[:, None] * np.full(len(base.offer), 150_000)
+    problem = replace(
+        base, rows=[*base.rows, Row("fatigue", "fatigue", is_minimum=False)],
+        use_fixed=np.concatenate([base.use_fixed, fixed]),
+        use_accept=np.concatenate([base.use_accept, 0 * fixed]),
+        in_scope=np.concatenate([base.in_scope, level == np.arange(4)[:, None]]),
+        limit=np.append(base.limit, 0), penalty=penalties([None] * count + [MICRO]),
+        term_of=np.append(np.arange(count), [count] * 4), checked=None,
+    )  # fmt: skip
+    exact, rounded = (
+        solve(problem, Solver(gap_tolerance=1e-6, exact_pairs=n)) for n in (20_000, 0)
+    )
+    assert rounded.value == exact.value
+
+
 def test_a_price_is_known_only_where_no_use_is_below_the_limit():
     row = Row("fatigue", "fatigue", is_minimum=False)
     base = replace(realistic(20, seed=1), penalty=None)
@@ -247,9 +266,9 @@ def test_what_if_leaves_fatigue_out_and_asks_nothing_else_of_it():
 
 def test_the_price_is_the_penalty_however_little_it_is_worth():
     job = job_with(fatigue=[{"of": "tired", "borders": [1], "cost": [0, 1e-6]}])
-    placed, _ = solved(job, tired(60))
+    placed, _ = solved(job, people(60, tired=np.arange(60) // 59 + 0.0))
     session = Session(placed.problem, Solver(exact_pairs=0))
-    for drop in ((), ("fatigue",), ()):
+    for drop in (("fatigue",), ()):
         assert session.solve(drop=drop).prices.tolist() == [1.0] * (1 - len(drop))
 
 
