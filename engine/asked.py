@@ -9,6 +9,8 @@ A limit is asked for by the name that people know, in the units of its measure:
 
 An amount is 0 or more; that of a value may be below, as a loss may be what a goal has reached.
 
+What contacts cost in annoyance (``fatigue``) has no amount: it may be left out, nothing else.
+
 A constraint that is only measured is no limit: there is nothing to change.
 """
 
@@ -21,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import ConfigError, DataError
-from engine.limits import MICRO, MOST_AMOUNT, MOST_USE, micro
+from engine.limits import FATIGUE, MICRO, MOST_AMOUNT, MOST_USE, micro
 from engine.offer_core import tally_of_bundles
 from engine.problem import USE_UNIT, Problem, Row, penalties, use_units
 from engine.quotient import Quotient
@@ -113,8 +115,19 @@ def least(row: Row) -> float:
     return -MOST if row.measure == "value" and row.quotient is None else 0.0
 
 
+def costs(problem: Problem) -> list[str]:
+    """Return the limits that stand for what contacts cost in annoyance, if they do not bind."""
+    soft = problem.is_soft.tolist()
+    return [r.name for r, s in zip(problem.rows, soft, strict=True) if s and r.measure == FATIGUE]
+
+
 def _with(problem: Problem, name: str, rows: Sequence[int], value: Any) -> Problem:
     """Return the problem with another amount of one limit."""
+    if name in costs(problem):
+        raise ConfigError(
+            f"limits.{name}: is a cost, not a limit, got an amount; drop it to be without, or "
+            "change the job's fatigue"
+        )
     low = least(problem.rows[rows[0]])
     is_number = isinstance(value, Real) and not isinstance(value, bool)
     if not (is_number and low <= value <= MOST):

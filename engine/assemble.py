@@ -81,7 +81,7 @@ def assemble(job: Job, parts: Sequence[Candidates] | Parts) -> Placed:
     local = parts.keep(_patterns, is_weighted)
     patterns = sorted({pattern for found in local.map(_found) for pattern in found})
     patterns = patterns or [(0,) * (1 + is_weighted)]
-    _refuse_many_groups(len(patterns), is_weighted=is_weighted)
+    _refuse_many_groups(len(patterns), is_weighted=is_weighted, has_fatigue=bool(job.fatigue))
     number = {pattern: i for i, pattern in enumerate(patterns)}
     split = max(1, GROUPS_AT_LEAST // len(patterns))
     placed = parts.keep(_placed, local, (number, split))
@@ -150,13 +150,14 @@ def _patterns(part: Candidates, is_weighted: bool) -> _Patterns:  # noqa: FBT001
     return _Patterns(number, [tuple(pattern) for pattern in found])
 
 
-def _refuse_many_groups(count: int, *, is_weighted: bool) -> None:
+def _refuse_many_groups(count: int, *, is_weighted: bool, has_fatigue: bool) -> None:
     """Raise if limits tell too many kinds of subscribers apart."""
     if count > MOST_GROUPS:
         weights = " and the weights that the value to keep counts" if is_weighted else ""
+        levels = " with the levels of fatigue" if has_fatigue else ""
         raise DataError(
-            f"constraints: their conditions (where){weights} tell {count:,} groups of subscribers "
-            f"apart; at most {MOST_GROUPS:,} are allowed; make some coarser"
+            f"constraints: their conditions (where){levels}{weights} tell {count:,} groups of "
+            f"subscribers apart; at most {MOST_GROUPS:,} are allowed; make some coarser"
         )
 
 

@@ -47,7 +47,7 @@ class Candidates:
 
 def scopes(job: Job) -> list[str]:
     """Return the distinct ``where`` conditions of the limits, in order."""
-    parts = (part for limit in limits(job) for part in (limit.of, limit.to) if part is not None)
+    parts = (part for limit in limits(job) for part, _ in limit.parts)
     return list(dict.fromkeys(part.where for part in parts if part.where))
 
 

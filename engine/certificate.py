@@ -6,8 +6,9 @@ holds or does not; the bound is never too low (see :mod:`engine.certificate_boun
 
     gap = (bound - value) / max(1, |bound|)
 
-Value and bound are of what is pursued, net of what passing soft limits costs. Where the least is
-pursued they keep their sign: then the bound is from below, and the gap is (value - bound) / ...
+Value and bound are of what is pursued, net of fatigue and of what passing soft limits costs. Where
+the least is pursued they keep their sign: then the bound is from below, and the gap is (value -
+bound) / ...
 """
 
 from collections import Counter
@@ -226,8 +227,10 @@ def certify(
     ]
     stated = state(job, asked.limits, sums, prices)
     unit = rules.P_ONE * rules.W_ONE * MICRO
-    penalties = sum((form.paid for form in stated.forms), Fraction(0))
-    value = Fraction(sum(check.value for check in checks), unit) - penalties
+    each = list(zip(asked.limits, (form.paid for form in stated.forms), strict=True))
+    annoyance = sum((paid for limit, paid in each if limit.costs), Fraction(0))
+    penalties = sum((paid for limit, paid in each if not limit.costs), Fraction(0))
+    value = Fraction(sum(check.value for check in checks), unit) - penalties - annoyance
     bound, allowance = _bound(terms, checks, prices)
     sign = -1 if is_least else 1
     found_claims = (stated.forms, stated.rows, allowance)
@@ -246,6 +249,7 @@ def certify(
         "allowance": _not_below(allowance),
         "expected_value": float(Fraction(sum(check.worth for check in checks), unit)),
         "penalties": float(penalties),
+        **({} if stated.fatigue is None else {"fatigue": stated.fatigue}),
         "constraints": stated.rows,
         "measured": stated.measured,
         "exempt": sum(check.exempt for check in checks),

@@ -1,16 +1,17 @@
 """What the certificate says of limits: their use, and whether they hold, in exact numbers.
 
-The form of a sum is the sum; of a ratio it is ``scale (of - limit to)``, compared with 0. A limit
-holds when its form does, to the last unit; the ratio itself is stated beside it.
+The form of a sum is the sum; of a ratio it is ``scale (of - limit to)``, compared with 0; of
+fatigue the sum of what contacts cost. A limit holds when its form does, to the last unit; the ratio
+itself is stated beside it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from engine.certificate_contacts import Violation
-from engine.limits import MICRO, Limit, measured
+from engine.limits import FATIGUE, MICRO, Limit, measured
 from engine.settings import Job
 
 
@@ -30,6 +31,7 @@ class Stated:
     forms: list[Form]  # [K]
     rows: list[dict[str, Any]]  # [K]
     measured: list[dict[str, Any]]
+    fatigue: dict[str, Any] | None  # what contacts cost in annoyance; None: nothing
     broken: list[Violation]
 
 
@@ -45,17 +47,20 @@ def state(
         prices: [K] money per unit of the form.
     """
     left = iter(sums)
-    forms, rows, broken = [], [], []
+    forms, rows, broken, fatigue = [], [], [], None
     for limit, price in zip(limits, prices, strict=True):
-        of, to = _taken(limit, left)
-        form = _form(limit, of, to)
+        own = [next(left) for _ in limit.parts]
+        form = _form(limit, own)
+        of, to = form.use if limit.costs else own[0], None if limit.to is None else own[1]
         forms.append(form)
         rows.append(_row(job, limit, form, (of, to, price)))
         if form.over and limit.penalty is None:
             broken.append(Violation("limit", "", _broken(job, limit, form, (of, to))))
+        if limit.costs:
+            fatigue = _by_channel(job, limit, own)
     others = []
     for other in measured(job):
-        of, to = _taken(other, left)
+        of, to = next(left), None if other.to is None else next(left)
         unit = _unit(job, other.of.measure)
         others.append({
             "name": other.name, "measure": other.of.measure, "unit": unit,
@@ -63,23 +68,31 @@ def state(
             "at_most": None if other.at_most is None else other.at_most / MICRO,
             "at_least": None if other.at_least is None else other.at_least / MICRO,
         })  # fmt: skip
-    return Stated(forms, rows, others, broken)
+    return Stated(forms, rows, others, fatigue, broken)
 
 
-def _taken(bound: Any, left: Iterator[Fraction]) -> tuple[Fraction, Fraction | None]:
-    """Take a limit's sums: what is counted, and of a ratio what it is divided by."""
-    of = next(left)
-    return of, None if bound.to is None else next(left)
-
-
-def _form(limit: Limit, of: Fraction, to: Fraction | None) -> Form:
-    amount = Fraction(limit.amount, MICRO)
-    use = of if to is None else of - Fraction(limit.ratio, MICRO) * to
+def _form(limit: Limit, sums: Sequence[Fraction]) -> Form:
+    """Return a limit's form, given the sums of its parts."""
+    parts = zip(limit.parts, sums, strict=True)
+    use = sum((factor * own for (_, factor), own in parts), Fraction(0))
+    amount = Fraction(limit.amount * limit.scale, MICRO)
     over = max(Fraction(0), amount - use if limit.is_minimum else use - amount)
     paid = Fraction(0)
     if limit.penalty is not None:
-        paid = over * limit.scale * Fraction(limit.penalty, MICRO)
-    return Form(use * limit.scale, over, paid)
+        paid = over * Fraction(limit.penalty, MICRO)
+    return Form(use, over / limit.scale, paid)
+
+
+def _by_channel(job: Job, limit: Limit, contacts: Sequence[Fraction]) -> dict[str, Any]:
+    """Return what contacts cost in annoyance, in all and by channel, money."""
+    spent = dict.fromkeys(job.catalogue.channels, Fraction(0))
+    for cost, count in zip(limit.costs, contacts, strict=True):
+        spent[cost.channel] += Fraction(cost.cost, MICRO) * count
+    return {
+        "cost": float(sum(spent.values(), Fraction(0))),
+        "unit": job.catalogue.currency,
+        "channels": {channel: float(amount) for channel, amount in spent.items()},
+    }
 
 
 def _row(
@@ -114,7 +127,7 @@ def _used(job: Job, bound: Any, of: Fraction, to: Fraction | None) -> dict[str, 
 
 
 def _unit(job: Job, measure: str) -> str:
-    return job.catalogue.currency if measure in {"cost", "value"} else measure
+    return job.catalogue.currency if measure in {"cost", "value", FATIGUE} else measure
 
 
 def _broken(job: Job, limit: Limit, form: Form, sums: tuple[Fraction, Fraction | None]) -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 from engine import expressions, tables
 from engine.actions import actions
 from engine.errors import DataError
-from engine.limits import MICRO, Limit, Measured, Part, Question, coefficients, measured
+from engine.limits import Limit, Measured, Part, Question, coefficients, measured
 from engine.settings import Job
 
 P_ONE = 2**24
@@ -75,8 +75,7 @@ def terms(job: Job, asked: Question) -> Terms:
     place = {where: d for d, where in enumerate(scopes)}
     charges = []
     for k, bound in enumerate(asked.limits):
-        factors = (Fraction(bound.scale), -Fraction(bound.scale * bound.ratio, MICRO))
-        for part, factor in zip(_parts(bound), factors, strict=False):
+        for part, factor in bound.parts:
             use = _coefficients(job, part, factor)
             charges.append(Charge(k, use, place[part.where], bound.is_weighted))
     return Terms(
@@ -98,6 +97,8 @@ def terms(job: Job, asked: Question) -> Terms:
 
 
 def _parts(bound: Limit | Measured) -> list[Part]:
+    if isinstance(bound, Limit):
+        return [part for part, _ in bound.parts]
     return [bound.of] if bound.to is None else [bound.of, bound.to]
 
 

@@ -96,14 +96,17 @@ def solve_exactly(
     costs, limits = penalties_of(problem), limits_of(problem)
     # The model counts in parts of a value unit in which every penalty is whole.
     part = lcm(*(cost.denominator for cost in costs if cost is not None))
+    values = [value * part for value in found.value]
     uses, soft = [], []
     for use, limit, cost in zip(found.use, limits, costs, strict=True):
         if cost is None:
             uses.append((everything, use, limit))
+        elif limit == 0 and min(use, default=0) >= 0:  # every use passes it
+            values = [v - int(cost * part) * u for v, u in zip(values, use, strict=True)]
         else:
             soft.append((everything, use, limit, int(cost * part)))
     answer = integers.solve(
-        [*(value * part for value in found.value), *[0] * found.helpers],
+        [*values, *[0] * found.helpers],
         found.choices, [*uses, *found.uses], soft,
         slack=slack * part, effort=effort, seconds=seconds, share=share,
     )  # fmt: skip
@@ -112,7 +115,7 @@ def solve_exactly(
     for i in taken:
         bundle = chosen[found.block[i]][:, found.row[i]]
         bundle[np.flatnonzero(bundle < 0)[0]] = found.action[i]
-    worth = sum(found.value[i] for i in taken) * part
+    worth = sum(values[i] for i in taken)
     for _, use, limit, each in soft:
         worth -= each * max(0, sum(use[i] for i in taken) - limit)
     return Exact(answer.status, chosen, Fraction(worth, part), Fraction(answer.bound, part))

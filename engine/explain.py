@@ -156,7 +156,7 @@ def explained(
         rest = [bundle for bundle in rest if bundle]
     margin = of(best) - max((of(bundle) for bundle in rest), default=-np.inf)
     why = reasons(best) if reasons else [""] * len(names)
-    limits = _Limits(asked.named(rows), prices, oracle.range[1], [row.scale for row in rows])
+    limits = _Limits(asked.named(rows), prices, oracle.range, [row.scale for row in rows])
     told = [
         Told(
             a, names[a], bool(is_open[a]), why[a] if a not in best else "",
@@ -203,7 +203,7 @@ class _Limits:
 
     rows: Mapping[str, tuple[int, ...]]
     prices: Any  # [K] of the forms
-    highest: Any  # [K]
+    range: tuple[Any, Any]  # [K] smallest and largest
     scale: Sequence[int]  # [K]
 
     def paid(self, amounts: Any) -> dict[str, float]:
@@ -223,6 +223,6 @@ class _Limits:
             if more[k] == 0.0:
                 continue
             price = float(self.prices[k] - sum(self.prices[other]) - shortfall / more[k])
-            if other or 0.0 <= price <= self.highest[k]:
+            if other or self.range[0][k] <= price <= self.range[1][k]:
                 level[name] = price * self.scale[k]
         return Change(tuple(bundle), shortfall, level)

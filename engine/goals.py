@@ -163,15 +163,15 @@ def _value_if_kept(problem: Problem, chosen: list[Any]) -> Any:
 
 
 def _nothing_better(problem: Problem, last: Allocation, why: str) -> Allocation:
-    """Return the last stage's allocation as the answer to this problem; the bound is at price 0.
+    """Return the last stage's allocation as the answer; the bound is at the smallest prices.
 
     It is added up exactly, so it is never too low; not in floating point.
     """
     value = _value_if_kept(problem, last.chosen)
     if value is None:
         raise AllocationError(why)
-    prices = np.zeros(len(problem.rows))
     oracle = offer_oracle(problem)
+    prices = oracle.range[0]
     survey = oracle.survey(prices)
     bound = oracle.bound(survey)
     best = [to_cpu(bundles) for bundles in survey.chosen]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from engine.actions import actions
-from engine.limits import MICRO, MOST_USE, Limit, coefficients, limits, measured
+from engine.limits import MICRO, MOST_USE, Limit, coefficients, limits, measured, micro
 from engine.policy_groups import capped
 from engine.settings import Job
 from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, MOST_CAPS, MOST_CODES
@@ -18,7 +18,9 @@ def problems(job: Job) -> list[str]:
     """
     found = [*_names(job), *_goals(job)]
     for limit in limits(job):
-        found += [f"constraints.{limit.name}: {text}" for text in _forms(job, limit)]
+        if not limit.costs:
+            found += [f"constraints.{limit.name}: {text}" for text in _forms(job, limit)]
+    found += _fatigue(job)
     found += _needs(job)
     caps = len(capped(job))
     if caps > MOST_CAPS:
@@ -39,9 +41,10 @@ def problems(job: Job) -> list[str]:
 def _names(job: Job) -> list[str]:
     names = Counter([limit.name for limit in limits(job)] + [other.name for other in measured(job)])
     return [
-        f"constraints: {times} limits are called {name}: capacities, quotas, minimums and the "
-        "at_least of a constraint with both bounds have names of their own (capacity:sms, "
-        "quota:data, minimum:data, budget:minimum); give the constraint another name"
+        f"constraints: {times} limits are called {name}: capacities, quotas, minimums, the "
+        "at_least of a constraint with both bounds and fatigue have names of their own "
+        "(capacity:sms, quota:data, minimum:data, budget:minimum, fatigue); give the constraint "
+        "another name"
         for name, times in names.items()
         if times > 1
     ] + [
@@ -50,6 +53,17 @@ def _names(job: Job) -> list[str]:
         for name in names
         if name.startswith("kept:")
     ]
+
+
+def _fatigue(job: Job) -> Iterator[str]:
+    """Yield where contacts may cost too much in annoyance for whole numbers."""
+    for channel in job.catalogue.channels:
+        most = sum(micro(max(state.of_channel(channel), default=0.0)) for state in job.fatigue)
+        if most > MOST_USE:
+            yield (
+                f"fatigue: a contact by {channel} may cost {most / MICRO:,.0f} in all; at most "
+                f"{MOST_USE / MICRO:,.0f} are exact; take money in another unit"
+            )
 
 
 def _goals(job: Job) -> list[str]:

@@ -3,6 +3,9 @@
 A limit holds a linear form in whole numbers. Of a sum it is ``sum <= amount`` (>= of a minimum); of
 a ratio ``scale (of - limit to) <= 0``, where the limit is a whole number of 0.000001 and ``scale``
 the least whole number that makes every coefficient whole: 1 unless ``to`` is money.
+
+What contacts cost in annoyance is a soft limit of 0 on the sum of these costs: every unit of it
+takes one off the objective. Its price is its penalty of 1, as no use is below 0.
 """
 
 from dataclasses import dataclass
@@ -18,6 +21,8 @@ MICRO = 1_000_000
 """Money, uses and limits are whole numbers of millionths of their unit."""
 MOST_USE = 1 << 51
 """Micro-units of a form that a contact can use at most: sums of 2**31 contacts never wrap."""
+FATIGUE = "fatigue"
+"""Name and measure of the limit that stands for what contacts cost in annoyance."""
 MOST_AMOUNT = 1 << 62
 """Micro-units of a form's limit at most."""
 
@@ -32,11 +37,21 @@ class Part:
 
 
 @dataclass(frozen=True)
+class ContactCost:
+    """What each contact costs by one channel, of the subscribers that a condition holds for."""
+
+    channel: str
+    actions: tuple[int, ...]  # of the channel
+    where: str
+    cost: int  # micro-money per contact
+
+
+@dataclass(frozen=True)
 class Limit:
     """One limit of one measure: ``sum of measure over scope <= amount`` (or >=, a minimum)."""
 
     name: str
-    measure: str  # contacts, acceptances, cost or value
+    measure: str  # contacts, acceptances, cost, value or fatigue
     is_minimum: bool
     amount: int  # micro-units
     actions: tuple[int, ...]  # actions in scope, by position in engine.actions.actions
@@ -47,6 +62,19 @@ class Limit:
     penalty: int | None = None  # micro-money per unit of the form beyond it; None: it is kept
     is_weighted: bool = False  # whether subscribers' weights count, as in the value pursued
     twin: str | None = None  # of one side of an equation: the constraint
+    costs: tuple[ContactCost, ...] = ()  # of fatigue: what is summed
+
+    @property
+    def parts(self) -> list[tuple[Part, Fraction]]:
+        """Return the sums that make up the form, and what each counts in it."""
+        if self.measure == FATIGUE:
+            return [
+                (Part("contacts", c.actions, c.where), Fraction(c.cost, MICRO)) for c in self.costs
+            ]
+        of = (self.of, Fraction(self.scale))
+        if self.to is None:
+            return [of]
+        return [of, (self.to, -Fraction(self.scale * self.ratio, MICRO))]
 
     @property
     def of(self) -> Part:
@@ -94,7 +122,7 @@ def micro(amount: float) -> int:
 def limits(job: Job) -> list[Limit]:
     """Return the K limits of a job in their order: catalogue's channels, offers, constraints.
 
-    A constraint with both bounds gives two limits, ``name`` and ``name:minimum``.
+    A constraint with both bounds gives two limits, ``name`` and ``name:minimum``. Fatigue is last.
     """
     found = []
     for constraint in [*_of_catalogue(job.catalogue), *job.constraints]:
@@ -106,7 +134,7 @@ def limits(job: Job) -> list[Limit]:
         if constraint.lower is not None:
             name = f"{constraint.name}:minimum" if both else constraint.name
             found.append(_limit(job, constraint, name, constraint.lower, is_minimum=True))
-    return found
+    return [*found, *_fatigue(job)]
 
 
 def measured(job: Job) -> list[Measured]:
@@ -146,6 +174,28 @@ def resolution(what: str, count: int, *, is_minimal: bool) -> str:
     if count == 1:
         return f"no allocation keeps {what}; relax it"
     return f"no allocation keeps {what} together; relax one of them"
+
+
+def _fatigue(job: Job) -> list[Limit]:
+    """Return the limit that stands for fatigue, if there is any."""
+    acts, costs = actions(job.catalogue), []
+    by_channel = {
+        name: tuple(a for a, action in enumerate(acts) if action.channel == name)
+        for name in job.catalogue.channels
+    }
+    for state in job.fatigue:
+        for level in range(len(state.borders) + 1):
+            where = state.condition(level)
+            for channel, own in by_channel.items():
+                each = state.of_channel(channel)
+                if own and each and micro(each[level]):
+                    costs.append(ContactCost(channel, own, where, micro(each[level])))
+    every = tuple(sorted({a for cost in costs for a in cost.actions}))
+    limit = Limit(
+        FATIGUE, FATIGUE, is_minimum=False, amount=0, actions=every, where=None, penalty=MICRO,
+        costs=tuple(costs),
+    )  # fmt: skip
+    return [limit] if costs else []
 
 
 def _bounds(constraint: Constraint) -> tuple[float | None, float | None]:

@@ -233,7 +233,7 @@ class OfferOracle(Oracle):
         used = (entries.first, entries.constraint, *self._scaled)
         covariance, inverse = np.zeros((count, count)), np.zeros((count, count))
         add_scatter(contacts, mean, *used, covariance)
-        invert(curvature, np.flatnonzero(prices > 0), inverse)
+        invert(curvature, np.flatnonzero((prices > 0) & ~self.charged), inverse)
         spread = product(product(inverse, covariance), inverse) * rest
         centre = self.evaluation(prices, tally).use_in_all / self.scale
         out = np.empty((groups, actions + 1))
@@ -259,6 +259,11 @@ class OfferOracle(Oracle):
     def exact_bundles(self, core: Core, listed: list[int]) -> tuple[list[int], list[list[int]]]:
         """As in :meth:`engine.oracle.Oracle.exact_bundles`."""
         return exact_numbers(self.problem, core, listed)
+
+    @property
+    def charged(self) -> Any:
+        """As in :attr:`engine.oracle.Oracle.charged`."""
+        return self.problem.is_charged
 
     @cached_property
     def penalty(self) -> Any:

@@ -83,10 +83,16 @@ class Oracle(ABC):
     def range(self) -> tuple[Any, Any]:
         """Return [K] smallest and largest price: 0, and more than any contact can be worth.
 
-        Or the penalty of a soft limit, if that is less.
+        Or the penalty of a soft limit, if that is less; of a charge both are its penalty.
         """
         highest = np.minimum(LARGEST_PRICE * self.typical / self.scale, self.penalty)
-        return np.zeros(len(self.scale)), highest
+        charged = self.charged
+        return np.where(charged, self.penalty, 0.0), np.where(charged, self.penalty, highest)
+
+    @property
+    def charged(self) -> Any:
+        """Return [K] bool whether a price is known to be its penalty, whatever is chosen."""
+        return np.zeros(len(self.scale), bool)
 
     @cached_property
     def penalty(self) -> Any:
@@ -154,7 +160,7 @@ class Oracle(ABC):
         left, count = self.exact(survey.total)[1], len(self.scale)
         is_tight = (survey.evaluation.prices > 0) | np.array([rest < 0 for rest in left], bool)
         constraint, entry = self.users
-        is_tight &= np.bincount(constraint, minlength=count) > 0
+        is_tight &= (np.bincount(constraint, minlength=count) > 0) & ~self.charged
         for _ in range(DEEPENINGS):
             near = self.near_by_reach(survey).reshape(-1)[entry]
             held = np.bincount(constraint, near, minlength=count)

@@ -101,6 +101,8 @@ class Stock:
         if limit.to is not None:
             quotient = self._quotient(limit, limit.to)
             return quotient.terms(Fraction(limit.ratio, MICRO), is_minimum=limit.is_minimum)
+        if limit.costs:
+            return self._costs(limit)
         sign, inside = -1 if limit.is_minimum else 1, self._inside(limit.of)
         scope = self.groups.in_scope(limit.where)
         if not limit.is_weighted:
@@ -109,6 +111,15 @@ class Stock:
         factors = [sign * limit.scale * int(w) // WEIGHT_GRID for w in weights]
         parts = np.array([[[f * int(c) for c in row] for row in inside] for f in factors], np.int64)
         return parts[:, 0], parts[:, 1], scope & (self.groups.weight == weights[:, None])
+
+    def _costs(self, limit: Limit) -> tuple[Any, Any, Any]:
+        """Return a sum of costs as terms: one for each condition."""
+        conditions = list(dict.fromkeys(cost.where for cost in limit.costs))
+        fixed = np.zeros((len(conditions), len(actions(self.job.catalogue))), np.int64)
+        for cost in limit.costs:
+            fixed[conditions.index(cost.where), list(cost.actions)] += cost.cost
+        scope = np.stack([self.groups.in_scope(where) for where in conditions])
+        return fixed, np.zeros_like(fixed), scope
 
 
 def _unweighted(block: Block) -> Block:

@@ -188,6 +188,18 @@ class Problem:
         return none if self.penalty is None else np.isfinite(self.penalty)
 
     @property
+    def is_charged(self) -> Any:
+        """Return [K] bool whether a price is known to be its penalty.
+
+        Where a soft limit of 0 or less counts what is never below 0, every use passes it, and the
+        dual never rises with its price.
+        """
+        uses = (self.use_fixed < 0) | (self.use_fixed + self.use_accept < 0)
+        has_less = np.zeros(len(self.rows), bool)
+        np.logical_or.at(has_less, self.terms, uses.any(axis=1))
+        return self.is_soft & (self.limit <= 0) & ~has_less
+
+    @property
     def terms(self) -> Any:
         """Return [T] the limit of each term."""
         return np.arange(len(self.rows)) if self.term_of is None else self.term_of

@@ -252,7 +252,9 @@ def _solved(answer: _Answer, core: Core, slack: int, deadline: Deadline) -> _Ans
     rows, soft = [], []
     for k, (room, cost) in enumerate(zip(left, oracle.penalty_units, strict=True)):
         used = [i for i, use in enumerate(uses[k]) if use]
-        if used and cost is not None:
+        if cost is not None and oracle.charged[k]:
+            values = [v - round(cost * use) for v, use in zip(values, uses[k], strict=True)]
+        elif used and cost is not None:
             soft.append((used, [uses[k][i] for i in used], room, cost))
         elif used:
             rows.append((used, [uses[k][i] for i in used], room))

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from engine.newton import descend
 from engine.oracle import Oracle
 from engine.stop import Deadline
@@ -31,10 +29,9 @@ class Guess:
 
 
 def unsampled(oracle: Oracle) -> Guess:
-    """Return prices of zero, that may be off by anything."""
+    """Return the smallest prices, that may be off by anything."""
     typical = oracle.typical
-    zero = np.zeros(len(oracle.limit))
-    return Guess(zero, oracle.everybody, BANDWIDTH * typical, RADIUS * typical, 0.0)
+    return Guess(oracle.range[0], oracle.everybody, BANDWIDTH * typical, RADIUS * typical, 0.0)
 
 
 def sampled(oracle: Oracle, sample: int, *, deadline: Deadline) -> Guess:

@@ -117,22 +117,24 @@ def told(
         full: the oracle over all subscribers.
         here: the answer's prices.
         use: [K] what the answer uses, as limits are stored.
-        names: of the limits; None: all but ratios.
+        names: of the limits; None: all but ratios and fatigue.
         share: that the price may move.
         seconds: for the prices at an end; None: they are not solved for.
 
     Raises:
-        ConfigError: a name is no limit's, or a ratio's.
+        ConfigError: a name is no limit's, or a ratio's, or fatigue's.
     """
     problem = full.problem
     have = asked.named(problem.rows)
-    ratios = {name for name in have if problem.rows[have[name][0]].quotient is not None}
-    wanted = [name for name in have if name not in ratios] if names is None else list(names)
-    problems = asked.unknown(wanted, problem.rows, "sensitivity") + [
-        f"sensitivity.{name}: is a ratio, got no range; ask for a frontier of it"
-        for name in wanted
-        if name in ratios
-    ]
+    why = {
+        name: "a ratio, got no range; ask for a frontier of it"
+        for name in have
+        if problem.rows[have[name][0]].quotient is not None
+    }
+    why |= dict.fromkeys(asked.costs(problem), "a cost, no limit: its price is always 1")
+    wanted = [name for name in have if name not in why] if names is None else list(names)
+    problems = asked.unknown(wanted, problem.rows, "sensitivity")
+    problems += [f"sensitivity.{name}: is {why[name]}" for name in wanted if name in why]
     if problems:
         raise ConfigError.of(problems)
     fall, rise = foretold(full, here.prices, share=share)

@@ -174,7 +174,7 @@ class Session:
         As :func:`engine.sensitivity.told`; the ranges of ratios are not told.
 
         Args:
-            names: of the limits; None: all but ratios.
+            names: of the limits; None: all but ratios and fatigue.
             share: that the price may move.
             verify: whether to solve for the prices at the ends.
 
@@ -212,7 +212,8 @@ class Session:
     def _start(self, known: _Known, rows: tuple[int, ...], full: Oracle) -> Start:
         prices = dict(zip(known.rows, known.prices.tolist(), strict=True))
         now = np.array([prices.get(k, 0.0) for k in rows])
-        if any(prices[k] > 0.0 for k in known.rows if k not in rows):
+        is_gone = any(prices[k] > 0.0 for k in known.rows if k not in rows)
+        if is_gone or (now < full.range[0]).any():
             return Start.at(full, now)
         sample = self._sample.under(full.problem) if self._sample else None
         return Start.known(full, now, known.total, sample)

@@ -227,14 +227,14 @@ def _cut(
 
 
 def _without_dust(oracle: Oracle, best: Evaluation, tolerance: float) -> Evaluation:
-    """Set prices next to nothing to zero if the bound is as good.
+    """Set prices next to nothing to the smallest, zero for most, if the bound is as good.
 
     A limit with room to spare has a price of zero; cutting planes only come close to it.
     """
     bound = best.dual(oracle.limit)
     scaled = best.prices * oracle.scale / oracle.typical
     for dust in DUST:
-        prices = np.where(scaled < dust, 0.0, best.prices)
+        prices = np.where(scaled < dust, oracle.range[0], best.prices)
         if (prices == best.prices).all():
             break
         clean = oracle.evaluate(prices)

@@ -17,6 +17,7 @@ from engine.baselines import Baseline, Instance, arrival_order, greedy
 from engine.candidates import Candidates, candidates, described
 from engine.errors import AllocationError
 from engine.goals import Pursued
+from engine.limits import FATIGUE
 from engine.parts import Parts
 from engine.problem import Block, joined, to_host
 from engine.settings import Job
@@ -123,6 +124,9 @@ def _priced(
     problem, rows = pursued.problem, []
     unit = certificate["objective"]["unit"]
     for k, row in enumerate(certificate["constraints"]):
+        if "penalty" in row and row["name"] == FATIGUE:
+            rows.append(_cost(row))
+            continue
         side = "at_least" if row["is_minimum"] else "at_most"
         low, high = held.get(problem.rows[k].twin or row["name"]) or (None, None)
         rows.append(
@@ -140,6 +144,12 @@ def _priced(
         only = {**_shown(row, "measured", row["unit"]), **own, "worth": "measured, not enforced"}
         rows.append(only)
     return rows
+
+
+def _cost(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what contacts cost in annoyance, in the columns of limits: its price is always 1."""
+    spent = f"what contacts cost in annoyance: {row['use']:,.2f} {row['unit']} in all"
+    return {**_shown(row, "cost", row["unit"]), "price": row["price"], "worth": spent}
 
 
 def _shown(row: dict[str, Any], kind: str, unit: str) -> dict[str, Any]:
@@ -179,6 +189,7 @@ def _summary(job: Job, placed: Placed, found: Allocation, made: tuple[Any, ...])
         "value": certificate["value"],
         "expected_value": certificate["expected_value"],
         "penalties": certificate["penalties"],
+        **{name: certificate[name] for name in ("fatigue",) if name in certificate},
         "bound": _tighter(certificate, found) if is_answered else None,
         "gap": min(certificate["gap"], found.gap) if is_answered else None,
         "bound_by": found.bound_by if is_answered else None,

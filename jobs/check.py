@@ -168,7 +168,9 @@ def _catalogue_problems(job: Job, schema: Mapping[str, tables.Kind]) -> list[str
     problems: list[str] = []
     for where, sql in conditions.items():
         problems += _expression_problems(sql, where, "boolean", schema)
-    problems += _expression_problems(catalogue.weight, "catalogue.weight", "number", schema)
+    numbers = {f"fatigue.{i}.of": fatigue.of for i, fatigue in enumerate(job.fatigue)}
+    for where, sql in {**numbers, "catalogue.weight": catalogue.weight}.items():
+        problems += _expression_problems(sql, where, "number", schema)
     for name, channel in catalogue.channels.items():
         one = None if isinstance(channel.consent, dict) else channel.consent
         asked = {"consent": one, "device": channel.device}
@@ -247,6 +249,7 @@ def _facts(job: Job, schema: Mapping[str, tables.Kind] | None) -> dict[str, str]
         "policies": listed([policy.name for policy in job.policies]),
         "constraints": f"{constraints} ({len(job.constraints)} stated, "
         f"{capacities} capacities, {quotas} quotas, {minimums} minimums)",
+        **({"fatigue": listed([fatigue.of for fatigue in job.fatigue])} if job.fatigue else {}),
         "pursues": "; then ".join(_pursued(stage) for stage in stages(job)),
         "hold-out": f"{job.holdout_share:.1%}",
         "cluster": job.cluster.kind,

@@ -11,6 +11,7 @@ from jobs.pieces import (
     amount,
     bar_panel,
     columns,
+    count,
     price,
     quantity,
     ratio,
@@ -24,7 +25,7 @@ Rows = Sequence[Mapping[str, Any]]
 def limits(summary: Mapping[str, Any]) -> Section:
     """Return every limit with its use and price; then what is only measured."""
     currency, panels = summary["objective"]["unit"], []
-    kept = [c for c in summary["constraints"] if c["kind"] != "measured"]
+    kept = [c for c in summary["constraints"] if c["kind"] not in {"measured", "cost"}]
     for side, title in (("at_most", "Upper limits"), ("at_least", "Minimums")):
         some = [c for c in kept if c[side] is not None]
         cells = [
@@ -77,6 +78,28 @@ def _measured(rows: Rows) -> list[Panel]:
     ]  # fmt: skip
     head = columns("constraint", "#use", "#at least", "#at most", "unit")
     return [Panel(title, table=Table(title, head, cells))]
+
+
+def fatigue(summary: Mapping[str, Any]) -> list[Section]:
+    """Return what contacts cost in annoyance by channel, if they cost any."""
+    if "fatigue" not in summary:
+        return []
+    found, contacts = summary["fatigue"], {c["channel"]: c for c in summary["channels"]}
+    cells, drawn = [], []
+    for channel, cost in found["channels"].items():
+        count_ = contacts[channel]["contacts"]
+        cells.append([channel, count(count_), amount(cost), amount(ratio(cost, count_))])
+        drawn.append(Bar(channel, 0, cost, amount(cost)))
+    whole = sum(c["contacts"] for c in contacts.values())
+    cells.append(["all", count(whole), amount(found["cost"]), amount(ratio(found["cost"], whole))])
+    head = columns("channel", "#contacts", f"#cost, {found['unit']}", "#each")
+    table = Table("Cost of fatigue by channel", head, cells)
+    text = (
+        "What contacts cost in annoyance, by the state of who gets them. It is taken off the "
+        "objective like money, so that silence is chosen where it is worth more."
+    )
+    panel = bar_panel("", drawn, table, axis=f"cost of fatigue, {found['unit']}")
+    return [Section("fatigue", "What contacts cost in annoyance", text, [panel])]
 
 
 def goals(summary: Mapping[str, Any]) -> list[Section]:

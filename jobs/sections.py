@@ -47,6 +47,8 @@ def headline(summary: Mapping[str, Any]) -> list[dict[str, str]]:
         worth = f"{gained * 100:+.1f} % against greedy{which}"
     if summary["penalties"]:
         worth += f"; {quantity(unit, currency, summary['penalties'])} of penalties are off"
+    if "fatigue" in summary and is_answered:
+        worth += f"; {money(currency, summary['fatigue']['cost'])} of fatigue are off"
     reached = ratio(summary["contacted"], summary["subscribers"])
     each = ratio(summary["contacts"], summary["contacted"])
     bound_by = f"; bound by {summary['bound_by']}" if is_answered else ""
@@ -116,6 +118,7 @@ def outcome(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Sec
         _who_got_what(summary),
         *goals,
         limits,
+        *limit_sections.fatigue(summary),
         _baselines(summary["baselines"], unit),
         _convergence(summary["iterations"], unit, manifest),
     ]

@@ -297,9 +297,9 @@ def worth(problem, subscriber, bundle):
         value += subscriber["weight"] * (
             int(problem.value_fixed[a]) + int(problem.value_accept[a]) * p
         )
-        for k in range(len(uses)):
-            if problem.in_scope[k, subscriber["group"]]:
-                uses[k] += int(problem.use_fixed[k, a]) + int(problem.use_accept[k, a]) * p
+        for t, k in enumerate(problem.terms.tolist()):
+            if problem.in_scope[t, subscriber["group"]]:
+                uses[k] += int(problem.use_fixed[t, a]) + int(problem.use_accept[t, a]) * p
     whole = [value * VALUE_UNIT / MICRO, *(use * USE_UNIT / MICRO for use in uses)]
     assert all(number.denominator == 1 for number in whole)
     return int(whole[0]), tuple(int(use) for use in whole[1:])

@@ -11,6 +11,7 @@ from engine.limit_problems import problems
 from engine.settings import load
 from jobs import allocate as stage
 from jobs import sections
+from jobs.check import check
 from jobs.ingest import ingest
 from jobs.profile import profile
 from jobs.score import score
@@ -300,3 +301,81 @@ def test_amounts_from_a_millionth_to_a_thousand_million_are_exact(stages, tmp_pa
     got = contacts_of(stages, tmp_path)
     assert summary["expected_value"] == pytest.approx(got["value"].sum(), rel=1e-12)
     assert np.isfinite(summary["bound"]) and summary["value"] > 1e11
+
+
+FATIGUE = [
+    {"of": "contacted_days_sms", "borders": [10, 40], "cost": [0.5, 0.25, 0], "channels": {
+        "call": [1, 0.75, 0.5]}},
+    {"of": "network_trouble", "borders": [0.5], "channels": {"sms": [0, 0.125]}},
+]  # fmt: skip
+
+
+def annoyance(got):
+    """Return what each written contact costs, by the settings."""
+    level = np.searchsorted([10, 40], got["contacted_days_sms"], side="right")
+    call = got["channel"] == "call"
+    each = np.where(call, np.array([1, 0.75, 0.5])[level], np.array([0.5, 0.25, 0])[level])
+    each = np.where(got["contacted_days_sms"].isna(), 0.0, each)
+    return each + np.where((got["channel"] == "sms") & (got["network_trouble"] >= 0.5), 0.125, 0)
+
+
+def with_fatigue(stages, folder, *changes, constraints=()):
+    return allocate(stages, folder, f"fatigue={json.dumps(FATIGUE)}", *changes,
+                    constraints=list(constraints))  # fmt: skip
+
+
+def test_fatigue_is_told_by_itself_and_taken_off_the_value(stages, tmp_path):
+    summary = with_fatigue(stages, tmp_path)
+    got = contacts_of(stages, tmp_path)
+    each = annoyance(got)
+    spent = {name: each[got["channel"] == name].sum() for name in ("sms", "email", "call")}
+    certificate = json.loads((tmp_path / "certificate.json").read_text())
+    assert summary["fatigue"] == certificate["fatigue"] == {
+        "cost": each.sum(), "unit": "EUR", "channels": spent}  # fmt: skip
+    assert (summary["certified"], summary["penalties"]) == (True, 0.0) and each.sum() > 0
+    assert summary["value"] == pytest.approx(got["value"].sum() - each.sum(), rel=1e-12)
+    row = summary["constraints"][-1]
+    assert (row["name"], row["kind"], row["price"], row["at_most"]) == ("fatigue", "cost", 1, None)
+    assert json.loads((tmp_path / "prices.json").read_text())["prices"][-1] == row
+    manifest = {"job": {"solver": {"gap_tolerance": 1e-4}}}
+    told = {s.id: s for s in sections.outcome(summary, manifest)}
+    cells = {row[0]: row for row in told["fatigue"].panels[0].table.rows}
+    assert list(cells) == ["sms", "email", "call", "all"]
+    assert cells["all"][1] == str(len(got))
+    named = [row[0] for panel in told["limits"].panels for row in panel.table.rows]
+    assert "fatigue" not in named and named
+    value = next(f for f in sections.headline(summary) if f["name"] == "Value")
+    assert "of fatigue are off" in value["note"]
+
+
+def test_without_its_cost_the_value_less_fatigue_is_less(stages, tmp_path):
+    for folder in ("with", "without"):
+        (tmp_path / folder).mkdir()
+    priced = with_fatigue(stages, tmp_path / "with")
+    free = allocate(stages, tmp_path / "without", constraints=[])
+    assert "fatigue" not in free
+    got = contacts_of(stages, tmp_path / "without")
+    assert free["contacts"] >= priced["contacts"]
+    assert got["value"].sum() - annoyance(got).sum() < priced["value"] < free["value"]
+
+
+def test_goals_come_before_fatigue_and_what_comes_then_keeps_it(stages, tmp_path):
+    goals = 'goals=[{name: promises, meet: {"minimum:win_back": 1}}]'
+    then = "objective={maximise: value, then: {maximise: acceptances, within: 0.05}}"
+    summary = with_fatigue(stages, tmp_path, goals, then)
+    assert (summary["status"], summary["certified"]) == ("OPTIMAL", True)
+    kept = summary["stages"][1]["kept"]
+    spent = annoyance(contacts_of(stages, tmp_path)).sum()
+    assert summary["fatigue"]["cost"] == spent <= kept["fatigue"]
+    row = {row["name"]: row for row in summary["constraints"]}["fatigue"]
+    assert (row["kind"], row["at_most"], row["unit"]) == ("hard", kept["fatigue"], "EUR")
+
+
+def test_fatigue_of_no_number_is_refused_with_its_place(stages):
+    job = job_with(
+        'fatigue=[{of: "segment", borders: [1], cost: [0, 1]}, {of: nowhere, borders: [1], '
+        "cost: [0, 1]}]", constraints=[],
+    )  # fmt: skip
+    found = check(job).problems
+    assert any(text.startswith("fatigue.0.of: should be a number") for text in found)
+    assert any(text.startswith("fatigue.1.of") and "nowhere" in text for text in found)

@@ -71,7 +71,10 @@ def test_contacts_that_others_booked_meanwhile_are_refused(tmp_path, run, ledger
     told("commit", run)
     found = told("commit", other, code=5)
     assert len(found["problems"]) == 2
-    assert "subscriber 1: policy two_a_week allows 2 within 7d and leaves 0, planned 1" in found["problems"][0]
+    assert (
+        "subscriber 1: policy two_a_week allows 2 within 7d and leaves 0, planned 1"
+        in found["problems"][0]
+    )
     assert "planned on version -1 of the ledger, which is at 1" in found["problems"][1]
     assert effective(ledger) == sorted(ROWS)
     assert walras("commit", other).stderr.startswith("refused: ")

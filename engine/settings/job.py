@@ -9,6 +9,7 @@ from engine.settings import policies
 from engine.settings.base import Folder, Name, Settings
 from engine.settings.catalogue import Catalogue, Instant
 from engine.settings.constraints import Constraint, Goal, Objective, Scope
+from engine.settings.fatigue import Fatigue
 from engine.settings.features import Feature
 from engine.settings.inputs import Inputs
 from engine.settings.policies import Clock, ContactPolicy
@@ -94,6 +95,8 @@ class Job(Settings):
     """What one subscriber may receive, and when: all of them hold, in whatever order they stand."""
     constraints: list[Constraint] = []
     """Limits over all subscribers, beside the catalogue's capacities, quotas and minimums."""
+    fatigue: list[Fatigue] = []
+    """What contacts cost in annoyance; a contact costs the sum of all items."""
     goals: list[Goal] = []
     """What comes before the objective, the first first: each keeps what those before it reached."""
     objective: Objective = Objective()
@@ -168,6 +171,13 @@ def _disagreements(job: Job) -> list[str]:
                     f"{place}: constraint {constraint.name} has no action in scope: none of "
                     "its offers and categories goes by its channels"
                 )
+    for i, fatigue in enumerate(job.fatigue):
+        known(f"fatigue.{i}.channels", list(fatigue.channels), "channel", channels)
+    if job.fatigue and job.objective.measure not in {"value", "cost"}:
+        problems.append(
+            f"fatigue: costs money, but the objective counts {job.objective.measure}; pursue value "
+            "or cost, or leave fatigue out"
+        )
     for kind, names in (
         ("policies", [p.name for p in job.policies]),
         ("constraints", [c.name for c in job.constraints]),
