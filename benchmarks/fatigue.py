@@ -21,6 +21,7 @@ from engine.actions import actions
 from engine.assemble import assemble
 from engine.candidates import candidates
 from engine.fatigue_fit import fit, item
+from engine.history import History
 from engine.settings import parse
 from engine.settings.job import Solver
 from engine.solve import solve
@@ -104,7 +105,7 @@ def allocated(job, features, p, each):
     """Allocate the next calls; return how many, their value, fatigue (``each``) and the net."""
     scores = {action.name: p for action in actions(job.catalogue)}
     frame = pd.DataFrame({"subscriber": features["subscriber"], **scores})
-    placed = assemble(job, [candidates(job, features, frame, None)])
+    placed = assemble(job, [candidates(job, features, frame, History())])
     found = solve(placed.problem, Solver())
     rows = np.asarray(next(iter(placed.order)))[(found.chosen[0] >= 0).any(axis=0)]
     offer, channel = job.catalogue.offers["deposit"], next(iter(job.catalogue.channels.values()))

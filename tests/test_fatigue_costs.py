@@ -12,6 +12,7 @@ from engine.actions import actions
 from engine.assemble import assemble
 from engine.candidates import candidates
 from engine.errors import ConfigError, DataError
+from engine.history import History
 from engine.limit_problems import problems as limit_problems
 from engine.limits import MICRO, limits
 from engine.problem import USE_UNIT, VALUE_UNIT, Row, penalties
@@ -53,7 +54,7 @@ def job_with(**changes):
 
 
 def solved(job, features, p=0.5, **solver):
-    placed = assemble(job, [candidates(job, features, scores_of(job, features, p), None)])
+    placed = assemble(job, [candidates(job, features, scores_of(job, features, p), History())])
     return placed, solve(placed.problem, Solver(gap_tolerance=1e-9, **solver))
 
 
@@ -228,7 +229,7 @@ def test_the_bits_are_the_same_for_any_blocks():
 
     def found(*parts):
         own = [[f[r].reset_index(drop=True) for f in (features, scores)] for r in parts]
-        placed = assemble(job, [candidates(job, *frames, None) for frames in own])
+        placed = assemble(job, [candidates(job, *frames, History()) for frames in own])
         answer = solve(placed.problem, Solver(exact_pairs=0))
         return answer.value, answer.bound, answer.prices.tolist()
 
@@ -306,4 +307,4 @@ def test_too_many_groups_name_the_levels_of_fatigue():
     ]
     job = job_with(fatigue=items)
     with pytest.raises(DataError, match=r"with the levels of fatigue tell 16,\d\d\d groups"):
-        assemble(job, [candidates(job, features, scores_of(job, features), None)])
+        assemble(job, [candidates(job, features, scores_of(job, features), History())])
