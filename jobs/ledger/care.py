@@ -171,7 +171,7 @@ def erase(folder: Path, keys: Sequence[str]) -> Erased:
             raise ConfigError(f"subscriber: should be a whole number, got {odd!r}")
         buckets = np.unique(tables.bucket(known.to_pandas(), BUCKETS)).tolist()
         wanted, files, gone, kept = pc.field("subscriber").isin(known.to_pylist()), [], [], []
-        for file in state.within(ledger, buckets=buckets):
+        for file in (f for f in ledger.files if f.bucket in buckets):
             if len(read(ledger, ["contact"], wanted, files=[file])):
                 files.append(file)
                 rows = read(ledger, _names(ledger), files=[file])
