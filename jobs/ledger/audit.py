@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,6 +14,7 @@ from engine.errors import DataError
 from jobs.ledger import state
 from jobs.ledger.files import damage, leftovers, read
 from jobs.ledger.table import (
+    BUCKETS,
     CANCELLED,
     CONTACT,
     LOG,
@@ -38,31 +40,32 @@ def shown(folder: Path) -> dict[str, Any]:
 
 
 def _shown(ledger: Ledger) -> dict[str, Any]:
-    names = ["kind", "channel", "outcome", "run", "contact", "count"]
-    rows = read(ledger, names)
-    live = state.contacts(ledger, ["channel"], freed=state.freed(ledger))
-
-    def of(kind: str) -> pa.Table:
-        return rows.filter(pc.equal(rows["kind"], kind))
-
-    summed = of(SUMMARY)
-    is_contact = pc.equal(summed["outcome"], "")
+    names = ["kind", "channel", "outcome", "run"]
+    freed, parts = state.freed(ledger), []
+    for bucket in range(BUCKETS):
+        files = [file for file in ledger.files if file.bucket == bucket]
+        rows = read(ledger, [*names, "contact", "count"], files=files)
+        rows = rows.append_column("freed", state.among(rows["contact"], freed))
+        parts.append(rows.group_by([*names, "freed"]).aggregate([("count", "sum")]).to_pandas())
+    found = pd.concat(parts, ignore_index=True)
+    booked, answers = found[found["kind"] == CONTACT], found[found["kind"] == OUTCOME]
+    summed = found[(found["kind"] == SUMMARY) & (found["outcome"] == "")]
+    live = pd.concat([booked[~booked["freed"].astype(bool)], summed])
     days = [file.date for file in ledger.files]
-    booked = of(CONTACT)
     return {
         "folder": str(ledger.folder),
         "id": ledger.id,
         "version": ledger.version,
         "contacts": {
-            "booked": len(booked),
-            "cancelled": len(of(CANCELLED)),
-            "failed": len(of(OUTCOME).filter(pc.equal(of(OUTCOME)["outcome"], Outcome.FAILED))),
-            "summed_up": int(pc.sum(summed["count"].filter(is_contact)).as_py() or 0),
-            "effective": len(live),
+            "booked": _sum(booked),
+            "cancelled": _sum(found[found["kind"] == CANCELLED]),
+            "failed": _sum(answers[answers["outcome"] == Outcome.FAILED]),
+            "summed_up": _sum(summed),
+            "effective": _sum(live),
         },
-        "outcomes": _counted(of(OUTCOME)["outcome"]),
-        "channels": _counted(live["channel"]),
-        "runs": _counted(booked["run"].filter(pc.not_equal(booked["run"], ""))),
+        "outcomes": _sums(answers, "outcome"),
+        "channels": _sums(live, "channel"),
+        "runs": _sums(booked[booked["run"] != ""], "run"),
         "first_day": str(min(days)) if days else None,
         "last_day": str(max(days)) if days else None,
         "rows": sum(file.rows for file in ledger.files),
@@ -71,9 +74,13 @@ def _shown(ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def _counted(column: Any) -> dict[str, int]:
-    found = pc.value_counts(column.combine_chunks()).to_pylist()
-    return {one["values"]: one["counts"] for one in sorted(found, key=lambda one: one["values"])}
+def _sum(rows: pd.DataFrame) -> int:
+    return int(rows["count_sum"].sum())
+
+
+def _sums(rows: pd.DataFrame, by: str) -> dict[str, int]:
+    sums = rows.groupby(by)["count_sum"].sum()
+    return {str(name): int(count) for name, count in sums.items()}
 
 
 def verified(folder: Path) -> dict[str, Any]:
@@ -93,9 +100,18 @@ def verified(folder: Path) -> dict[str, Any]:
         )
         expected = None
     if not problems and expected is not None:
-        names = ["kind", "contact", "entry", "outcome"]
-        rows = read(ledger, names)
-        problems += _miscounted(folder, rows, expected) + _unmatched(folder, rows)
+        ids: dict[str, list[Any]] = {CONTACT: [], CANCELLED: [], OUTCOME: []}
+        found: Counter[str] = Counter()
+        for file in ledger.files:
+            rows = read(ledger, ["kind", "contact", "entry"], files=[file])
+            counts = pc.value_counts(rows["entry"].combine_chunks()).to_pylist()
+            found.update({one["values"]: one["counts"] for one in counts})
+            for kind, own in ids.items():
+                own.append(rows["contact"].filter(pc.equal(rows["kind"], kind)).to_numpy())
+        problems += _miscounted(folder, found, expected)
+        problems += _unmatched(
+            folder, {kind: np.concatenate([[], *own]).astype(np.int64) for kind, own in ids.items()}
+        )
     if problems:
         raise DataError.of(problems)
     return {
@@ -108,9 +124,8 @@ def verified(folder: Path) -> dict[str, Any]:
     }
 
 
-def _miscounted(folder: Path, rows: pa.Table, expected: Mapping[str, int]) -> list[str]:
+def _miscounted(folder: Path, found: Counter[str], expected: Mapping[str, int]) -> list[str]:
     """Return the entries of the log that have more or fewer rows than it says."""
-    found = Counter(_counted(rows["entry"]))
     return [
         f"{folder}: entry {entry} has {found[entry]} rows, the log says {expected.get(entry, 0)}; "
         "another program has written here: go back to a backup"
@@ -119,20 +134,22 @@ def _miscounted(folder: Path, rows: pa.Table, expected: Mapping[str, int]) -> li
     ]
 
 
-def _unmatched(folder: Path, rows: pa.Table) -> list[str]:
-    """Return what refers to contacts that are not there, and contacts or releases there twice."""
+def _unmatched(folder: Path, ids: Mapping[str, Any]) -> list[str]:
+    """Return what refers to contacts that are not there, and contacts or releases there twice.
+
+    Args:
+        folder: the ledger.
+        ids: of contacts, by kind of row, [N] int64.
+    """
     what = "another program has written here: go back to a backup"
-
-    def ids(kind: str) -> Any:
-        return rows["contact"].filter(pc.equal(rows["kind"], kind)).to_numpy()
-
-    problems, booked = [], ids(CONTACT)
+    problems, booked = [], np.sort(ids[CONTACT])
     for kind in (CONTACT, CANCELLED):
-        own = np.sort(ids(kind))
+        own = np.sort(ids[kind])
         for contact in np.unique(own[1:][own[1:] == own[:-1]]).tolist():
             problems.append(f"{folder}: contact {contact} is {kind} twice; {what}")
     for kind in (CANCELLED, OUTCOME):
-        own = ids(kind)
-        for contact in np.unique(own[(own != 0) & ~np.isin(own, booked)]).tolist():
+        own = ids[kind][ids[kind] != 0]
+        lost = ~np.asarray(state.among(pa.array(own), booked))
+        for contact in np.unique(own[lost]).tolist():
             problems.append(f"{folder}: {kind} names contact {contact}, which is not there; {what}")
     return problems

@@ -12,13 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from engine import recheck, tables
+from engine import recheck
 from engine.errors import ConfigError, DataError, RefusedError
 from engine.settings import Job, parse
 from jobs.ledger import state
 from jobs.ledger.files import read, written
 from jobs.ledger.table import (
-    BUCKETS,
     CANCELLED,
     CONTACT,
     ID_STEP,
@@ -182,13 +181,10 @@ def refuse(run: Planned, ledger: Ledger) -> None:
     reach = timedelta(seconds=recheck.reach(run.job))
     times = pc.min_max(run.rows["time"])
     first = _day(times["min"].as_py(), -reach)
-    buckets = np.unique(tables.bucket(run.rows["subscriber"].to_pandas(), BUCKETS)).tolist()
-    last = _day(times["max"].as_py(), reach)
-    freed = state.freed(ledger, first=first, last=last, buckets=buckets)
-    found = state.contacts(ledger, first=first, last=last, buckets=buckets, freed=freed)
-    answers = state.outcomes(ledger, first=first, buckets=buckets)
-    known = run.rows["subscriber"].unique()
-    found, answers = (t.filter(pc.is_in(t["subscriber"], known)) for t in (found, answers))
+    last, known = _day(times["max"].as_py(), reach), run.rows["subscriber"].unique()
+    freed = state.freed(ledger, first=first, last=last)
+    found = state.contacts(ledger, first=first, last=last, of=known, freed=freed)
+    answers = state.outcomes(ledger, first=first, of=known)
     broken = recheck.broken(run.job, *map(state.frame, (run.rows, found, answers)))
     if broken:
         lines = [f"{run.folder}: subscriber {b.subscriber}: {b.text}" for b in broken[:SHOWN]]

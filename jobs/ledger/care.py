@@ -1,9 +1,10 @@
 """Look after a ledger: fewer and larger files, retention, and a subscriber's right to erasure."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, field
+from datetime import date
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -89,29 +90,56 @@ def purge(folder: Path, before: date) -> Booked:
 
     def work() -> Booked:
         ledger = existing(folder)
-        old = state.within(ledger, last=before.fromordinal(before.toordinal() - 1))
-        rows = read(ledger, _names(ledger), files=old)
-        gone = np.sort(rows["contact"].filter(pc.equal(rows["kind"], CONTACT)).to_numpy())
-        is_kept = _stays(rows, gone)
-        kept, rows = rows.filter(is_kept), rows.filter(pc.invert(is_kept))
-        detail = rows.filter(pc.not_equal(rows["kind"], SUMMARY))
-        if not len(detail):
-            return Booked(ledger.version, 0, already=True)
-        late = _later(ledger, before, gone)
-        failed = late[1].filter(pc.equal(late[1]["outcome"], Outcome.FAILED))["contact"]
         entry = f"purge:{ledger.version + 1}"
-        summary = filled(
-            ledger, _summed(rows, failed), kind=SUMMARY, entry=entry, booked_at=datetime.now(UTC)
+        found = [_purged(ledger, before, bucket, entry) for bucket in range(BUCKETS)]
+        rows = sum(one.rows for one in found)
+        if not rows:
+            return Booked(ledger.version, 0, already=True)
+        counts = Counter(entries(ledger))
+        for one in found:
+            counts.subtract(one.fewer)
+            counts[entry] += one.summed
+        commit(
+            ledger,
+            [file for one in found for file in one.made],
+            {name: counts[name] for one in found for name in [*one.fewer, entry]},
+            removed=[file for one in found for file in one.gone],
         )
-        freed = _alone(late[1], gone)
-        made = written(ledger, pa.concat_tables([summary, kept, freed]))
-        counts = _less(ledger, rows)
-        commit(ledger, made, {**counts, entry: len(summary)}, removed=[*old, *late[0]])
-        return Booked(ledger.version + 1, len(detail))
+        return Booked(ledger.version + 1, rows)
 
     done = insisted(work)
     sweep(folder)
     return done
+
+
+@dataclass(frozen=True)
+class _Purged:
+    """What a purge does to one bucket."""
+
+    rows: int = 0  # that go, summaries aside
+    summed: int = 0  # summaries made
+    fewer: Counter[str] = field(default_factory=Counter)  # rows that go, by entry
+    made: tuple[File, ...] = ()
+    gone: tuple[File, ...] = ()
+
+
+def _purged(ledger: Ledger, before: date, bucket: int, entry: str) -> _Purged:
+    """Sum up what one bucket has before a day; write its files."""
+    last = date.fromordinal(before.toordinal() - 1)
+    old = [file for file in state.within(ledger, last=last) if file.bucket == bucket]
+    rows = read(ledger, _names(ledger), files=old)
+    gone = np.sort(rows["contact"].filter(pc.equal(rows["kind"], CONTACT)).to_numpy())
+    is_kept = _stays(rows, gone)
+    kept, rows = rows.filter(is_kept), rows.filter(pc.invert(is_kept))
+    detail = pc.sum(pc.not_equal(rows["kind"], SUMMARY)).as_py()
+    if not detail:
+        return _Purged()
+    later = [file for file in state.within(ledger, before) if file.bucket == bucket]
+    files, late = _later(ledger, later, gone)
+    failed = late.filter(pc.equal(late["outcome"], Outcome.FAILED))["contact"]
+    summed = filled(ledger, _summed(rows, failed), kind=SUMMARY, entry=entry)
+    made = written(ledger, pa.concat_tables([summed, kept, _alone(late, gone)]))
+    return _Purged(detail, len(summed), _counted(rows), tuple(made), (*old, *files))
 
 
 def _stays(rows: pa.Table, gone: Any) -> Any:
@@ -120,16 +148,16 @@ def _stays(rows: pa.Table, gone: Any) -> Any:
     return pc.and_(pc.equal(rows["kind"], OUTCOME), pc.invert(is_own))
 
 
-def _later(ledger: Ledger, before: date, gone: Any) -> tuple[list[File], pa.Table]:
-    """Return the files from a day on with outcomes of contacts that go, and their rows."""
-    files, parts = [], [schema(ledger.key).empty_table()]
+def _later(ledger: Ledger, files: Sequence[File], gone: Any) -> tuple[list[File], pa.Table]:
+    """Return those files with outcomes of contacts that go, and their rows."""
+    found, parts = [], [schema(ledger.key).empty_table()]
     is_outcome = pc.field("kind") == OUTCOME
-    for file in state.within(ledger, before):
+    for file in files:
         answers = read(ledger, ["contact"], is_outcome, files=[file])
         if pc.any(state.among(answers["contact"], gone)).as_py():
-            files.append(file)
+            found.append(file)
             parts.append(read(ledger, _names(ledger), files=[file]))
-    return files, pa.concat_tables(parts)
+    return found, pa.concat_tables(parts)
 
 
 def _alone(rows: pa.Table, gone: Any) -> pa.Table:
@@ -171,7 +199,7 @@ def erase(folder: Path, keys: Sequence[str]) -> Erased:
             raise ConfigError(f"subscriber: should be a whole number, got {odd!r}")
         buckets = np.unique(tables.bucket(known.to_pandas(), BUCKETS)).tolist()
         wanted, files, gone, kept = pc.field("subscriber").isin(known.to_pylist()), [], [], []
-        for file in state.within(ledger, buckets=buckets):
+        for file in (f for f in ledger.files if f.bucket in buckets):
             if len(read(ledger, ["contact"], wanted, files=[file])):
                 files.append(file)
                 rows = read(ledger, _names(ledger), files=[file])
@@ -179,7 +207,9 @@ def erase(folder: Path, keys: Sequence[str]) -> Erased:
                 gone.append(rows.filter(is_wanted))
                 kept += written(ledger, rows.filter(pc.invert(is_wanted)))
         if files:
-            commit(ledger, kept, _less(ledger, pa.concat_tables(gone)), removed=files)
+            counts, fewer = entries(ledger), _counted(pa.concat_tables(gone))
+            left = {name: counts[name] - number for name, number in fewer.items()}
+            commit(ledger, kept, left, removed=files)
         return ledger, known.combine_chunks(), sum(map(len, gone))
 
     ledger, known, rows = insisted(work)
@@ -223,10 +253,10 @@ def _statistics(path: Path) -> list[str]:
     return [line["add"]["stats"] for line in lines if line.get("add", {}).get("stats")]
 
 
-def _less(ledger: Ledger, rows: pa.Table) -> dict[str, int]:
-    """Return the rows of each entry that is left with fewer."""
-    counts, gone = entries(ledger), pc.value_counts(rows["entry"].combine_chunks()).to_pylist()
-    return {one["values"]: counts[one["values"]] - one["counts"] for one in gone}
+def _counted(rows: pa.Table) -> Counter[str]:
+    """Return the rows of each entry."""
+    found = pc.value_counts(rows["entry"].combine_chunks()).to_pylist()
+    return Counter({one["values"]: one["counts"] for one in found})
 
 
 def _names(ledger: Ledger) -> list[str]:

@@ -16,7 +16,7 @@ from engine.errors import DataError
 from jobs.borders import ALLOWED, kind_of, plain
 from jobs.ledger import state
 from jobs.ledger.book import Booked, filled, new_ids
-from jobs.ledger.files import read, written
+from jobs.ledger.files import read_of, written
 from jobs.ledger.table import (
     CONTACT,
     INSTANT,
@@ -219,8 +219,8 @@ def _contacts_of(path: Path, ledger: Ledger, rows: pa.Table) -> tuple[Any, Any]:
     last = int(time.max(initial=0)) + EARLY_S
     names = ["subscriber", "time", "offer", "channel", "run", "contact"]
     files = state.within(ledger, last=date.fromordinal(719_163 + last // 86_400))
-    own = read(ledger, names, pc.field("kind") == CONTACT, files=files)
-    own = own.filter(pc.is_in(own["subscriber"], rows["subscriber"].unique())).combine_chunks()
+    of = rows["subscriber"].unique()
+    own = read_of(ledger, names, pc.field("kind") == CONTACT, files, of).combine_chunks()
     found = np.full(len(rows), -1, np.int64)
     none = pa.repeat("", len(rows))
     run = rows["run"] if "run" in rows.column_names else none

@@ -73,6 +73,27 @@ def read(
         raise DataError.of(damage(ledger, chosen) or [one_line(error)]) from None
 
 
+def read_of(
+    ledger: Ledger, columns: Sequence[str], where: Any, files: Sequence[File], keys: Any
+) -> pa.Table:
+    """Read the rows of some subscribers, a bucket at a time; arguments and errors as :func:`read`.
+
+    Args:
+        ledger: the ledger.
+        columns: the columns to read, ``subscriber`` among them.
+        where: condition of the rows.
+        files: the files; those of other buckets are left out.
+        keys: the subscribers, an Arrow array.
+    """
+    bucket = tables.bucket(keys.to_pandas(), BUCKETS)
+    parts = [read(ledger, columns, where, files=[])]
+    for each in np.unique(bucket).tolist():
+        rows = read(ledger, columns, where, files=[file for file in files if file.bucket == each])
+        known = keys.filter(pa.array(bucket == each))
+        parts.append(rows.filter(pc.is_in(rows["subscriber"], known)))
+    return pa.concat_tables(parts)
+
+
 def damage(ledger: Ledger, files: Iterable[File]) -> list[str]:
     """Return what is wrong with the files of a ledger, each named, with what to do."""
     return [f"{ledger.place(f)}: {what}; {REMEDY}" for f in files if (what := _damage(ledger, f))]

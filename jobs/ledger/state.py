@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.ledger.files import read
+from jobs.ledger.files import read, read_of
 from jobs.ledger.table import CANCELLED, CONTACT, OUTCOME, SUMMARY, File, Ledger, Outcome
 
 EARLY = timedelta(days=1)
@@ -17,40 +17,20 @@ EARLY = timedelta(days=1)
 HISTORY = ("subscriber", "time", "offer", "channel", "category", "team")
 
 
-def within(
-    ledger: Ledger,
-    first: date = date.min,
-    last: date = date.max,
-    buckets: Sequence[int] | None = None,
-) -> list[File]:
-    """Return the files of the days from ``first`` to ``last``, and of some buckets; None: all."""
-    chosen = None if buckets is None else set(buckets)
-    return [
-        file
-        for file in ledger.files
-        if first <= file.date <= last and (chosen is None or file.bucket in chosen)
-    ]
+def within(ledger: Ledger, first: date = date.min, last: date = date.max) -> list[File]:
+    """Return the files of the days from ``first`` to ``last``."""
+    return [file for file in ledger.files if first <= file.date <= last]
 
 
-def freed(
-    ledger: Ledger,
-    *,
-    first: date = date.min,
-    last: date = date.max,
-    buckets: Sequence[int] | None = None,
-) -> Any:
+def freed(ledger: Ledger, *, first: date = date.min, last: date = date.max) -> Any:
     """Return the ids of contacts on some days that were cancelled or failed, sorted, [N] int64."""
-    gone = read(
-        ledger,
-        ["contact"],
-        pc.field("kind") == CANCELLED,
-        files=within(ledger, first, last, buckets),
-    )
+    is_cancelled = pc.field("kind") == CANCELLED
+    gone = read(ledger, ["contact"], is_cancelled, files=within(ledger, first, last))
     failed = read(
         ledger,
         ["contact"],
         (pc.field("kind") == OUTCOME) & (pc.field("outcome") == Outcome.FAILED),
-        files=within(ledger, first if first == date.min else first - EARLY, date.max, buckets),
+        files=within(ledger, first if first == date.min else first - EARLY),
     )
     return np.sort(pa.concat_tables([gone, failed])["contact"].to_numpy())
 
@@ -61,7 +41,7 @@ def contacts(
     *,
     first: date = date.min,
     last: date = date.max,
-    buckets: Sequence[int] | None = None,
+    of: Any = None,
     freed: Any,
 ) -> pa.Table:
     """Return the effective contacts: booked, not cancelled, and not failed.
@@ -73,13 +53,13 @@ def contacts(
         columns: the columns wanted.
         first: the first day.
         last: the last day.
-        buckets: buckets of subscribers; None: all of them.
+        of: subscribers, an Arrow array; None: all of them.
         freed: ids as :func:`freed` gives them, for these days or more.
     """
     names = list(dict.fromkeys([*columns, "kind", "contact", "count"]))
     is_sum = (pc.field("kind") == SUMMARY) & (pc.field("outcome") == "")
-    files = within(ledger, first, last, buckets)
-    rows = read(ledger, names, (pc.field("kind") == CONTACT) | is_sum, files=files)
+    is_one = (pc.field("kind") == CONTACT) | is_sum
+    rows = _read(ledger, names, is_one, within(ledger, first, last), of)
     if len(freed):
         is_booked = pc.equal(rows["kind"], CONTACT)
         rows = rows.filter(pc.invert(pc.and_(is_booked, among(rows["contact"], freed))))
@@ -92,15 +72,21 @@ def outcomes(
     *,
     first: date = date.min,
     last: date = date.max,
-    buckets: Sequence[int] | None = None,
+    of: Any = None,
 ) -> pa.Table:
-    """Return the outcomes of some days and buckets; summed up ones as :func:`contacts` does."""
+    """Return the outcomes of some days; arguments and summed up ones as of :func:`contacts`."""
     names = list(dict.fromkeys([*columns, "count"]))
     is_outcome = (pc.field("kind") == OUTCOME) | (
         (pc.field("kind") == SUMMARY) & (pc.field("outcome") != "")
     )
-    rows = read(ledger, names, is_outcome, files=within(ledger, first, last, buckets))
+    rows = _read(ledger, names, is_outcome, within(ledger, first, last), of)
     return _repeated(rows).select(list(columns))
+
+
+def _read(ledger: Ledger, names: list[str], where: Any, files: list[File], of: Any) -> pa.Table:
+    if of is None:
+        return read(ledger, names, where, files=files)
+    return read_of(ledger, names, where, files, of)
 
 
 def _repeated(rows: pa.Table) -> pa.Table:
