@@ -156,7 +156,7 @@ def used(job, policy, person, name):
     if within == "ever":
         return len(found)
     width = seconds(within)  # a count changes where a contact comes in, and where one goes out
-    ends = {at} | {t for t in found} | {t + width for t in found}
+    ends = {at} | set(found) | {t + width for t in found}
     return max(sum(u - width < t <= u for t in found) for u in ends if at <= u < at + width)
 
 
