@@ -4,14 +4,18 @@ from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
+import pytest
 import yaml
 from hypothesis import strategies as st
 
-from engine import actions
+from engine import actions, certificate, tables
+from engine.assemble import assemble
+from engine.candidates import candidates
 from engine.history import History
+from engine.problem import KEY_RANGE
 from engine.settings import parse
 from tests import brute_policies as brute
-from tests import certified
+from tests import certified, problems
 from tests.brute_policies import Event, Person
 
 HALF_HOUR_S, MINUTE_S = 1_800, 60
@@ -110,6 +114,28 @@ def drawn_policies(draw, as_of, kinds):
     return {"offer": first, "only_after": others, **past, **outcomes}
 
 
+def mapping_of(policies, as_of, *, extra=(), accepted=None, catalogue=None, **changes):
+    """Return the mapping of a job file; extra: what tables say of events beside their action."""
+    return {
+        "name": "any",
+        "as_of": as_of,
+        "inputs": {
+            "folder": "data",
+            "subscribers": {"path": "s.csv", "time_zone": "zone"},
+            "contacts": {"path": "c.csv", "categories": ["offer", "channel", *extra]},
+            "outcomes": {
+                "path": "o.csv", "categories": ["offer", "channel", "outcome", *extra],
+                "accepted": accepted,
+            },
+        },
+        "scores": {"kind": "formula", "formulas": {"data": "0.5"}},
+        "holdout_share": 0.0,
+        "catalogue": {"currency": "EUR"} | (catalogue or {"channels": CHANNELS, "offers": OFFERS}),
+        "policies": [{"name": f"p{i}", **policy} for i, policy in enumerate(policies)],
+        **changes,
+    }  # fmt: skip
+
+
 @st.composite
 def jobs(draw):
     """The mapping of a job file."""
@@ -120,27 +146,17 @@ def jobs(draw):
         drawn.append({"package": ["data", "voice"]})
     start = brute.instant(as_of) + draw(st.sampled_from([0, 1, 3_600, 30 * 3_600]))
     horizon = {"start": pd.Timestamp(start, unit="s", tz="UTC").isoformat()}
-    horizon["at"] = draw(st.sampled_from([None, None, *CLOCKS]))
-    extra = draw(st.sampled_from([[], ["category", "team"], ["team"]]))
-    return {
-        "name": "any",
-        "as_of": as_of,
-        "inputs": {
-            "folder": "data",
-            "subscribers": {"path": "s.csv", "time_zone": draw(st.sampled_from([None, "zone"]))},
-            "contacts": {"path": "c.csv", "categories": ["offer", "channel", *extra]},
-            "outcomes": {
-                "path": "o.csv", "categories": ["offer", "channel", "outcome", *extra],
-                "accepted": draw(st.sampled_from(list(brute.ACCEPTED))),
-            },
-        },
-        "scores": {"kind": "formula", "formulas": {"data": "0.5"}},
-        "holdout_share": 0.0,
-        "catalogue": {"currency": "EUR", "channels": CHANNELS, "offers": OFFERS},
-        "policies": [{"name": f"p{i}", **policy} for i, policy in enumerate(drawn)],
-        "time_zone": draw(st.sampled_from(["UTC", *ZONES])),
-        "horizon": {key: value for key, value in horizon.items() if value is not None},
-    }  # fmt: skip
+    clock = draw(st.sampled_from([None, None, *CLOCKS]))
+    job = mapping_of(
+        drawn, as_of,
+        extra=draw(st.sampled_from([[], ["category", "team"], ["team"]])),
+        accepted=draw(st.sampled_from(list(brute.ACCEPTED))),
+        time_zone=draw(st.sampled_from(["UTC", *ZONES])),
+        horizon=horizon if clock is None else {**horizon, "at": clock},
+    )  # fmt: skip
+    if draw(st.booleans()):
+        job["inputs"]["subscribers"]["time_zone"] = None
+    return job
 
 
 def parsed(job):
@@ -228,3 +244,28 @@ def scored(job, features):
     names = [action.name for action in actions.actions(job.catalogue)]
     drawn = {n: rng.choice(np.float32([0.25, 0.5, 1.0]), len(features)) for n in names}
     return pd.DataFrame({"subscriber": features["subscriber"]} | drawn)
+
+
+def solved_for(job, features, history):
+    """Return the candidates, and for each row the bundles that the solver chooses from."""
+    part = candidates(job, features, scored(job, features), history)
+    problem = assemble(job, [part]).problem
+    words = {w["key"]: w for w in problems.in_words(problem)}
+    keys = tables.bucket(features["subscriber"], KEY_RANGE).tolist()
+    return part, [problems.bundles_of(problem, words[key]) for key in keys]
+
+
+def checked(mapping, people):
+    """Return the certificate's check of everyone with each bundle in turn, and propensities."""
+    job, tried = parsed(mapping), brute.tried(mapping)
+    each = [person for person in people for _ in tried]
+    features, history = profiled(each), told(mapping, each)
+    propensity = scored(job, features)
+    chosen = [(row, *action) for row in range(len(each)) for action in tried[row % len(tried)]]
+    allocations = certified.allocation(job, features, propensity, chosen)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(certificate, "SHOWN", len(each) * len(tried))
+        check = certificate.check_partition(
+            job, features, propensity, history=history, allocations=allocations, prices=[]
+        )
+    return check, propensity.to_dict("records")

@@ -1,20 +1,17 @@
 """Contact policies of random jobs against their meaning: the solver's side and the certificate."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import certificate, policies, reasons, tables
-from engine.assemble import assemble
-from engine.candidates import REASONS, candidates
+from engine import certificate, policies, reasons
+from engine.candidates import REASONS
 from engine.history import History
 from engine.limits import MICRO, coefficients
-from engine.problem import KEY_RANGE
 from tests import brute_policies as brute
-from tests import certified, problems
+from tests import certified
 from tests.brute_policies import Person
-from tests.policy_cases import cases, parsed, profiled, scored, told
+from tests.policy_cases import cases, checked, parsed, profiled, solved_for, told
 
 
 def named_by(job, person, allowed):
@@ -39,15 +36,6 @@ def named_by(job, person, allowed):
         [p["name"] for p in job["policies"] if p["name"] in {*names, *more}]
         for names, more in zip(found, stuck, strict=True)
     ]
-
-
-def solved_for(job, features, history):
-    """Return the candidates, and for each row the bundles that the solver chooses from."""
-    part = candidates(job, features, scored(job, features), history)
-    problem = assemble(job, [part]).problem
-    words = {w["key"]: w for w in problems.in_words(problem)}
-    keys = tables.bucket(features["subscriber"], KEY_RANGE).tolist()
-    return part, [problems.bundles_of(problem, words[key]) for key in keys]
 
 
 @settings(max_examples=60)
@@ -77,22 +65,6 @@ def test_the_solver_has_the_bundles_that_the_policies_mean(case):
         told_of = {n for is_fit, own in zip(may, names, strict=True) if is_fit for n in own}
         blockers = [p["name"] for p in mapping["policies"] if p["name"] in told_of and not is_open]
         assert part.blocked_by[s] == ", ".join(blockers)
-
-
-def checked(mapping, people):
-    """Return the certificate's check of everyone with each bundle in turn, and propensities."""
-    job, tried = parsed(mapping), brute.tried(mapping)
-    each = [person for person in people for _ in tried]
-    features, history = profiled(each), told(mapping, each)
-    propensity = scored(job, features)
-    chosen = [(row, *action) for row in range(len(each)) for action in tried[row % len(tried)]]
-    allocations = certified.allocation(job, features, propensity, chosen)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(certificate, "SHOWN", len(each) * len(tried))
-        check = certificate.check_partition(
-            job, features, propensity, history=history, allocations=allocations, prices=[]
-        )
-    return check, propensity.to_dict("records")
 
 
 @settings(max_examples=40)
