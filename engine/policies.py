@@ -219,7 +219,7 @@ def left(job: Job, features: Any, history: History) -> Left:
                     cap[d] = side.minimum(cap[d], room)
                 elif group.per == "all" and is_whole(group, acts):
                     most = side.minimum(most, room)
-    for counted in _partitions(job, groups, len(acts)):  # a bundle has no more than its caps in all
+    for counted in _covers(job, groups, len(acts)):  # a bundle has no more than its caps in all
         most = side.minimum(most, sum((cap[d] for d in counted), side.zeros(rows, "int64")))
     fewest = side.minimum(side.maximum(least, 0), MUST - 1) + MUST * must
     return Left(closed, most.astype("uint8"), fewest.astype("uint8"), cap, asked.times)
@@ -270,12 +270,12 @@ def _ago(duration: str, instant: Any) -> Any:
     return instant - (LONGEST if duration == EVER else seconds(duration))
 
 
-def _partitions(job: Job, groups: Sequence[Group], acts: int) -> list[list[int]]:
+def _covers(job: Job, groups: Sequence[Group], acts: int) -> list[list[int]]:
     """Return sets of caps that count every action: per channel, category or team, if whole."""
     found = []
     for per in PER[:3]:
         own = [d for d, group in enumerate(groups) if group.per == per]
-        whole = sum(len(groups[d].actions) for d in own) == acts
+        whole = len({a for d in own for a in groups[d].actions}) == acts
         if whole and not (per == "channel" and packages(job)):
             found.append(own)
     return found

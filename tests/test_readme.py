@@ -99,10 +99,12 @@ def test_the_yaml_blocks_are_settings(monkeypatch):
 
 def test_the_policies_of_the_table_are_settings():
     policies = re.findall(r"^\| `({name: .*?})` \|", README, re.MULTILINE)
-    assert len(policies) == 8
+    assert len(policies) == 16
     head, _, rest = JOB.partition("policies:")
     rest = rest[rest.index("constraints:") :]
-    job = parse(f"{head}policies: [{', '.join(policies)}]\n{rest}", "README.md")
+    more = "inputs.outcomes={path: o, categories: [offer, channel, outcome]}"
+    changes = [more, *(f"catalogue.offers.{o}.purpose=service" for o in ("apology", "data_boost"))]
+    job = parse(f"{head}policies: [{', '.join(policies)}]\n{rest}", "README.md", changes)
     kinds = {kind for policy in job.policies for kind in KINDS if getattr(policy, kind)}
     assert kinds == set(KINDS)
 
