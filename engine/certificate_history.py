@@ -89,16 +89,17 @@ class Past:
         if policy.each is not None:
             kept &= self._is_same_period(policy)
             return np.bincount(lines.row[kept], minlength=self.size)
+        if policy.cap is None:  # what is booked for later is not there yet
+            kept &= lines.time <= self.at[lines.row]
         row, time = lines.row[kept], lines.time[kept]
         if length == "ever":
             return np.bincount(row, minlength=self.size)
-        width = seconds(str(length))
-        return self._fullest(row, time, width, later=policy.cap is not None)
+        return self._fullest(row, time, seconds(str(length)))
 
-    def _fullest(self, row: Any, time: Any, width: int, *, later: bool) -> Any:
+    def _fullest(self, row: Any, time: Any, width: int) -> Any:
         """Return [S] int64, the most lines in a window that the new contact is in."""
         at = self.at[row]
-        near = (time > at - width) & (time < at + (width if later else 1))
+        near = (time > at - width) & (time < at + width)
         row, time, at = row[near], time[near], at[near]
         most = np.bincount(row[time <= at], minlength=self.size)
         ends = time > at

@@ -160,6 +160,8 @@ def test_exactly_and_at_least():
         assert sizes(may(many, contacts=[sent(time)])) == {0, *range(3 - counts, 4)}
     assert sizes(may(two, contacts=[sent(NOW)] * 2)) == {0}
     assert sizes(may(many, contacts=[sent(NOW)] * 4)) == {0, 1, 2, 3}
+    ever = {"exactly": 2, "within": "ever"}
+    assert sizes(may(ever, contacts=[sent(0), sent(NOW + DAY)])) == {1}
     assert sizes(may({"exactly": 4})) == {0}  # there are three offers: exempt
 
 
