@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import recheck
@@ -91,6 +91,7 @@ def test_the_definition(planned, contacts, policy, has_package):
     assert all(seconds(p.within) <= reached for p in job.policies if p.within)
 
 
+@settings(max_examples=25)  # of four plans each
 @given(st.lists(contact, max_size=6), st.sampled_from(POLICIES[:6]))
 def test_one_plan_at_the_instant_of_the_job_as_its_certificate_counts_it(contacts, policy):
     job = job_of("ledger", policies=policy)
