@@ -9,7 +9,7 @@ import pyarrow as pa
 from engine.errors import DataError
 from engine.ingest import FILE, KEY, ROW, TIME
 from engine.settings import Job
-from engine.settings.inputs import EventTable
+from engine.settings.inputs import EventTable, KeyList
 from jobs.raw import RawFile, find, open_file, typed
 
 ALLOWED = {
@@ -29,12 +29,19 @@ class Inputs:
         subscribers: files of the subscriber table.
         subscriber_schema: its columns, those of every file.
         events: files of each event table.
+        lists: files of each list of subscribers.
     """
 
     key: pa.DataType
     subscribers: tuple[RawFile, ...]
     subscriber_schema: pa.Schema
     events: Mapping[str, tuple[RawFile, ...]]
+    lists: Mapping[str, tuple[RawFile, ...]]
+
+    @property
+    def columns(self) -> pa.Schema:
+        """Return the columns of subscribers as they are ingested: those of the lists too."""
+        return pa.schema([*self.subscriber_schema, *((name, pa.bool_()) for name in self.lists)])
 
 
 def inspect(job: Job) -> Inputs:
@@ -51,6 +58,10 @@ def inspect(job: Job) -> Inputs:
     events = {
         name: _open(job, table.path, _where(job, name), problems) for name, table in tables.items()
     }
+    lists = {
+        name: _open(job, own.path, f"inputs.lists.{name}", problems)
+        for name, own in job.inputs.lists.items()
+    }
     csv_key = _csv_key(job, subscribers, events)
     subscribers = tuple(_keyed(file, key, csv_key, problems) for file in subscribers)
     schema = _subscriber_schema(subscribers, key, problems)
@@ -60,9 +71,18 @@ def inspect(job: Job) -> Inputs:
         problems += _event_problems(events[name], table)
         if KEY in schema.names:
             problems += _key_problems(events[name], table, schema.field(KEY).type, odd)
+    for name, own in job.inputs.lists.items():
+        problems += [_missing(f, own.key) for f in lists[name] if own.key not in f.schema.names]
+        if KEY in schema.names:
+            problems += _key_problems(lists[name], own, schema.field(KEY).type, odd)
+        if name in schema.names:
+            problems.append(
+                f"inputs.lists.{name}: the subscriber table has a column {name} already; give the "
+                "list another name"
+            )
     if problems:
         raise DataError.of(problems)
-    return Inputs(schema.field(KEY).type, subscribers, schema, events)
+    return Inputs(schema.field(KEY).type, subscribers, schema, events, lists)
 
 
 def read_schema(file: RawFile, table: EventTable) -> pa.Schema:
@@ -204,7 +224,7 @@ def _keyed(file: RawFile, key: str, kind: pa.DataType, problems: list[str]) -> R
 
 
 def _key_problems(
-    files: Sequence[RawFile], table: EventTable, key: pa.DataType, odd: str
+    files: Sequence[RawFile], table: EventTable | KeyList, key: pa.DataType, odd: str
 ) -> list[str]:
     why = f" ({odd} is not written as a whole number)" if odd and kind_of(key) == "text" else ""
     kinds = [(file, kind_of(kind)) for file in files for kind in _stored([file], table.key)]

@@ -123,7 +123,7 @@ def _subscribers_alone(job: Job) -> dict[str, tables.Kind]:
         DataError: every problem of the subscriber table.
     """
     alone = job.inputs.model_copy(update={"events": {}, "contacts": None, "outcomes": None})
-    return _column_kinds(inspect(job.model_copy(update={"inputs": alone})).subscriber_schema)
+    return _column_kinds(inspect(job.model_copy(update={"inputs": alone})).columns)
 
 
 def _column_kinds(schema: pa.Schema) -> dict[str, tables.Kind]:

@@ -61,7 +61,8 @@ def record(job: Job, inspected: Inputs) -> dict[str, Any]:
         inspected: the files that will be read.
     """
     hashes = input_hashes(job)
-    files = {"subscribers": inspected.subscribers, **inspected.events}
+    lists = {f"lists.{name}": own for name, own in inspected.lists.items()}
+    files = {"subscribers": inspected.subscribers, **lists, **inspected.events}
     read = {name: {f.name: hashes[name].get(f.name) for f in own} for name, own in files.items()}
     inputs = {k: v for k, v in effective(job)["inputs"].items() if k not in FREE}
     same = {
@@ -69,6 +70,7 @@ def record(job: Job, inspected: Inputs) -> dict[str, Any]:
         "inputs": inputs,
         "key": str(inspected.key),
         "subscribers": read.pop("subscribers"),
+        "lists": {name: read.pop(name) for name in lists},
     }
     return {
         "same": digest(same),

@@ -13,18 +13,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine import ingest as rows_of
 from engine.errors import DataError
-from engine.ingest import KEY, REJECTS
+from engine.ingest import KEY, REJECTS, ROW
 from engine.settings import Job
 from engine.settings.inputs import LEDGER
 from jobs import stored
-from jobs.borders import Inputs, inspect, read_schema
+from jobs.borders import Inputs, inspect, kind_of, plain, read_schema
 from jobs.earlier import Earlier, earlier, leave, record, take
-from jobs.raw import chunks
+from jobs.raw import chunks, read
 from jobs.shuffle import (
     Counts,
     Gather,
@@ -177,7 +178,11 @@ def _subscribers(shuffle: _Shuffle, tasks: Tasks) -> int:
     problems = [problem for counts in found for problem in counts.problems]
     if problems:
         raise DataError.of(problems)
-    gather = _gathers(job, scatter, inputs.subscriber_schema, folder, out)
+    lists = {name: _listed(shuffle, name) for name in job.inputs.lists}
+    gather = [
+        replace(item, lists={name: own[item.partition] for name, own in lists.items()})
+        for item in _gathers(job, scatter, inputs.subscriber_schema, folder, out)
+    ]
     counts = tasks.map("order subscribers", gather_subscribers, gather, _rows, _part)
     again = sorted(key for count in counts for key in count.problems)
     if again:
@@ -186,6 +191,35 @@ def _subscribers(shuffle: _Shuffle, tasks: Tasks) -> int:
             f"{', '.join(again[:SHOWN])}; there should be one row per subscriber"
         )
     return sum(count.kept for count in counts)
+
+
+def _listed(shuffle: _Shuffle, name: str) -> list[Any]:
+    """Return the keys that are on a list, by partition, as Arrow arrays.
+
+    Raises:
+        DataError: keys are null or not of the subscriber table's type.
+    """
+    settings, kind = shuffle.job.inputs.lists[name], shuffle.inputs.key
+    own: list[list[Any]] = [[] for _ in range(shuffle.job.inputs.partitions)]
+    problems = []
+    for chunk in chunks(shuffle.inputs.lists[name]):
+        stored = pa.string() if chunk.file.is_csv else chunk.file.schema.field(settings.key).type
+        for raw in read(chunk, pa.schema([(settings.key, plain(stored))])):
+            keys = rows_of.whole_or_text(raw[settings.key], kind)
+            if keys.null_count:
+                row = int(np.flatnonzero(keys.is_null())[0])
+                problems.append(
+                    f"{chunk.file.path}: column {settings.key} (key): {keys.null_count} are null "
+                    f"or no {kind_of(kind)}, the first {raw[settings.key][row]} in row "
+                    f"{raw[ROW][row]}; a key should never be"
+                )
+                continue
+            batches = rows_of.split(pa.table({KEY: keys}), len(own))
+            for batch, found in zip(batches, own, strict=True):
+                found.append(batch[KEY])
+    if problems:
+        raise DataError.of(problems)
+    return [pa.chunked_array(found, kind).unique() for found in own]
 
 
 def _events(shuffle: _Shuffle, name: str, tasks: Tasks) -> Counts:

@@ -37,6 +37,8 @@ def digest(value: Any) -> str:
 def _files(job: Job) -> dict[str, list[Path]]:
     folder, events = job.inputs.folder, job.inputs.events
     found = {"subscribers": find(folder, job.inputs.subscribers.path, "inputs.subscribers.path")}
+    for name, own in job.inputs.lists.items():
+        found[f"lists.{name}"] = find(folder, own.path, f"inputs.lists.{name}.path")
     for name, table in job.inputs.tables().items():
         where = f"inputs.events.{name}.path" if name in events else f"inputs.{name}.path"
         found[name] = find(job.inputs.folder_of(name), table.path, where)

@@ -7,7 +7,7 @@ one partition of one table: as it is read and as it is ordered. More partitions 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -57,6 +57,7 @@ class Gather:
     rejects: Path = Path()
     before: Path | None = None  # the part of an earlier result; None: there is none
     waiting: Path | None = None  # its rows that were future then; None: there were none
+    lists: Mapping[str, Any] = field(default_factory=dict)  # keys on each list, an Arrow array
 
 
 @dataclass(frozen=True)
@@ -235,6 +236,9 @@ def gather_subscribers(item: Gather) -> Counts:
     """Order the subscribers of a partition and write its part."""
     rows = _read_fragments(item).select(item.schema.names)
     subscribers, again = rows_of.order_subscribers(rows)
+    for name, keys in item.lists.items():
+        on_it = pc.is_in(subscribers[KEY], keys)
+        subscribers = subscribers.append_column(name, on_it)
     if not again:
         write(subscribers, item.part)
     return Counts(kept=len(rows), problems=tuple(again))

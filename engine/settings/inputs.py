@@ -33,6 +33,15 @@ class SubscriberTable(Settings):
     """Text column with the subscriber's time zone (IANA name); null: the job's ``time_zone``."""
 
 
+class KeyList(Settings):
+    """A list of subscribers, such as those who do not want to be contacted."""
+
+    path: str
+    """Files of the list (Parquet or CSV), a glob below ``inputs.folder``; others may be on it."""
+    key: str = "subscriber"
+    """Column that names the subscriber, with keys like those of the subscriber table."""
+
+
 class EventTable(Settings):
     """A table with one row per event of a subscriber."""
 
@@ -105,6 +114,8 @@ class Inputs(Settings):
     """How the tables come into the folder."""
     subscribers: SubscriberTable
     """The table with one row per subscriber."""
+    lists: dict[Name, KeyList] = {}
+    """Lists of subscribers; each is a boolean column of that name: whether they are on it."""
     events: dict[Name, EventTable] = {}
     """Event tables by name: usage, recharges, network quality, care contacts ..."""
     contacts: EventTable | None = None
