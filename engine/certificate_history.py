@@ -177,20 +177,19 @@ def _local(times: Any, zone: str) -> Any:
 
 def _labels(times: Any, zone: str, policy: ContactPolicy) -> Any:
     """Return what tells calendar periods apart: a day begins when its date is first shown."""
-    local = _local(times, zone)
-    days = pd.date_range(
-        local.min().normalize(), local.max() + pd.Timedelta(days=2), normalize=True
+    ends = _local(np.array([times.min(), times.max()]), zone)
+    after = ends[1] + pd.Timedelta(days=2)
+    days = pd.date_range(ends[0].normalize(), after, normalize=True)
+    starts = days.tz_localize(
+        zones.zone(zone), ambiguous=np.ones(len(days), bool), nonexistent="shift_forward"
     )
-    starts = days.tz_localize(zones.zone(zone), ambiguous=np.ones(len(days), bool),
-                              nonexistent="shift_forward")  # fmt: skip
     begins = starts.tz_convert("UTC").tz_localize(None).astype("datetime64[s]").astype("int64")
-    day = days[np.searchsorted(begins, times, "right") - 1]
+    label = days.to_numpy("datetime64[s]").astype(np.int64)
     if policy.each == "month":
-        return np.asarray(day.year * 12 + day.month)
-    if policy.each == "week":
-        since = (day.dayofweek - DAYS.index(policy.week_starts)) % 7
-        return np.asarray(day - pd.to_timedelta(since, unit="D"))
-    return np.asarray(day)
+        label = np.asarray(days.year * 12 + days.month)
+    elif policy.each == "week":
+        label -= 86_400 * ((days.dayofweek.to_numpy() - DAYS.index(policy.week_starts)) % 7)
+    return label[np.searchsorted(begins, times, "right") - 1]
 
 
 def _lines(job: Job, table: str, keys: "pd.Index[Any]", frame: pd.DataFrame | None) -> Lines | None:
@@ -201,26 +200,43 @@ def _lines(job: Job, table: str, keys: "pd.Index[Any]", frame: pd.DataFrame | No
     if (row < 0).any():
         stranger = frame["subscriber"].iloc[int(np.argmax(row < 0))]
         raise DataError(f"{table}: subscriber {stranger} is not in this partition")
-    codes = {}
-    for column in ("offer", "channel", "category", "team", "outcome"):
-        if column in frame.columns:
-            code, texts = pd.factorize(frame[column].astype("str").fillna(""))
-            codes[column] = code, [str(text) for text in texts]
+    codes = {
+        column: _coded(frame[column])
+        for column in ("offer", "channel", "category", "team", "outcome")
+        if column in frame.columns
+    }
     for column in ("category", "team"):
         codes[column] = _told_or_known(job, column, codes)
-    packages = [policy.package for policy in job.policies if policy.package]
-    of_package = {offer: n for n, package in enumerate(packages) for offer in package}
-    package = np.array([of_package.get(o, -1) for o in codes["offer"][1]], int)[codes["offer"][0]]
     time = frame["time"].to_numpy(np.int64)
-    sent = {"row": row, "time": time, "channel": codes["channel"][0], "package": package}
     accepted = np.ones(len(row), bool)
     condition = (
         job.inputs.outcomes.accepted if table == "outcomes" and job.inputs.outcomes else None
     )
     if condition is not None:
         accepted = _mask(condition, "inputs.outcomes.accepted", frame)
-    repeated = pd.DataFrame(sent).duplicated().to_numpy() & (package >= 0)
-    return Lines(row.astype(np.int64), time, codes, repeated, accepted)
+    return Lines(row.astype(np.int64), time, codes, _repeated(job, row, time, codes), accepted)
+
+
+def _coded(column: "pd.Series[Any]") -> tuple[Any, list[str]]:
+    """Return the code of each line and the texts by code; null is the empty text."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        texts = [str(text) for text in column.cat.categories]
+        code = column.cat.codes.to_numpy(np.int64)
+        return np.where(code < 0, len(texts), code), [*texts, ""]
+    code, found = pd.factorize(column.astype("str").fillna(""))
+    return code, [str(text) for text in found]
+
+
+def _repeated(job: Job, row: Any, time: Any, codes: dict[str, tuple[Any, list[str]]]) -> Any:
+    """Return [N] bool: lines of a package that an earlier one already stands for."""
+    packages = [policy.package for policy in job.policies if policy.package]
+    found = np.zeros(len(row), bool)
+    of_package = {offer: n for n, package in enumerate(packages) for offer in package}
+    package = np.array([of_package.get(o, -1) for o in codes["offer"][1]], int)[codes["offer"][0]]
+    own = np.flatnonzero(package >= 0)
+    sent = {"row": row, "time": time, "channel": codes["channel"][0], "package": package}
+    found[own] = pd.DataFrame({n: a[own] for n, a in sent.items()}).duplicated().to_numpy()
+    return found
 
 
 def _told_or_known(
