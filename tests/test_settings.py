@@ -84,7 +84,7 @@ def test_all_problems_are_said_at_once_with_setting_value_and_what_is_allowed():
         "job.yaml: seed: input should be greater than or equal to 0, got -1",
         "job.yaml: inputs.folder: input should be a valid path, got None",
         "job.yaml: inputs.partitons: unknown setting, got 4; there are contacts, events, folder, "
-        "ledger, max_reject_share, outcomes, partitions, source, subscribers",
+        "ledger, lists, max_reject_share, outcomes, partitions, source, subscribers",
         "job.yaml: features.0.windows.0: should be a duration: a whole number and s, m, h, d or w, "
         "for example 30d or 12h, got '0d'",
         "job.yaml: features.1.half_life: unknown setting, got '3d'; there are name, of, op, where",

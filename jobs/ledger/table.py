@@ -155,8 +155,9 @@ def opened_or_made(folder: Path, key: pa.DataType) -> Ledger:
         fields = [*own, pa.field("date", pa.date32()), pa.field("bucket", pa.int32())]
         try:
             DeltaTable.create(
-                folder, Schema.from_arrow(pa.schema(fields)), name=NAME, partition_by=PARTITION
-            )
+                folder, Schema.from_arrow(pa.schema(fields)), name=NAME, partition_by=PARTITION,
+                commit_properties=CommitProperties(max_commit_retries=0),  # the first, or none
+            )  # fmt: skip
         except (DeltaError, OSError) as error:
             if opened(folder) is None:  # else another process has made it
                 raise DataError(f"{folder}: cannot be written ({one_line(error)})") from None
