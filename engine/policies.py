@@ -85,7 +85,7 @@ class Left:
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class Asked:
     """What the policies of a job ask of a partition's history, and what it answers."""
 
     job: Job
@@ -96,7 +96,7 @@ class _Asked:
     latest: dict[Burst, Any]  # [S] int64
 
     @classmethod
-    def of(cls, job: Job, features: Any, history: History) -> "_Asked":
+    def of(cls, job: Job, features: Any, history: History) -> "Asked":
         """Ask the history all that the policies want to know, in one pass of each table."""
         acts, times = actions(job.catalogue), send_times(job, features)
         asked = [one for policy in job.policies for one in _questions(policy, job, acts, times)]
@@ -126,7 +126,7 @@ def _questions(
 ) -> Iterator[Counter | Burst]:
     """Yield what a policy wants to know of the history."""
     if policy.kind in CAPS:
-        found = (_counter(job, group, cap_windows(policy, times)) for group in
+        found = (counter_of(job, group, cap_windows(policy, times)) for group in
                  groups_of(policy, job, acts))  # fmt: skip
         yield from (counter for counter in found if counter is not None)
     elif policy.kind in {"exactly", "at_least"} and policy.within is not None:
@@ -142,7 +142,7 @@ def _questions(
         yield _burst(policy, Group("offers", tuple(policy.only_after), ()))
 
 
-def _counter(job: Job, group: Group, windows: tuple[Window, ...] | None) -> Counter | None:
+def counter_of(job: Job, group: Group, windows: tuple[Window, ...] | None) -> Counter | None:
     """Return what counts the contacts of a cap's group; None: no past counts."""
     if windows is None:
         return None
@@ -190,15 +190,25 @@ def left(job: Job, features: Any, history: History) -> Left:
     Raises:
         DataError: subscribers have time zones that do not exist.
     """
-    asked = _Asked.of(job, features, history)
-    acts, rows, groups = asked.acts, len(features), capped(job)
-    side = tables.array_library(features)
+    asked = Asked.of(job, features, history)
+    return left_of(asked, job.policies)
+
+
+def left_of(asked: Asked, policies: Sequence[ContactPolicy]) -> Left:
+    """Return what some of the policies leave; those on one group of the job's are one cap.
+
+    Args:
+        asked: what the job's policies ask of the history.
+        policies: of the job, or with other caps than the job's.
+    """
+    job, acts, rows, groups = asked.job, asked.acts, len(asked.features), capped(asked.job)
+    side = tables.array_library(asked.features)
     place = {(group.per in BY_CONTACT, group.actions): d for d, group in enumerate(groups)}
     most = side.full(rows, min(MOST_BUNDLE, len(job.catalogue.offers)), "uint8")
     least, must = side.zeros(rows, "int64"), side.zeros(rows, bool)
     cap = side.full((len(groups), rows), MOST_BUNDLE, "uint8")
     closed: dict[str, list[Closed]] = {}
-    for policy in job.policies:
+    for policy in policies:
         own = closed[policy.name] = list(_closed(policy, asked))
         if policy.kind == "at_least":
             least = side.maximum(least, _still(policy, asked))
@@ -210,7 +220,7 @@ def left(job: Job, features: Any, history: History) -> Left:
             must |= more > 0
         elif policy.cap is not None:
             for group in groups_of(policy, job, acts):
-                used = asked.used(_counter(job, group, cap_windows(policy, asked.times)))
+                used = asked.used(counter_of(job, group, cap_windows(policy, asked.times)))
                 own.append(Closed(group.actions, used >= policy.cap))
                 room = side.where(used >= policy.cap, 0, policy.cap - used)  # it wraps elsewhere
                 d = place.get((group.per in BY_CONTACT, group.actions))
@@ -224,14 +234,14 @@ def left(job: Job, features: Any, history: History) -> Left:
     return Left(closed, most.astype("uint8"), fewest.astype("uint8"), cap)
 
 
-def _still(policy: ContactPolicy, asked: _Asked) -> Any:
+def _still(policy: ContactPolicy, asked: Asked) -> Any:
     """Return [S] int64, how many offers a minimum still wants after the history."""
     wanted = policy.at_least or policy.exactly
     counter = None if policy.within is None else _offers(asked.times, policy)
     return wanted - asked.used(counter).astype("int64")
 
 
-def _closed(policy: ContactPolicy, asked: _Asked) -> Iterator[Closed]:
+def _closed(policy: ContactPolicy, asked: Asked) -> Iterator[Closed]:
     """Yield what a policy without a count closes."""
     job, acts, times = asked.job, asked.acts, asked.times
 
