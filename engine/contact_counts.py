@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def contacts(past: Asked, history: History, chosen: Any) -> Contacts:
     sent = past.instant[np.nonzero(chosen >= 0)[1]]
     last = zones.local_date(zone, int(max([now, *sent.max(initial=now, keepdims=True)])))
     dates = [first + i * ONE_DAY for i in range((last - first).days + reach + 1)]
-    edges = np.array([zones.day_start(zone, date) for date in [*dates, dates[-1] + ONE_DAY]])
+    edges = np.array([zones.day_start(zone, day) for day in [*dates, dates[-1] + ONE_DAY]])
 
     def by_date(times: Any) -> dict[str, int]:
         at = np.searchsorted(edges, times, side="right")
@@ -139,7 +139,7 @@ def shown(found: Contacts) -> dict[str, Any]:
     known = sorted({*found.past, *found.planned})
     days: list[dict[str, Any]] = []
     if known:
-        first, last = zones.Date.fromisoformat(known[0]), zones.Date.fromisoformat(known[-1])
+        first, last = date.fromisoformat(known[0]), date.fromisoformat(known[-1])
         for i in range((last - first).days + 1):
             day = (first + i * ONE_DAY).isoformat()
             days.append({"day": day, "past": found.past.get(day, 0),

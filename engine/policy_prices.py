@@ -46,7 +46,7 @@ class Market:
 
     def surplus(self, a: int, group: Any, weight: Any, p: Any) -> Any:
         """Return [S] float64, the surplus of an action, as :mod:`kernels.choose` has it."""
-        w, fixed, accept = weight.astype(np.float64), *self.value[:, a]
+        w, (fixed, accept) = weight.astype(np.float64), self.value[:, a]
         at_once = w * fixed - self.price_fixed[group, a]
         return at_once + (w * accept - self.price_accept[group, a]) * p.astype(np.float64)
 
@@ -84,9 +84,7 @@ class Partition:
     left: Left
 
     @classmethod
-    def of(
-        cls, job: Job, frames: tuple[Any, Any, History], group: Any, weight: Any
-    ) -> "Partition":
+    def of(cls, job: Job, frames: tuple[Any, Any, History], group: Any, weight: Any) -> "Partition":
         """Ask policies and history.
 
         Args:
@@ -153,8 +151,8 @@ def costs(partition: Partition, market: Market | None) -> tuple[list[Cost], Sets
         forbids = partition.left.forbids(policy.name, len(partition.open_)) & partition.open_
         stands = forbids.any(axis=0) | (gain > 0)
         alone = forbids & (partition.forbidding == 1)
-        found.append(Cost(policy.name, *(int(x.sum()) for x in (stands, forbids, alone, gain > 0)),
-                          _added(gain)))  # fmt: skip
+        numbers = [int(x.sum()) for x in (stands, forbids, alone, gain > 0)]
+        found.append(Cost(policy.name, *[*numbers, _added(gain)]))
     return found, sets_of(partition.left.closed, partition.open_, _worths(partition, market))
 
 
@@ -253,10 +251,11 @@ class _Relaxing:
             if (after > before).any():
                 found |= (after > before) & (self._offers(good, counted) > before)
         names = list(self.partition.job.catalogue.offers)
-        met = {"exclusive": policy.exclusive, "requires": [policy.offer]}.get(policy.kind, [])
+        met = [names.index(name) for name in policy.exclusive]
+        if policy.requires and policy.offer is not None:
+            met = [names.index(policy.offer)]
         if met:
-            counted = np.isin(self.offer, [names.index(str(name)) for name in met])
-            found |= self._offers(good, counted) >= min(2, len(met))
+            found |= self._offers(good, np.isin(self.offer, met)) >= min(2, len(met))
         return found
 
     def _offers(self, good: Any, counted: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,8 @@ def sets_of(closed: Mapping[str, Sequence[Closed]], open_: Any, worth: Worth) ->
     """
     found: Sets = {}
     for a in range(len(open_)):
-        code, names = np.zeros(open_.shape[1], np.int64), [()]
+        code = np.zeros(open_.shape[1], np.int64)
+        names: list[tuple[str, ...]] = [()]
         for policy, own in closed.items():
             masks = [one.rows for one in own if a in one.actions]
             if masks:
