@@ -137,9 +137,9 @@ def _questions(
     elif policy.kind == "not_after":
         yield from _ordered(policy, times)
     elif policy.kind == "cool_down":
-        yield from (_burst(policy, group) for group in groups_of(policy, job, acts))
+        yield from (burst_of(policy, group) for group in groups_of(policy, job, acts))
     elif policy.kind == "only_after":
-        yield _burst(policy, Group("offers", tuple(policy.only_after), ()))
+        yield burst_of(policy, Group("offers", tuple(policy.only_after), ()))
 
 
 def counter_of(job: Job, group: Group, windows: tuple[Window, ...] | None) -> Counter | None:
@@ -173,7 +173,7 @@ def _ordered(policy: ContactPolicy, times: SendTimes) -> tuple[Counter, Counter]
     return Counter("offers", tuple(policy.not_after), before), Counter("offers", own, after)
 
 
-def _burst(policy: ContactPolicy, group: Group) -> Burst:
+def burst_of(policy: ContactPolicy, group: Group) -> Burst:
     is_ever = policy.within in (None, EVER) or policy.kind == "only_after"
     width = LONGEST if is_ever else seconds(policy.within or "")
     return Burst(group.per, group.names, tuple(policy.outcome), policy.times, width)
@@ -256,13 +256,13 @@ def _closed(policy: ContactPolicy, asked: Asked) -> Iterator[Closed]:
         yield Closed(of(policy.offer), asked.used(before) > 0)
         yield Closed(of(*policy.not_after), asked.used(after) > 0)
     elif policy.kind == "only_after":
-        latest = asked.latest[_burst(policy, Group("offers", tuple(policy.only_after), ()))]
+        latest = asked.latest[burst_of(policy, Group("offers", tuple(policy.only_after), ()))]
         yield Closed(of(policy.offer), latest <= _ago(policy.within or EVER, asked.instant))
     elif policy.kind == "cool_down":
         assert policy.cool_down is not None
         since = _ago(policy.cool_down, asked.instant)
         for group in groups_of(policy, job, acts):
-            yield Closed(group.actions, asked.latest[_burst(policy, group)] > since)
+            yield Closed(group.actions, asked.latest[burst_of(policy, group)] > since)
     elif policy.kind in {"suppress", "quiet", "blackout"}:
         if policy.suppress is not None:
             mask = expressions.parse(policy.suppress, f"policies.{policy.name}.suppress")

@@ -291,7 +291,7 @@ def shown(job: Job, found: Sequence[Cost], *, has_prices: bool) -> Iterator[dict
     for cost in found:
         policy = settings[cost.policy]
         other = relaxed(policy)
-        how = "left out" if other is None else f"{other.at_most} instead of {policy.at_most}"
+        how = "left out" if other is None else f"{policy.at_most} to {other.at_most}"
         yield {
             "policy": cost.policy,
             "kind": policy.kind,
