@@ -50,9 +50,7 @@ class _Told:
     matched: tuple[int, ...]  # [W] conditions that hold for some: bits as in Candidates.scope
 
 
-def assemble(
-    job: Job, parts: Sequence[Candidates] | Parts, *, is_whole: bool = True
-) -> Placed:
+def assemble(job: Job, parts: Sequence[Candidates] | Parts, *, is_whole: bool = True) -> Placed:
     """Return the allocation problem of all partitions, one block a partition.
 
     Subscribers with equal scopes form a group (and equal weights, where a limit counts them);

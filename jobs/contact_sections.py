@@ -52,8 +52,8 @@ def contacts(summary: Mapping[str, Any]) -> list[Section]:
         return []
     text = (
         "Contacts of the history, those booked for later too, and those of this run. A window is "
-        "the fullest that holds a contact of this run; what exempt offers use counts in it. The more "
-        "contacts a subscriber has in it, the darker; orange is beyond the cap."
+        "the fullest that holds a contact of this run; exempt offers count too. The more contacts "
+        "a subscriber has in it, the darker; orange is beyond the cap."
     )
     return [Section("contacts", "Contacts by day and against the caps", text, panels)]
 
