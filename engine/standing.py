@@ -28,7 +28,7 @@ class Contact:
 
     time: int  # s
     kind: Kind
-    number: Any  # contacts of equal number, at whatever time, are one where caps count contacts
+    number: Any  # contacts of equal number are one where caps count contacts
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,8 @@ def _contacts(job: Job, history: History) -> list[Contact]:
             said.get("category") or (offer.category if offer else None),
             said.get("team") or (offer.team if offer else None), "", is_accepted=False,
         )  # fmt: skip
-        number: Any = len(found)
-        if kind.offer in package:
-            number = (package[kind.offer], kind.channel)
-        found.append(Contact(int(row[TIME]), kind, number))
+        one = (package[kind.offer], kind.channel) if kind.offer in package else kind
+        found.append(Contact(int(row[TIME]), kind, (int(row[TIME]), one)))
     return found
 
 
@@ -126,15 +124,16 @@ class _Subscriber:
 
     def _cap(self, policy: ContactPolicy, group: Group) -> Standing:
         cap, name = policy.cap or 0, " or ".join(group.names) or "all"
-        own = [c for c in self.contacts if c.kind.is_of(group.per, group.names)]
+        every = [c for c in self.contacts if c.kind.is_of(group.per, group.names)]
         windows = cap_windows(policy, self.asked.times)
         width, first, last = (0, 0, 0) if windows is None else windows[self._zone]
-        own = [] if windows is None else [c for c in own if first - width < c.time <= last]
+        every = [] if windows is None else every
+        own = [c for c in every if first - width < c.time <= last]
         once = bool(packages(self.job)) and group.per in BY_CONTACT
 
         def fullest(begin: int, end: int) -> int:
-            ends = {begin, *(c.time for c in own if begin < c.time <= end)}
-            inside = ([c for c in own if e - width < c.time <= e] for e in ends)
+            ends = {begin, *(c.time for c in every if begin < c.time <= end)}
+            inside = ([c for c in every if e - width < c.time <= e] for e in ends)
             return max(len({c.number for c in some}) if once else len(some) for some in inside)
 
         used = fullest(first, last)
@@ -142,7 +141,7 @@ class _Subscriber:
         if used >= cap > 0 and policy.each is not None:
             until = last + 1
         elif used >= cap > 0 and (policy.spacing or policy.within) not in (None, EVER):
-            ends = sorted(c.time + width for c in own if c.time + width > self.at)
+            ends = sorted(c.time + width for c in every if c.time + width > self.at)
             until = next(u for u in ends if fullest(u, u + width - 1) < cap)
         blocked = group.actions if used >= cap else ()
         return Standing(policy.name, policy.kind, name, tuple(own), used, cap, blocked, until)

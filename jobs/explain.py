@@ -206,10 +206,12 @@ def shown(told: Mapping[str, Any]) -> Iterator[Any]:
     if told["best"] is not None and told["best"] != told["gets"]:
         best = " and ".join(told["best"]) or "nothing"
         yield Text(f"best at the prices is {best}; a limit is kept or filled by giving it up")
-    policies = _table(
-        "Policies", "policy", "of", "used", "contacts in its window", "blocks", "until"
-    )
+    title = "Policies with contacts in their window, and those that block"
+    head = ("policy", "of", "used", "contacts in its window", "blocks", "until")
+    policies = _table(title, *head)
     for row in told["policies"]:
+        if not (row["contacts"] or row["blocks"]):
+            continue
         used = "" if row["used"] is None else f"{row['used']} of {row['allowed']}"
         contacts = "\n".join(f"{c['time']} {c['offer']}@{c['channel']}" for c in row["contacts"])
         cells = row["policy"], row["group"], used, contacts, "\n".join(row["blocks"])

@@ -42,15 +42,17 @@ def past(*contacts, outcomes=()):
 
 ME = pd.DataFrame({"subscriber": [10]})
 SMS = {"name": "p", "at_most": 1, "per": "channel", "only": ["sms"]}
-BY_HAND = {
+BY_HAND = {  # setting, history, until, used
     "a contact of a week": (
-        {**SMS, "within": "7d"}, past(("2026-09-28T10:00:00", "a", "sms")), "2026-10-05T10:00:00", 1),
+        {**SMS, "within": "7d"}, past(("2026-09-28T10:00:00", "a", "sms")),
+        "2026-10-05T10:00:00", 1),
     "the second latest of three counts": (
         {"name": "p", "at_most": 2, "within": "7d"},
         past(("2026-09-26T01:00:00", "a", "sms"), ("2026-09-27T02:00:00", "b", "app"),
              ("2026-09-28T03:00:00", "a", "app")), "2026-10-04T02:00:00", 3),
     "booked for later": (
-        {**SMS, "within": "2d"}, past(("2026-10-02T10:00:00", "a", "sms")), "2026-10-04T10:00:00", 1),
+        {**SMS, "within": "2d"}, past(("2026-10-02T10:00:00", "a", "sms")),
+        "2026-10-04T10:00:00", 1),
     "exactly so old is out": (
         {**SMS, "within": "7d"}, past(("2026-09-24T00:00:00", "a", "sms")), None, 0),
     "apart": (
