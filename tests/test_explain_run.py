@@ -36,7 +36,7 @@ def test_every_subscriber_is_explained_by_the_figures_of_its_run(folder):
                 assert policy["policy"] in action["reason"]
                 policies.add(policy["policy"])
             times = [contact["time"] for contact in policy["contacts"]]
-            assert times == sorted(times) and len(times) <= max(policy["used"], 0) + 9
+            assert times == sorted(times) and len(times) >= policy["used"]
     assert policies == {"sms_weekly"}
 
 
