@@ -10,7 +10,7 @@ import pandas as pd
 from engine.actions import Action
 from engine.policies import Closed
 
-MOST_SETS = 1 << 12  # sets that are told apart before those without a pair are dropped
+MOST_SETS = 1 << 9  # sets that are told apart before those without a pair are dropped
 DIGIT = 24  # bits of a number that are summed together: exact in float64
 
 Worth = Callable[[int, Any], Any]
