@@ -78,12 +78,12 @@ def _against(name: str, groups: Rows) -> Panel:
     cells: list[list[str]] = []
     rows: list[tuple[str, list[Piece]]] = []
     for row in groups:
-        for when, label in (("before", "before"), ("after", "after this run")):
+        for when, alone in (("before", "before"), ("after", "after this run")):
             numbers = row[when]
             every, beyond = sum(numbers), sum(numbers[cap + 1 :])
             if when == "before" and not any(numbers[1:]):
                 continue
-            name_of_row = label if row["group"] == "all" else f"{row['group']} {when}"
+            name_of_row = alone if row["group"] == "all" else f"{row['group']} {when}"
             cells.append([
                 name_of_row, count(sum(numbers[:cap])), count(sum(numbers[cap : cap + 1])),
                 count(beyond), "; ".join(f"{n}: {count(x)}" for n, x in enumerate(numbers) if x),
