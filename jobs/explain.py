@@ -64,7 +64,7 @@ def explain(run: Run, subscriber: str) -> dict[str, Any]:
     shut = closed(job, one.features, one.history)[0]
     apart = beside(job, one.features, one.history, bundle)
     return {
-        "subscriber": _host(one.features["subscriber"])[0].item(),
+        "subscriber": one.features["subscriber"].tolist()[0],
         "time_zone": zone,
         "sent": _local(at, zone),
         "gets": [names[a] for a in got],
@@ -124,10 +124,6 @@ def _found(job: Job, parts: Sequence[Part], subscriber: str) -> _One:
     raise ConfigError(
         f"explain: no such subscriber, got {subscriber}; there are {rows:,} in the run"
     )
-
-
-def _host(series: Any) -> Any:
-    return np.asarray(series)
 
 
 def _chosen(folder: Path, one: _One, names: Sequence[str]) -> tuple[int, ...]:

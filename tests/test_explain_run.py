@@ -64,3 +64,15 @@ def test_what_cannot_be_explained_is_told(folder, tmp_path, spoil, said):
     assert found.exit_code == 2 and said in found.stderr
     is_run = CliRunner().invoke(app, ["explain", str(tmp_path), "1"])
     assert is_run.exit_code == 2 and "is not a finished run" in is_run.stderr
+
+
+def test_subscribers_whose_keys_are_texts_are_explained(tmp_path):
+    for path in (golden.HERE / "inputs").iterdir():
+        table = pd.read_csv(path, dtype=str)
+        if "subscriber" in table:
+            table["subscriber"] = "s" + table["subscriber"]
+        table.to_csv(tmp_path / path.name, index=False)
+    run = golden.run(tmp_path / "runs", f"inputs.folder={tmp_path}")
+    key = pd.read_parquet(run / "allocations")["subscriber"].iloc[0]
+    told = explain.explain(opened(run), key)
+    assert told["subscriber"] == key and key.startswith("s") and told["gets"]
