@@ -50,7 +50,7 @@ class _Told:
     matched: tuple[int, ...]  # [W] conditions that hold for some: bits as in Candidates.scope
 
 
-def assemble(job: Job, parts: Sequence[Candidates] | Parts) -> Placed:
+def assemble(job: Job, parts: Sequence[Candidates] | Parts, *, is_whole: bool = True) -> Placed:
     """Return the allocation problem of all partitions, one block a partition.
 
     Subscribers with equal scopes form a group (and equal weights, where a limit counts them);
@@ -60,6 +60,7 @@ def assemble(job: Job, parts: Sequence[Candidates] | Parts) -> Placed:
     Args:
         job: the job.
         parts: the candidates of each partition.
+        is_whole: whether they are all subscribers, so that each condition should hold for some.
 
     Raises:
         ConfigError: conditions of constraints that no subscriber meets.
@@ -70,7 +71,8 @@ def assemble(job: Job, parts: Sequence[Candidates] | Parts) -> Placed:
     summaries = parts.map(_told)
     bad_weights = [bad for summary in summaries for bad in summary.bad_weights]
     refuse_weights(job.catalogue.weight, bad_weights)
-    _refuse_empty_scopes(job, summaries)
+    if is_whole:
+        _refuse_empty_scopes(job, summaries)
     total = sum(summary.weight for summary in summaries)
     if total > MOST_WEIGHT:
         raise DataError(

@@ -74,10 +74,7 @@ def candidates(job: Job, features: Any, propensity: Any, history: History) -> Ca
     blocked = left.blocked(len(acts))
     reason = side.where(held, 1, side.where(~allowed.any(axis=0), 2, 3)).astype("int8")
     reason[(open_ & ~blocked).any(axis=0)] = 0
-    p = side.empty(open_.shape, "float32")
-    for a, action in enumerate(acts):
-        exact = tables.array(propensity[action.name]).astype("float64") * PROPENSITY_GRID
-        p[a] = side.rint(exact) / PROPENSITY_GRID
+    p = propensities(propensity, acts, side)
     p[~open_ | blocked] = np.nan
     weight, bad_weights = weights(catalogue.weight, features, side)
     return Candidates(
@@ -94,6 +91,15 @@ def candidates(job: Job, features: Any, propensity: Any, history: History) -> Ca
         left.times,
         bad_weights,
     )
+
+
+def propensities(propensity: Any, acts: Sequence[Action], side: Any) -> Any:
+    """Return [A, S] float32, the propensities of all pairs on the grid, open or not."""
+    p = side.empty((len(acts), len(propensity)), "float32")
+    for a, action in enumerate(acts):
+        exact = tables.array(propensity[action.name]).astype("float64") * PROPENSITY_GRID
+        p[a] = side.rint(exact) / PROPENSITY_GRID
+    return p
 
 
 def eligible(job: Job, features: Any, acts: Sequence[Action], side: Any) -> Any:

@@ -86,7 +86,7 @@ class Left:
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class Asked:
     """What the policies of a job ask of a partition's history, and what it answers."""
 
     job: Job
@@ -97,7 +97,7 @@ class _Asked:
     latest: dict[Burst, Any]  # [S] int64
 
     @classmethod
-    def of(cls, job: Job, features: Any, history: History) -> "_Asked":
+    def of(cls, job: Job, features: Any, history: History) -> "Asked":
         """Ask the history all that the policies want to know, in one pass of each table."""
         acts, times = actions(job.catalogue), send_times(job, features)
         asked = [one for policy in job.policies for one in _questions(policy, job, acts, times)]
@@ -127,7 +127,7 @@ def _questions(
 ) -> Iterator[Counter | Burst]:
     """Yield what a policy wants to know of the history."""
     if policy.kind in CAPS:
-        found = (_counter(job, group, cap_windows(policy, times)) for group in
+        found = (counter_of(job, group, cap_windows(policy, times)) for group in
                  groups_of(policy, job, acts))  # fmt: skip
         yield from (counter for counter in found if counter is not None)
     elif policy.kind in {"exactly", "at_least"} and policy.within is not None:
@@ -138,12 +138,12 @@ def _questions(
     elif policy.kind == "not_after":
         yield from _ordered(policy, times)
     elif policy.kind == "cool_down":
-        yield from (_burst(policy, group) for group in groups_of(policy, job, acts))
+        yield from (burst_of(policy, group) for group in groups_of(policy, job, acts))
     elif policy.kind == "only_after":
-        yield _burst(policy, Group("offers", tuple(policy.only_after), ()))
+        yield burst_of(policy, Group("offers", tuple(policy.only_after), ()))
 
 
-def _counter(job: Job, group: Group, windows: tuple[Window, ...] | None) -> Counter | None:
+def counter_of(job: Job, group: Group, windows: tuple[Window, ...] | None) -> Counter | None:
     """Return what counts the contacts of a cap's group; None: no past counts."""
     if windows is None:
         return None
@@ -174,7 +174,7 @@ def _ordered(policy: ContactPolicy, times: SendTimes) -> tuple[Counter, Counter]
     return Counter("offers", tuple(policy.not_after), before), Counter("offers", own, after)
 
 
-def _burst(policy: ContactPolicy, group: Group) -> Burst:
+def burst_of(policy: ContactPolicy, group: Group) -> Burst:
     is_ever = policy.within in (None, EVER) or policy.kind == "only_after"
     width = LONGEST if is_ever else seconds(policy.within or "")
     return Burst(group.per, group.names, tuple(policy.outcome), policy.times, width)
@@ -191,15 +191,25 @@ def left(job: Job, features: Any, history: History) -> Left:
     Raises:
         DataError: subscribers have time zones that do not exist.
     """
-    asked = _Asked.of(job, features, history)
-    acts, rows, groups = asked.acts, len(features), capped(job)
-    side = tables.array_library(features)
+    asked = Asked.of(job, features, history)
+    return left_of(asked, job.policies)
+
+
+def left_of(asked: Asked, policies: Sequence[ContactPolicy]) -> Left:
+    """Return what some of the policies leave; those on one group of the job's are one cap.
+
+    Args:
+        asked: what the job's policies ask of the history.
+        policies: of the job, or with other caps than the job's.
+    """
+    job, acts, rows, groups = asked.job, asked.acts, len(asked.features), capped(asked.job)
+    side = tables.array_library(asked.features)
     place = {(group.per in BY_CONTACT, group.actions): d for d, group in enumerate(groups)}
     most = side.full(rows, min(MOST_BUNDLE, len(job.catalogue.offers)), "uint8")
     least, must = side.zeros(rows, "int64"), side.zeros(rows, bool)
     cap = side.full((len(groups), rows), MOST_BUNDLE, "uint8")
     closed: dict[str, list[Closed]] = {}
-    for policy in job.policies:
+    for policy in policies:
         own = closed[policy.name] = list(_closed(policy, asked))
         if policy.kind == "at_least":
             least = side.maximum(least, _still(policy, asked))
@@ -211,7 +221,7 @@ def left(job: Job, features: Any, history: History) -> Left:
             must |= more > 0
         elif policy.cap is not None:
             for group in groups_of(policy, job, acts):
-                used = asked.used(_counter(job, group, cap_windows(policy, asked.times)))
+                used = asked.used(counter_of(job, group, cap_windows(policy, asked.times)))
                 own.append(Closed(group.actions, used >= policy.cap))
                 room = side.where(used >= policy.cap, 0, policy.cap - used)  # it wraps elsewhere
                 d = place.get((group.per in BY_CONTACT, group.actions))
@@ -225,14 +235,14 @@ def left(job: Job, features: Any, history: History) -> Left:
     return Left(closed, most.astype("uint8"), fewest.astype("uint8"), cap, asked.times)
 
 
-def _still(policy: ContactPolicy, asked: _Asked) -> Any:
+def _still(policy: ContactPolicy, asked: Asked) -> Any:
     """Return [S] int64, how many offers a minimum still wants after the history."""
     wanted = policy.at_least or policy.exactly
     counter = None if policy.within is None else _offers(asked.times, policy)
     return wanted - asked.used(counter).astype("int64")
 
 
-def _closed(policy: ContactPolicy, asked: _Asked) -> Iterator[Closed]:
+def _closed(policy: ContactPolicy, asked: Asked) -> Iterator[Closed]:
     """Yield what a policy without a count closes."""
     job, acts, times = asked.job, asked.acts, asked.times
 
@@ -247,13 +257,13 @@ def _closed(policy: ContactPolicy, asked: _Asked) -> Iterator[Closed]:
         yield Closed(of(policy.offer), asked.used(before) > 0)
         yield Closed(of(*policy.not_after), asked.used(after) > 0)
     elif policy.kind == "only_after":
-        latest = asked.latest[_burst(policy, Group("offers", tuple(policy.only_after), ()))]
+        latest = asked.latest[burst_of(policy, Group("offers", tuple(policy.only_after), ()))]
         yield Closed(of(policy.offer), latest <= _ago(policy.within or EVER, asked.instant))
     elif policy.kind == "cool_down":
         assert policy.cool_down is not None
         since = _ago(policy.cool_down, asked.instant)
         for group in groups_of(policy, job, acts):
-            yield Closed(group.actions, asked.latest[_burst(policy, group)] > since)
+            yield Closed(group.actions, asked.latest[burst_of(policy, group)] > since)
     elif policy.kind in {"suppress", "quiet", "blackout"}:
         if policy.suppress is not None:
             mask = expressions.parse(policy.suppress, f"policies.{policy.name}.suppress")

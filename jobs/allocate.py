@@ -25,6 +25,7 @@ from engine.solve import Allocation, Status, solve
 from engine.spread_oracle import offer_oracle
 from engine.stop import first_ctrl_c
 from engine.zoom import Step
+from jobs import policy_costs
 from jobs.certify import Part, certified, frames_of
 from jobs.cluster import frames
 from jobs.manifest import write_json
@@ -42,8 +43,8 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     Args:
         job: the job.
         stages: folders of the stages ``ingest``, ``profile`` and ``score``.
-        folder: an empty folder; receives ``allocations/``, ``decisions/``, ``prices.json`` and
-            ``certificate.json``.
+        folder: an empty folder; receives ``allocations/``, ``decisions/``, ``blocked.parquet``,
+            ``prices.json`` and ``certificate.json``.
         tasks: where the partitions run.
 
     Returns:
@@ -79,9 +80,12 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     _write_rows(left_out, folder / "decisions")
     certificate = certified(job, pursued, (parts, folder, tasks))
     priced = _priced(pursued, certificate, _held(pursued))
+    costed = policy_costs.costs(job, placed, found, parts)
+    tables.write(costed.blocked, folder / "blocked.parquet")
     write_json(folder / "certificate.json", certificate)
     write_json(folder / "prices.json", {"currency": job.catalogue.currency, "prices": priced})
-    return _summary(job, placed, found, (table, left_out, certificate, priced, parts))
+    told = _summary(job, placed, found, (table, left_out, certificate, priced, parts))
+    return {**told, "policies": costed.policies, "contact_history": costed.contacts}
 
 
 def parts_of(job: Job, stages: dict[str, Path]) -> list[Part]:

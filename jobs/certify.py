@@ -1,5 +1,6 @@
 """Certify an allocation from its files as they were written, partition by partition."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,16 @@ class Part:
     ingested: Path  # the folder of stage ``ingest``
 
 
-def frames_of(part: Part, backend: tables.Backend) -> tuple[Any, Any, History]:
-    """Read one partition: features, propensities, and what policies ask of the history."""
+def frames_of(
+    part: Part, backend: tables.Backend, columns: Sequence[str] | None = None
+) -> tuple[Any, Any, History]:
+    """Read one partition: features, propensities, and what policies ask of the history.
+
+    Args:
+        part: its files.
+        backend: the library that shall own the frames.
+        columns: of the features; None: all.
+    """
     job = part.job
     contacts = outcomes = None
     if any(policy.looks_back for policy in job.policies):
@@ -40,7 +49,7 @@ def frames_of(part: Part, backend: tables.Backend) -> tuple[Any, Any, History]:
     if any(policy.needs_outcomes for policy in job.policies):
         outcomes = _history(part, "outcomes", backend, columns_of_accepts(job))
     return (
-        stored.read(part.features, None, backend),
+        stored.read(part.features, columns, backend),
         stored.read(part.propensity, None, backend),
         History(contacts, outcomes),
     )

@@ -13,6 +13,7 @@ from bokeh.plotting import figure
 
 INK, SOFT, GRID = "#1f2933", "#52606d", "#e4e7eb"
 STRONG, QUIET, WARM = "#1b6ca8", "#9fb3c8", "#b44d12"
+EMPTY = "#e9eef3"  # of a stack: nothing counted
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 ROW_PX, FRAME_PX = 26, 52
 LETTER = 0.08  # room for a letter behind a bar, share of the longest bar: enough on a phone
@@ -28,6 +29,25 @@ class Bar:
     right: float
     text: str  # written at the end of the bar
     colour: str = STRONG
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a stacked bar."""
+
+    left: float
+    right: float
+    colour: str
+    text: str
+
+
+def shade(one: str, other: str, share: float) -> str:
+    """Return the colour so far on the way from one to another, both as ``#rrggbb``."""
+    mixed = (
+        round(int(one[i : i + 2], 16) * (1 - share) + int(other[i : i + 2], 16) * share)
+        for i in (1, 3, 5)
+    )
+    return "#" + "".join(f"{part:02x}" for part in mixed)
 
 
 def _short(label: str) -> str:
@@ -100,6 +120,78 @@ def bars(rows: Sequence[Bar], *, axis: str, number: str = "0,0", limit: float | 
     plot.xaxis.formatter = NumeralTickFormatter(format=number)
     plot.xaxis[0].ticker.desired_num_ticks = 3
     plot.ygrid.grid_line_color = None
+    return plot
+
+
+def stacks(rows: Sequence[tuple[str, Sequence[Piece]]], *, axis: str) -> Any:
+    """Draw stacked bars of shares, the first on top.
+
+    Args:
+        rows: label and pieces of each, from left to right.
+        axis: what the length means.
+    """
+    flat = [(place, label, piece) for place, (label, own) in enumerate(rows) for piece in own]
+    source = ColumnDataSource(
+        {
+            "y": [place for place, _, _ in flat],
+            "label": [label for _, label, _ in flat],
+            **{key: [getattr(piece, key) for _, _, piece in flat]
+               for key in ("left", "right", "colour", "text")},
+        }
+    )  # fmt: skip
+    plot = _frame(
+        ROW_PX * len(rows) + FRAME_PX,
+        [("", "@label, @text")],
+        x_range=(0, 1),
+        y_range=(len(rows) - 0.4, -0.6),
+        x_axis_label=axis,
+    )
+    plot.hbar(
+        y="y", left="left", right="right", height=0.66, color="colour", source=source,
+        line_color="white", line_width=0.5,
+    )  # fmt: skip
+    plot.yaxis.ticker = FixedTicker(ticks=list(range(len(rows))))
+    plot.yaxis.major_label_overrides = {i: _short(label) for i, (label, _) in enumerate(rows)}
+    plot.xaxis.formatter = NumeralTickFormatter(format="0%")
+    plot.ygrid.grid_line_color = None
+    return plot
+
+
+def days(rows: Sequence[Mapping[str, Any]]) -> Any:
+    """Draw contacts a day: those of the history, and those of this run on top of them.
+
+    Args:
+        rows: ``day``, ``past`` and ``planned``, day by day.
+    """
+    places = list(range(len(rows)))
+    past, planned = ([row[key] for row in rows] for key in ("past", "planned"))
+    top = [a + b for a, b in zip(past, planned, strict=True)]
+    names = [row["day"] for row in rows]
+    source = ColumnDataSource(
+        {"x": places, "day": names, "past": past, "planned": planned, "top": top}
+    )
+    plot = _frame(
+        240,
+        [("", "@day"), ("history", "@past{0,0}"), ("this run", "@planned{0,0}")],
+        x_range=(-0.6, len(rows) - 0.4), y_range=(0, 1.05 * max(top, default=0) or 1),
+        y_axis_label="contacts",
+    )  # fmt: skip
+    both = (("past", 0, QUIET, "history"), ("top", "past", STRONG, "this run"))
+    for upper, lower, colour, name in both:
+        plot.vbar(
+            x="x", bottom=lower, top=upper, width=0.8, color=colour, source=source,
+            legend_label=name,
+        )  # fmt: skip
+    every = max(1, -(-len(rows) // 8))
+    shown = places[len(places) - 1 :: -every]
+    plot.xaxis.ticker = FixedTicker(ticks=shown)
+    plot.xaxis.major_label_overrides = {place: names[place][5:] for place in shown}
+    plot.xgrid.grid_line_color = None
+    plot.yaxis.formatter = NumeralTickFormatter(format="0,0")
+    plot.legend.location, plot.legend.border_line_color = "top_left", None
+    plot.legend.label_text_font, plot.legend.label_text_color = FONT, INK
+    plot.legend.label_text_font_size, plot.legend.orientation = "12px", "horizontal"
+    plot.legend.background_fill_alpha = 0.6
     return plot
 
 

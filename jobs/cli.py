@@ -270,6 +270,30 @@ def report(
 
 
 @app.command()
+def explain(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    subscriber: Annotated[str, typer.Argument(metavar="SUBSCRIBER", help="Its key.")],
+    *,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Tell why a subscriber gets what it gets: its contacts, policies, offers and prices."""
+    manner = Manner(as_json, quiet, debug)
+
+    def work() -> Result:
+        from jobs import explain
+
+        told = explain.explain(opened(run), subscriber)
+        if not as_json:
+            console = Console(width=None if sys.stdout.isatty() else WIDTH)
+            console.print(*explain.shown(told), sep="\n", highlight=False)
+        return outcome.DONE, {"status": "OK", **told}
+
+    finish(work, run.parent, manner)
+
+
+@app.command()
 def settings(*, as_json: AsJson = False, debug: Debug = False) -> None:
     """Show every setting of a job file: type, unit, range, default."""
 

@@ -1,8 +1,8 @@
 """Run a whole job and leave its run folder: whole, or not at all.
 
-``<output>/<name>-<fingerprint>`` holds ``allocations/``, ``decisions/``, ``prices.json``,
-``certificate.json``, ``summary.json``, ``manifest.json`` and ``report.html``. The fingerprint is
-that of stage ``allocate``, so the same job on the same inputs is recognised.
+``<output>/<name>-<fingerprint>`` holds ``allocations/``, ``decisions/``, ``blocked.parquet``,
+``prices.json``, ``certificate.json``, ``summary.json``, ``manifest.json`` and ``report.html``.
+The fingerprint is that of stage ``allocate``, so the same job on the same inputs is recognised.
 """
 
 import json

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jobs import charts, limit_sections
+from jobs import charts, contact_sections, limit_sections
 from jobs.charts import QUIET, STRONG, WARM, Bar
 from jobs.outcome import conflicts
 from jobs.pieces import (
@@ -109,13 +109,15 @@ def _is_answered(summary: Mapping[str, Any]) -> bool:
 def outcome(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Section]:
     """Return the sections about the allocation, or about why there is none."""
     unit = summary["objective"]["unit"]
-    funnel, limits = _funnel(summary["funnel"]), limit_sections.limits(summary)
+    funnel, limits = _funnel(summary), limit_sections.limits(summary)
+    contacts = contact_sections.contacts(summary)
     goals = limit_sections.goals(summary)
     if not _is_answered(summary):
-        return [_conflict(summary), *goals, funnel, limits]
+        return [_conflict(summary), *goals, funnel, *contacts, limits]
     return [
         funnel,
         _who_got_what(summary),
+        *contacts,
         *goals,
         limits,
         *limit_sections.fatigue(summary),
@@ -138,7 +140,8 @@ def _conflict(summary: Mapping[str, Any]) -> Section:
     return Section("conflict", "Limits in conflict", f"Nothing is allocated.{each}", panels)
 
 
-def _funnel(steps: Sequence[Mapping[str, Any]]) -> Section:
+def _funnel(summary: Mapping[str, Any]) -> Section:
+    steps = summary["funnel"]
     whole = max((s["subscribers"] for s in steps), default=0)
     rows, left = [], whole
     for step in steps:
@@ -157,7 +160,12 @@ def _funnel(steps: Sequence[Mapping[str, Any]]) -> Section:
     chart = charts.bars(rows, axis="subscribers")
     text = "Every subscriber ends in exactly one of these: contacted, or left out for a reason."
     panel = Panel(chart=chart, alt=f"Funnel from all subscribers to contacted. {alt}", table=table)
-    return Section("funnel", "From all subscribers to contacted", text, [panel])
+    return Section(
+        "funnel",
+        "From all subscribers to contacted",
+        text,
+        [panel, *contact_sections.costs(summary)],
+    )
 
 
 def _who_got_what(summary: Mapping[str, Any]) -> Section:

@@ -99,6 +99,36 @@ class _Iteration(_Shape):
     active: int
 
 
+class _Policy(_Shape):
+    policy: str
+    kind: str
+    relaxed: str
+    subscribers: int
+    pairs: int
+    alone: int
+    gaining: int | None
+    gain: float | None
+
+
+class _Day(_Shape):
+    day: str
+    past: int
+    planned: int
+
+
+class _Cap(_Shape):
+    policy: str
+    group: str
+    cap: int
+    before: list[int]
+    after: list[int]
+
+
+class _Contacts(_Shape):
+    days: list[_Day]
+    caps: list[_Cap]
+
+
 class _Conflict(_Shape):
     set_number: int
     is_minimal: bool
@@ -127,6 +157,8 @@ class Summary(_Shape):
     contacted: int
     contacts: int
     funnel: list[_Step]
+    policies: list[_Policy]
+    contact_history: _Contacts
     offers: list[_Offer]
     channels: list[_Channel]
     segments: dict[str, list[_Segment]]

@@ -284,7 +284,7 @@ def with_(name, value):
     "case",
     [
         ("summary", lambda _: {}, "status is missing, remedy is missing, currency is missing, "),
-        ("summary", lambda _: {}, "18 more; give"),
+        ("summary", lambda _: {}, "20 more; give"),
         ("manifest", lambda _: {}, "name is missing, job is missing, seconds is missing, peak"),
         ("summary", lambda _: [], "the file should be an object, got []"),
         ("manifest", lambda _: None, "the file should be an object, got None"),

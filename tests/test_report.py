@@ -67,6 +67,25 @@ def summary_of(**changes):
                 ("contacted", 96_500, "got one or two offers"),
             )
         ],
+        "policies": [
+            {"policy": "two_a_week", "kind": "at_most", "relaxed": "2 to 3",
+             "subscribers": 24_039, "pairs": 51_000, "alone": 33_123, "gaining": 9_871,
+             "gain": 1_234.5},
+            {"policy": "quiet_hours", "kind": "quiet", "relaxed": "left out", "subscribers": 0,
+             "pairs": 0, "alone": 0, "gaining": 0, "gain": 0.0},
+        ],
+        "contact_history": {
+            "days": [
+                {"day": f"2026-09-{d:02}", "past": 700 + d, "planned": 0} for d in range(1, 31)
+            ]
+            + [{"day": "2026-10-01", "past": 0, "planned": 120_300}],
+            "caps": [
+                {"policy": "two_a_week", "group": group, "cap": 2,
+                 "before": [150_000, 40_000, 9_000, 1_000],
+                 "after": [100_000, 60_000, 39_000, 1_000]}
+                for group in ("sms", "email")
+            ],
+        },
         "offers": [
             {
                 "offer": offer,
@@ -260,9 +279,10 @@ def test_text_from_the_data_is_never_markup(sample, run_folder, caplog):
 def test_every_chart_has_a_description_and_a_table(sample):
     _, page = sample
     figures = page.all("figure")
-    # funnel, offers, channels, two segment columns, limits, minimums, baselines, convergence,
+    # funnel, policies, contacts a day and against a cap,
+    # offers, channels, two segment columns, limits, minimums, baselines, convergence,
     # calibration, importance, run times
-    assert len(figures) == 12
+    assert len(figures) == 15
     assert all(f["role"] == "img" and len(f["aria-label"]) > 40 for f in figures)
     assert len(page.all("table")) == len(page.all("caption")) >= len(figures)
     assert page.all("html")[0]["lang"] == "en" and len(page.all("h1")) == 1
@@ -362,7 +382,7 @@ def test_corners_are_drawn(run_folder):
     for offer in summary["offers"]:
         offer["contacts"] = 0
     page = Page(report.write(run_folder(summary)))
-    assert len(page.all("figure")) == 11  # a gap of 0 has no place on a logarithmic scale
+    assert len(page.all("figure")) == 14  # a gap of 0 has no place on a logarithmic scale
     assert "nan" not in " ".join(page.text).lower().split()
 
 

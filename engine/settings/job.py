@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from engine import zones
 from engine.settings import policies
 from engine.settings.base import Folder, Name, Settings
 from engine.settings.catalogue import Catalogue, Instant
@@ -126,6 +127,8 @@ def _disagreements(job: Job) -> list[str]:
     offers, channels = job.catalogue.offers, job.catalogue.channels
     categories = {offer.category for offer in offers.values()}
     problems = list(policies.disagreements(job.policies, job.catalogue, job.inputs))
+    if job.time_zone not in zones.names():
+        problems.append(f"time_zone: {zones.unknown(job.time_zone)}")
     if job.horizon.start is not None and job.horizon.start < job.as_of:
         problems.append(f"horizon.start: should not be before as_of, got {job.horizon.start}")
 

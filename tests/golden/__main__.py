@@ -35,6 +35,7 @@ def rendered(folder):
         f"{table}.csv": rounded_csv(pd.read_parquet(folder / table))
         for table in ("allocations", "decisions")
     }
+    texts["blocked.csv"] = rounded_csv(pd.read_parquet(folder / "blocked.parquet"))
     for name in ("prices.json", "certificate.json"):
         content = rounded(json.loads((folder / name).read_text()))
         texts[name] = json.dumps(content, indent=1) + "\n"

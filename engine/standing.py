@@ -1,0 +1,195 @@
+"""Where one subscriber stands with each policy: what counts, what is blocked, and until when.
+
+The answer to "until when" is of this policy alone and of the history as it is. A contact at t
+counts in a sliding window of length D until t + D, so it forbids until then; a calendar cap forbids
+until its period ends, a cool-down until its outcome is D old.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engine import policies, zones
+from engine.actions import actions
+from engine.history import TEXTS, History
+from engine.history_counts import Kind
+from engine.ingest import TIME
+from engine.policies import Asked, burst_of
+from engine.policy_groups import BY_CONTACT, Group, groups_of, packages
+from engine.send_times import around, cap_windows, send_times, strictly
+from engine.settings import Job
+from engine.settings.base import seconds
+from engine.settings.policies import EVER, ContactPolicy, clock_s
+
+
+@dataclass(frozen=True)
+class Contact:
+    """A contact of the history."""
+
+    time: int  # s
+    kind: Kind
+    number: Any  # contacts of equal number are one where caps count contacts
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a policy says of a subscriber, for one group of its actions."""
+
+    policy: str
+    kind: str
+    group: str  # what it counts or closes: "all", or a channel, category, ...
+    contacts: tuple[Contact, ...]  # in its window, oldest first
+    used: int | None  # None: it is no cap
+    allowed: int | None
+    blocked: tuple[int, ...]  # actions
+    until: int | None  # s, when it blocks them no longer; None: nothing blocked, or nobody knows
+
+
+def standings(job: Job, features: Any, history: History) -> list[Standing]:
+    """Return where a subscriber stands with each policy that looks at history or clock.
+
+    Args:
+        job: the job.
+        features: one row of the profile.
+        history: the subscriber's history.
+    """
+    asked, contacts = Asked.of(job, features, history), _contacts(job, history)
+    return [
+        one for policy in job.policies for one in _Subscriber(job, asked, contacts).of(policy)
+    ]  # fmt: skip
+
+
+def instant_of(job: Job, features: Any) -> tuple[int, str]:
+    """Return when a subscriber, the one row of a profile, is contacted, and the time zone."""
+    times = send_times(job, features)
+    z = int(times.zone[0])
+    return times.instants[z], times.zones[z]
+
+
+def _contacts(job: Job, history: History) -> list[Contact]:
+    if history.contacts is None:
+        return []
+    frame = history.contacts.sort_values(TIME, kind="stable")
+    package = {offer: n for n, offers in enumerate(packages(job)) for offer in offers}
+    found: list[Contact] = []
+    for row in frame.to_dict("records"):
+        said = {name: str(row[name]) for name in TEXTS if isinstance(row.get(name), str)}
+        offer = job.catalogue.offers.get(said.get("offer", ""))
+        kind = Kind(
+            said.get("offer", ""), said.get("channel", ""),
+            said.get("category") or (offer.category if offer else None),
+            said.get("team") or (offer.team if offer else None), "", is_accepted=False,
+        )  # fmt: skip
+        one = (package[kind.offer], kind.channel) if kind.offer in package else kind
+        found.append(Contact(int(row[TIME]), kind, (int(row[TIME]), one)))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Subscriber:
+    job: Job
+    asked: Asked
+    contacts: Sequence[Contact]
+
+    @property
+    def at(self) -> int:
+        """Return when the subscriber is contacted."""
+        return int(self.asked.instant[0])
+
+    def of(self, policy: ContactPolicy) -> Iterator[Standing]:
+        """Yield where it stands with a policy, group by group."""
+        acts = actions(self.job.catalogue)
+        by_offer = {o: tuple(a for a, x in enumerate(acts) if x.offer == o)
+                    for o in self.job.catalogue.offers}  # fmt: skip
+        if policy.cap is not None:
+            for group in groups_of(policy, self.job, acts):
+                yield self._cap(policy, group)
+        elif policy.kind == "exclusive" and policy.within is not None:
+            for offer in policy.exclusive:
+                others = [o for o in policy.exclusive if o != offer]
+                inside = self._inside(around(policy, self.asked.times), others)
+                yield self._ended(policy, offer, inside, by_offer[offer])
+        elif policy.kind == "not_after":
+            yield from self._ordered(policy, by_offer)
+        elif policy.kind == "cool_down":
+            for group in groups_of(policy, self.job, acts):
+                latest = int(self.asked.latest[burst_of(policy, group)][0])
+                end = latest + seconds(policy.cool_down or "")
+                blocked = group.actions if end > self.at else ()
+                name = " or ".join(group.names) or "all"
+                yield Standing(policy.name, policy.kind, name, (), None, None, blocked,
+                               end if blocked else None)  # fmt: skip
+        elif policy.kind in {"quiet", "blackout", "suppress", "only_after"}:
+            yield self._closed(policy)
+
+    def _cap(self, policy: ContactPolicy, group: Group) -> Standing:
+        cap, name = policy.cap or 0, " or ".join(group.names) or "all"
+        every = [c for c in self.contacts if c.kind.is_of(group.per, group.names)]
+        windows = cap_windows(policy, self.asked.times)
+        width, first, last = (0, 0, 0) if windows is None else windows[self._zone]
+        every = [] if windows is None else every
+        own = [c for c in every if first - width < c.time <= last]
+        once = bool(packages(self.job)) and group.per in BY_CONTACT
+
+        def fullest(begin: int, end: int) -> int:
+            ends = {begin, *(c.time for c in every if begin < c.time <= end)}
+            inside = ([c for c in every if e - width < c.time <= e] for e in ends)
+            return max(len({c.number for c in some}) if once else len(some) for some in inside)
+
+        used = fullest(first, last)
+        until = None
+        if used >= cap > 0 and policy.each is not None:
+            until = last + 1
+        elif used >= cap > 0 and (policy.spacing or policy.within) not in (None, EVER):
+            ends = sorted(c.time + width for c in every if c.time + width > self.at)
+            until = next(u for u in ends if fullest(u, u + width - 1) < cap)
+        blocked = group.actions if used >= cap else ()
+        return Standing(policy.name, policy.kind, name, tuple(own), used, cap, blocked, until)
+
+    @property
+    def _zone(self) -> int:
+        return int(self.asked.times.zone[0])
+
+    def _inside(self, windows: Any, offers: Sequence[str]) -> list[Contact]:
+        width, _, last = windows[self._zone]
+        return [
+            c for c in self.contacts if c.kind.offer in offers and last - width < c.time <= last
+        ]
+
+    def _ended(
+        self, policy: ContactPolicy, name: str, inside: Sequence[Contact], own: tuple[int, ...]
+    ) -> Standing:
+        """Return a standing that ends when the newest contact is so old as the policy says."""
+        until = None
+        if inside and policy.within != EVER:
+            until = inside[-1].time + seconds(policy.within or "")
+        blocked = own if inside else ()
+        return Standing(policy.name, policy.kind, name, tuple(inside), None, None, blocked, until)
+
+    def _ordered(
+        self, policy: ContactPolicy, by_offer: dict[str, tuple[int, ...]]
+    ) -> Iterator[Standing]:
+        times, offer = self.asked.times, policy.offer or ""
+        earlier = self._inside(strictly(policy, times, before=True), policy.not_after)
+        yield self._ended(policy, offer, earlier, by_offer[offer])
+        later = self._inside(strictly(policy, times, before=False), [offer])
+        own = tuple(a for name in policy.not_after for a in by_offer[name])
+        name = " or ".join(policy.not_after)
+        yield Standing(policy.name, policy.kind, name, tuple(later), None, None,
+                       own if later else (), later[-1].time if later else None)  # fmt: skip
+
+    def _closed(self, policy: ContactPolicy) -> Standing:
+        """Return a standing that has nothing to count: hours, days and conditions."""
+        blocked = tuple(sorted(
+            a for one in policies.left_of(self.asked, [policy]).closed[policy.name]
+            if bool(one.rows[0]) for a in one.actions
+        ))  # fmt: skip
+        until, zone = None, zones.zone(self.asked.times.zones[self._zone])
+        if blocked and policy.quiet is not None:
+            until = zones.next_local(zone, self.at, clock_s(policy.quiet.split("-")[1]))
+        elif blocked and policy.blackout:
+            day = zones.local_date(zone, self.at)
+            while day in policy.blackout:
+                day += zones.ONE_DAY
+            until = zones.day_start(zone, day)
+        return Standing(policy.name, policy.kind, "all", (), None, None, blocked, until)

@@ -1,0 +1,240 @@
+"""``walras explain``: one subscriber of a finished run: its contacts, policies and offers."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+from rich.table import Table
+from rich.text import Text
+
+from engine import tables, zones
+from engine.actions import actions
+from engine.assemble import assemble
+from engine.candidates import candidates
+from engine.errors import ConfigError, DataError
+from engine.explain import Explanation, explained
+from engine.history import History
+from engine.levels import stages as stages_of
+from engine.reasons import beside, closed
+from engine.settings import Job
+from engine.settings.job import LocalCluster
+from engine.spread_oracle import offer_oracle
+from engine.standing import Standing, instant_of, standings
+from jobs.allocate import parts_of
+from jobs.certify import Part, frames_of
+from jobs.pieces import amount
+from jobs.run_folder import Run
+from jobs.stages import STORE
+
+
+@dataclass(frozen=True)
+class _One:
+    """One subscriber's rows."""
+
+    job: Job
+    features: Any
+    propensity: Any
+    history: History
+
+
+def explain(run: Run, subscriber: str) -> dict[str, Any]:
+    """Return what a run knows of a subscriber.
+
+    Args:
+        run: the run.
+        subscriber: its key, as text.
+
+    Raises:
+        ConfigError: the stages that the run came from are gone, or there is no such subscriber.
+    """
+    job, folders = _origin(run)
+    one = _found(job, parts_of(job, folders), subscriber)
+    at, zone = instant_of(job, one.features)
+    names = [action.name for action in actions(job.catalogue)]
+    got = _chosen(run.folder, one, names)
+    told = _explained(run, one, got)
+    bundle = told.best if told else got
+    shut = closed(job, one.features, one.history)[0]
+    apart = beside(job, one.features, one.history, bundle)
+    return {
+        "subscriber": one.features["subscriber"].tolist()[0],
+        "time_zone": zone,
+        "sent": _local(at, zone),
+        "gets": [names[a] for a in got],
+        "surplus": told.chosen_surplus if told else None,
+        "best": [names[a] for a in told.best] if told else None,
+        "currency": job.catalogue.currency,
+        "policies": [_standing(s, zone, names) for s in standings(job, one.features, one.history)],
+        "actions": [
+            _action(a, name, told, is_chosen=a in got, why=shut[a] or apart[a])
+            for a, name in enumerate(names)
+        ],
+    }
+
+
+def _origin(run: Run) -> tuple[Job, dict[str, Path]]:
+    """Return the job of a run, and the folders of the stages that it came from."""
+    try:
+        job = Job.model_validate(run.manifest["job"])
+        prints = run.manifest["fingerprints"]
+        store = run.folder.absolute().parent / STORE
+        folders = {name: store / f"{name}-{prints[name][:16]}" for name in
+                   ("ingest", "profile", "score")}  # fmt: skip
+    except (KeyError, TypeError, ValidationError) as error:
+        raise ConfigError(
+            f"{run.folder}: its manifest is not of this walras ({type(error).__name__}); run the "
+            "job again"
+        ) from None
+    gone = [name for name, folder in folders.items() if not (folder / "stage.json").exists()]
+    if gone:
+        raise ConfigError.of(
+            f"{run.folder}: stage {name} that it came from was deleted, {folders[name]} is not "
+            "there; run the job again to another output"
+            for name in gone
+        )
+    return job.model_copy(update={"cluster": LocalCluster()}), folders
+
+
+def _found(job: Job, parts: Sequence[Part], subscriber: str) -> _One:
+    """Return the rows of a subscriber, wherever they are."""
+    rows = 0
+    for part in parts:
+        keys = pq.read_table(part.features, columns=["subscriber"])["subscriber"]
+        at = pc.index(pc.cast(keys, "string"), subscriber).as_py()
+        rows += len(keys)
+        if at < 0:
+            continue
+        features, propensity, history = frames_of(part, "pandas")
+        own = features.iloc[[at]].reset_index(drop=True)
+
+        def of(frame: Any, key: Any = own["subscriber"].iloc[0]) -> Any:
+            return (
+                None if frame is None else frame[frame["subscriber"] == key].reset_index(drop=True)
+            )
+
+        return _One(job, own, propensity.iloc[[at]].reset_index(drop=True),
+                    History(of(history.contacts), of(history.outcomes)))  # fmt: skip
+    raise ConfigError(
+        f"explain: no such subscriber, got {subscriber}; there are {rows:,} in the run"
+    )
+
+
+def _chosen(folder: Path, one: _One, names: Sequence[str]) -> tuple[int, ...]:
+    """Return the actions that the run gave to a subscriber."""
+    key, found = one.features["subscriber"].iloc[0], []
+    for path in sorted((folder / "allocations").glob("*.parquet")):
+        rows = tables.read(path, ["subscriber", "offer", "channel"])
+        own = rows[rows["subscriber"] == key]
+        found += [
+            names.index(f"{o}@{c}") for o, c in zip(own["offer"], own["channel"], strict=True)
+        ]
+    return tuple(sorted(found))
+
+
+def _explained(run: Run, one: _One, got: tuple[int, ...]) -> Explanation | None:
+    """Return values and prices paid; None: there are no prices, or they are of several stages."""
+    certificate = json.loads((run.folder / "certificate.json").read_text(encoding="utf-8"))
+    prices = [row["price"] for row in certificate["constraints"]]
+    if len(stages_of(one.job)) > 1 or None in prices or certificate["status"] == "INFEASIBLE":
+        return None
+    part = candidates(one.job, one.features, one.propensity, one.history)
+    problem = assemble(one.job, [part], is_whole=False).problem
+    if [row["name"] for row in certificate["constraints"]] != [row.name for row in problem.rows]:
+        raise DataError(f"{run.folder}: its certificate has other limits than its job")
+    names = [action.name for action in actions(one.job.catalogue)]
+    (block,) = problem.blocks
+    return explained(offer_oracle(problem), np.array(prices), block, chosen=got, names=names,
+                     reasons=None)  # fmt: skip
+
+
+def _standing(one: Standing, zone: str, names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "policy": one.policy,
+        "kind": one.kind,
+        "group": one.group,
+        "used": one.used,
+        "allowed": one.allowed,
+        "contacts": [
+            {"time": _local(c.time, zone), "offer": c.kind.offer, "channel": c.kind.channel}
+            for c in one.contacts
+        ],
+        "blocks": [names[a] for a in one.blocked],
+        "until": None if one.until is None else _local(one.until, zone),
+    }
+
+
+def _local(instant: int, zone: str) -> str:
+    return datetime.fromtimestamp(instant, zones.zone(zone)).isoformat()
+
+
+def _action(
+    a: int, name: str, told: Explanation | None, *, is_chosen: bool, why: str
+) -> dict[str, Any]:
+    own = told.actions[a] if told else None
+    change = own.change if own else None
+    is_open = own.is_open if own else not why
+    return {
+        "action": name,
+        "is_chosen": is_chosen,
+        "is_open": is_open,
+        "reason": "" if is_chosen else why,
+        "propensity": own.propensity if own else None,
+        "value": own.value if own and is_open else None,
+        "paid": own.paid if own else {},
+        "surplus": own.surplus if own and is_open else None,
+        "more_value_needed": change.shortfall if change else None,
+        "or_price": change.prices if change else {},
+    }
+
+
+def shown(told: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield a subscriber's explanation as rich renderables."""
+    gets = " and ".join(told["gets"]) or "nothing"
+    yield Text(f"subscriber {told['subscriber']} gets {gets}")
+    yield Text(f"contacts go out at {told['sent']} ({told['time_zone']})")
+    if told["best"] is not None and told["best"] != told["gets"]:
+        best = " and ".join(told["best"]) or "nothing"
+        yield Text(f"best at the prices is {best}; a limit is kept or filled by giving it up")
+    title = "Policies with contacts in their window, and those that block"
+    head = ("policy", "of", "used", "contacts in its window", "blocks", "until")
+    policies = _table(title, *head)
+    for row in told["policies"]:
+        if not (row["contacts"] or row["blocks"]):
+            continue
+        used = "" if row["used"] is None else f"{row['used']} of {row['allowed']}"
+        contacts = "\n".join(f"{c['time']} {c['offer']}@{c['channel']}" for c in row["contacts"])
+        cells = row["policy"], row["group"], used, contacts, "\n".join(row["blocks"])
+        policies.add_row(*map(Text, (*cells, row["until"] or ("not known" if cells[4] else ""))))
+    yield policies
+    unit = told["currency"]
+    offers = _table("Offers", "action", f"value, {unit}", "prices paid", f"surplus, {unit}", "why")
+    for row in told["actions"]:
+        paid = "\n".join(f"{name} {amount(x)}" for name, x in row["paid"].items())
+        figures = ("" if row[k] is None else amount(row[k]) for k in ("value", "surplus"))
+        value, surplus = figures
+        offers.add_row(*map(Text, (row["action"], value, paid, surplus, _why(row))))
+    yield offers
+
+
+def _table(title: str, *names: str) -> Table:
+    made = Table(title=title, title_justify="left")
+    for name in names:
+        made.add_column(name)
+    return made
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    if row["is_chosen"]:
+        return "chosen"
+    needs = []
+    if row["more_value_needed"] is not None:
+        needs = [f"needs {row['more_value_needed']:.4g} more value"]
+        needs += [f"or a price of {x:.4g} of {name}" for name, x in row["or_price"].items()]
+    return "; ".join([*filter(None, [row["reason"]]), *needs])

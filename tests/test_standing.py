@@ -1,0 +1,145 @@
+"""Until when a policy blocks: by hand, and as the first instant at which it blocks no more."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from engine import policies
+from engine.history import History
+from engine.standing import instant_of, standings
+from tests.certified import job_of
+
+DAY = 86_400
+TABLE = {"path": "x/*.parquet", "categories": ["offer", "channel"]}
+
+
+def at(text):
+    """Return an instant in UTC, s."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+
+
+def job(*settings, as_of="2026-10-01T00:00:00", zone="UTC"):
+    inputs = {"folder": "data", "subscribers": {"path": "s/*.parquet"}, "contacts": TABLE,
+              "outcomes": TABLE}  # fmt: skip
+    return job_of(policies=list(settings), inputs=inputs, as_of=f"{as_of}Z", time_zone=zone)
+
+
+def past(*contacts, outcomes=()):
+    """Return the history of subscriber 10: instants of contacts with offer and channel."""
+
+    def frame(rows):
+        table = pd.DataFrame(
+            [(10, at(t), offer, channel) for t, offer, channel in rows],
+            columns=["subscriber", "time", "offer", "channel"],
+        )
+        kinds = {"subscriber": "int64", "time": "int64", "offer": "str", "channel": "str"}
+        return table.astype(kinds)
+
+    return History(frame(contacts), frame(outcomes))
+
+
+ME = pd.DataFrame({"subscriber": [10]})
+SMS = {"name": "p", "at_most": 1, "per": "channel", "only": ["sms"]}
+BY_HAND = {  # setting, history, until, used
+    "a contact of a week": (
+        {**SMS, "within": "7d"}, past(("2026-09-28T10:00:00", "a", "sms")),
+        "2026-10-05T10:00:00", 1),
+    "the second latest of three counts": (
+        {"name": "p", "at_most": 2, "within": "7d"},
+        past(("2026-09-26T01:00:00", "a", "sms"), ("2026-09-27T02:00:00", "b", "app"),
+             ("2026-09-28T03:00:00", "a", "app")), "2026-10-04T02:00:00", 3),
+    "booked for later": (
+        {**SMS, "within": "2d"}, past(("2026-10-02T10:00:00", "a", "sms")),
+        "2026-10-04T10:00:00", 1),
+    "exactly so old is out": (
+        {**SMS, "within": "7d"}, past(("2026-09-24T00:00:00", "a", "sms")), None, 0),
+    "apart": (
+        {"name": "p", "spacing": "2d"}, past(("2026-09-30T10:00:00", "a", "sms")),
+        "2026-10-02T10:00:00", 1),
+    "ever": ({**SMS, "within": "ever"}, past(("2020-01-01T00:00:00", "a", "sms")), None, 1),
+    "nobody": ({"name": "p", "at_most": 0}, past(), None, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BY_HAND)
+def test_a_cap_blocks_until_its_window_has_room(case):
+    setting, history, until, used = BY_HAND[case]
+    (told,) = standings(job(setting), ME, history)
+    assert told.until == (None if until is None else at(until))
+    assert told.used == used
+    assert bool(told.blocked) == (used >= told.allowed)
+
+
+@pytest.mark.parametrize(
+    ("setting", "as_of", "until"),
+    [  # Berlin puts the clock back on 25 October 2026 at 3:00, and on on 29 March 2026 at 2:00
+        ({"at_most": 1, "each": "day"}, "2026-10-25T05:00:00", "2026-10-25T23:00:00"),
+        ({"at_most": 1, "each": "month"}, "2026-10-25T05:00:00", "2026-10-31T23:00:00"),
+        ({"at_most": 1, "within": "1d"}, "2026-10-25T05:00:00", "2026-10-26T04:00:00"),
+        ({"quiet": "21:00-08:00"}, "2026-10-24T20:00:00", "2026-10-25T07:00:00"),
+        ({"quiet": "21:00-02:30"}, "2026-03-28T22:00:00", "2026-03-29T01:00:00"),
+        ({"quiet": "08:00-09:00"}, "2026-10-24T20:00:00", None),
+        ({"blackout": ["2026-10-24", "2026-10-25"]}, "2026-10-24T08:00:00", "2026-10-25T23:00:00"),
+        ({"blackout": ["2026-10-26"]}, "2026-10-25T23:30:00", "2026-10-26T23:00:00"),
+        ({"cool_down": "3d"}, "2026-10-25T05:00:00", "2026-10-28T04:00:00"),
+        ({"suppress": "subscriber = 10"}, "2026-10-25T05:00:00", None),
+        ({"offer": "a", "only_after": ["b"], "within": "1h"}, "2026-10-25T05:00:00", None),
+    ],
+)
+def test_clocks_and_calendars_end_in_the_time_zone(setting, as_of, until):
+    event = ("2026-10-25T04:00:00", "a", "sms")
+    history = past(event, outcomes=[event]) if as_of.startswith("2026-10-25") else past()
+    asked = job({"name": "p", **setting}, as_of=as_of, zone="Europe/Berlin")
+    (told,) = standings(asked, ME, history)
+    assert told.until == (None if until is None else at(until))
+    assert instant_of(asked, ME) == (at(as_of), "Europe/Berlin")
+
+
+ALL = [
+    {"at_most": 2, "within": "3d"},
+    {"at_most": 1, "per": "offer", "within": "5d"},
+    {"at_most": 2, "per": "channel", "within": "4d"},
+    {"at_most": 1, "each": "week"},
+    {"spacing": "36h"},
+    {"exclusive": ["a", "b"], "within": "3d"},
+    {"offer": "a", "not_after": ["b"], "within": "4d"},
+    {"cool_down": "4d", "per": "channel"},
+    {"quiet": "22:00-07:00"},
+    {"blackout": ["2026-10-01", "2026-10-02", "2026-10-04"]},
+]
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("has_package", [False, True])
+@pytest.mark.parametrize("setting", ALL, ids=lambda s: next(iter(s)))
+def test_until_is_the_first_instant_at_which_nothing_is_blocked(setting, has_package, seed):
+    rng = np.random.default_rng(seed)
+    more = [{"name": "letter", "package": ["a", "b"]}] * has_package
+    asked = job({"name": "p", **setting}, *more, zone="Europe/Lisbon")
+
+    def drawn(count, latest):
+        hours = rng.integers(-7 * 24, latest, count) * 3_600 + int(asked.as_of.timestamp())
+        return [(datetime.fromtimestamp(t, UTC).replace(tzinfo=None).isoformat(),
+                 rng.choice(["a", "b"]), rng.choice(["sms", "app"])) for t in hours]  # fmt: skip
+
+    history = past(*drawn(5, 48), outcomes=drawn(3, 0))
+
+    def blocked(instant):
+        """Return the actions of each closure of the policy, were contacts to go out then."""
+        start = datetime.fromtimestamp(instant, UTC)
+        later = asked.model_copy(
+            update={"horizon": asked.horizon.model_copy(update={"start": start})}
+        )
+        found = policies.left(later, ME, history).closed["p"]
+        return {a for one in found if one.rows[0] for a in one.actions}
+
+    now, told = int(asked.as_of.timestamp()), standings(asked, ME, history)
+    assert {a for one in told for a in one.blocked} == blocked(now)
+    if len(told) == 1 and told[0].blocked:
+        assert told[0].until > now
+        assert not blocked(told[0].until)
+        assert blocked(told[0].until - 1)
+    for one in told:
+        assert (one.until is None) == (not one.blocked)
