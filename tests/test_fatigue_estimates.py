@@ -11,10 +11,13 @@ from engine import tables
 from engine.errors import DataError
 from engine.limit_problems import problems as limit_problems
 from engine.profile import kinds
-from engine.settings import Job
+from engine.settings import Job, load
+from jobs import what_if
 from jobs.allocate import allocate
+from jobs.check import check
 from jobs.fatigue import filled
-from jobs.stages import fingerprints
+from jobs.manifest import input_hashes
+from jobs.stages import fingerprints, run_stages
 from jobs.tasks import SerialTasks
 from tests.modelled import AS_OF, DAY, frame, job_of, sort
 from tests.test_model_stage import run_stage
@@ -169,3 +172,25 @@ def test_costs_too_large_for_whole_numbers_are_refused(tmp_path):
         filled(job_with(), tmp_path)
     named = job_with(constraints=[{"name": "fatigue", "measure": "cost", "at_most": 3}])
     assert any("2 limits are called fatigue" in text for text in limit_problems(named))
+
+
+def test_a_run_and_a_what_if_see_the_costs(tmp_path):
+    own, events = tired_world(300)
+    (tmp_path / "in").mkdir()
+    for name, table in {"s": own, **{n[0]: e for n, e in events.items()}}.items():
+        if "time" in table:
+            table = table.assign(time=pd.to_datetime(table["time"], unit="s"))
+        table.to_parquet(tmp_path / "in" / f"{name}.parquet")
+    job = job_with(output=str(tmp_path / "runs"), cluster={"kind": "local", "workers": 1})
+    tiny = job.model_dump(mode="json", exclude_unset=True)
+    tiny["inputs"]["folder"] = str(tmp_path / "in")
+    file = tmp_path / "job.json"
+    file.write_text(json.dumps(tiny))
+    loaded = load(file)
+    prints = fingerprints(loaded, input_hashes(loaded))
+    told = run_stages(loaded, "allocate", prints, SerialTasks(), say=str)["allocate"].summary
+    opened = what_if.opened(file)
+    assert check(loaded).problems == []
+    assert opened.job.fatigue[0].channels and opened.job.fatigue[0].estimate is None
+    assert opened.session.solve().value == pytest.approx(told["value"], rel=1e-4)
+    assert opened.session.solve(drop=["fatigue"]).value > told["value"]

@@ -17,7 +17,7 @@ class FatigueEstimate(Settings):
     not hold is counted as fatigue. Needs ``scores.kind`` model, from whose training rows it comes.
     """
 
-    value: Annotated[Money, Field(gt=0)]
+    value: Money
     """Of a success that a later contact loses."""
     chance: Annotated[float, Field(gt=0, lt=1, json_schema_extra={"unit": "share"})]
     """Probability that another contact follows one, times the discount until then."""
