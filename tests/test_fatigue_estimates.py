@@ -9,6 +9,7 @@ import pytest
 from engine import score as scores
 from engine import tables
 from engine.errors import DataError
+from engine.fatigue_estimates import estimates
 from engine.limit_problems import problems as limit_problems
 from engine.profile import kinds
 from engine.settings import Job, load
@@ -19,7 +20,7 @@ from jobs.fatigue import filled
 from jobs.manifest import input_hashes
 from jobs.stages import fingerprints, run_stages
 from jobs.tasks import SerialTasks
-from tests.modelled import AS_OF, DAY, frame, job_of, sort
+from tests.modelled import AS_OF, DAY, frame, job_of, rows_of, sort
 from tests.test_model_stage import run_stage
 
 ROW = ["subscriber", "time", "offer", "channel"]
@@ -109,6 +110,15 @@ def test_partitions_change_no_bit(tmp_path):
     run_stage(tmp_path / "three", job_with(), split(*world, 3))
     one, three = (tmp_path / n / "score" / "fatigue.json" for n in ("one", "three"))
     assert one.read_bytes() == three.read_bytes()
+
+
+def test_the_order_of_rows_changes_no_bit():
+    own, events = tired_world(300)
+    own["balance"] = own["subscriber"] // 3 % 17 + 0.5
+    job = job_with({**ITEM, "estimate": {**ESTIMATE, "strata": ["balance", "segment"]}})
+    rows = rows_of(job, own, events)
+    other = rows.sample(frac=1, random_state=1).reset_index(drop=True)
+    assert estimates(job, rows) == estimates(job, other)
 
 
 def test_contacts_without_a_state_are_left_out(tmp_path):
