@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from engine.actions import actions
-from engine.limits import MICRO, MOST_USE, Limit, coefficients, limits, measured, micro
+from engine.limits import FATIGUE, MICRO, MOST_USE, Limit, coefficients, limits, measured, micro
 from engine.policy_groups import capped
 from engine.settings import Job
 from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, MOST_CAPS, MOST_CODES
@@ -20,7 +20,7 @@ def problems(job: Job) -> list[str]:
     for limit in limits(job):
         if not limit.costs:
             found += [f"constraints.{limit.name}: {text}" for text in _forms(job, limit)]
-    found += _fatigue(job)
+    found += fatigue_problems(job)
     found += _needs(job)
     caps = len(capped(job))
     if caps > MOST_CAPS:
@@ -39,7 +39,10 @@ def problems(job: Job) -> list[str]:
 
 
 def _names(job: Job) -> list[str]:
-    names = Counter([limit.name for limit in limits(job)] + [other.name for other in measured(job)])
+    every = [limit.name for limit in limits(job)] + [other.name for other in measured(job)]
+    stated = any(limit.costs for limit in limits(job))
+    estimated = any(state.estimate is not None for state in job.fatigue)
+    names = Counter([*every, *([FATIGUE] if estimated and not stated else [])])
     return [
         f"constraints: {times} limits are called {name}: capacities, quotas, minimums, the "
         "at_least of a constraint with both bounds and fatigue have names of their own "
@@ -55,7 +58,7 @@ def _names(job: Job) -> list[str]:
     ]
 
 
-def _fatigue(job: Job) -> Iterator[str]:
+def fatigue_problems(job: Job) -> Iterator[str]:
     """Yield where contacts may cost too much in annoyance for whole numbers."""
     for channel in job.catalogue.channels:
         most = sum(micro(max(state.of_channel(channel), default=0.0)) for state in job.fatigue)

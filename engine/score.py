@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from engine import expressions, model, tables
+from engine import expressions, fatigue_estimates, model, tables
 from engine.actions import Action, actions
 from engine.errors import ConfigError, DataError
 from engine.settings import Job
@@ -61,7 +61,7 @@ def problems(job: Job, schema: Mapping[str, Any]) -> list[str]:
     """
     scores = job.scores
     if isinstance(scores, ModelScores):
-        return model.problems(job, schema)
+        return model.problems(job, schema) + fatigue_estimates.problems(job, schema)
     found = _entry_problems(job)
     if isinstance(scores, ColumnScores):
         for name, column in scores.columns.items():

@@ -56,6 +56,12 @@ def snapshots(job: Job, columns: Iterable[str]) -> list[str]:
     return [name for name in columns if name not in past]
 
 
+def stratified(job: Job) -> list[str]:
+    """Return the columns by which estimates of fatigue compare like with like."""
+    named = [name for f in job.fatigue if f.estimate is not None for name in f.estimate.strata]
+    return [name for name in dict.fromkeys(named) if name not in ROW]
+
+
 def _numeric(job: Job, schema: Mapping[str, Any], *, snapshot: bool) -> list[str]:
     return [
         column["name"]
@@ -174,7 +180,7 @@ def training_rows(
 
     Returns:
         Frame in canonical order: subscriber, time, offer, channel, ``accepted`` (bool), the
-        subscriber columns the model sees, then every feature column, as of ``time``.
+        subscriber columns that the model or strata name, then every feature column, as of ``time``.
     """
     contacts = usable(job, events["contacts"])
     drawn = draws(job, contacts)
@@ -182,7 +188,8 @@ def training_rows(
     kept = contacts[drawn < limit].reset_index(drop=True)
     features = features_at(job, subscribers, dict(events), kept[["subscriber", "time"]], fitted)
     rows = {name: kept[name] for name in ROW} | {"accepted": label[drawn < limit]}
-    fixed = [name for name in settings(job).features if name not in features.columns]
+    wanted = [*settings(job).features, *stratified(job)]
+    fixed = [name for name in dict.fromkeys(wanted) if name not in features.columns]
     at = subscribers["subscriber"].searchsorted(kept["subscriber"])
     for name in fixed:  # a subscriber column: a snapshot, the same at every instant
         rows[name] = subscribers[name].take(at).reset_index(drop=True)

@@ -28,6 +28,7 @@ from engine.zoom import Step
 from jobs import policy_costs
 from jobs.certify import Part, certified, frames_of
 from jobs.cluster import frames
+from jobs.fatigue import filled
 from jobs.manifest import write_json
 from jobs.tasks import Tasks
 
@@ -50,6 +51,7 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     Returns:
         The summary that the report shows.
     """
+    job = filled(job, stages["score"])
     parts = parts_of(job, stages)
     found_parts = tasks.keep("candidates", read_candidates, parts, rows=_subscribers)
     placed = assemble(job, found_parts)

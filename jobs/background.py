@@ -5,7 +5,7 @@ from typing import Any
 
 from jobs import charts
 from jobs.charts import Bar
-from jobs.pieces import Panel, Section, Table, bar_panel, columns, count, ratio, share
+from jobs.pieces import Panel, Section, Table, amount, bar_panel, columns, count, ratio, share
 
 MOST_FEATURES = 20  # of the importance chart; the table has them all
 
@@ -43,6 +43,7 @@ def _ingest(tables: Mapping[str, Mapping[str, Any]]) -> Section:
 
 def _scores(score: Mapping[str, Any]) -> Section:
     panels = _model_panels(score) if score["kind"] == "model" else []
+    panels += _estimates(score.get("fatigue", []))
     panels.append(Panel("Mean propensities", table=_means(score["actions"])))
     kinds = {
         "model": "Propensities are from gradient-boosted trees, trained on past contacts.",
@@ -95,3 +96,30 @@ def _model_panels(score: Mapping[str, Any]) -> list[Panel]:
         bar_panel("What the trees use", drawn, learnt, axis="share of all gain", number="0%"),
         Panel("What the trees may not know", known),
     ]
+
+
+def _estimates(items: Sequence[Mapping[str, Any]]) -> list[Panel]:
+    """Return a panel for each item of fatigue that is estimated."""
+    panels = []
+    for item in items:
+        levels = ["below", *(f"from {amount(border)}" for border in item["borders"])]
+        cells = [
+            [
+                told["channel"], count(told["contacts"]), count(told["accepted"]),
+                f"{told['slope']:.4f}", f"{told['low']:.4f} to {told['high']:.4f}",
+                *(f"{cost:,.4f}" for cost in told["cost"]),
+            ]
+            for told in item["channels"]
+        ]  # fmt: skip
+        head = columns(
+            "channel", "#contacts", "#accepted", "#slope", "#95 % interval",
+            *(f"#cost {level}" for level in levels),
+        )  # fmt: skip
+        text = (
+            "Within strata, log odds of acceptance fall by the slope for each unit of "
+            f"{item['of']}; a contact costs what later ones lose by it. "
+            f"{count(item['without_state'])} contacts had no state and are left out."
+        )
+        title = f"Fatigue estimated by {item['of']}"
+        panels.append(Panel(title, text, table=Table(title, head, cells)))
+    return panels

@@ -1,7 +1,8 @@
 """Stage ``score``: the propensity of every action for every subscriber.
 
 Writes ``propensity/part-*.parquet``; a model also leaves ``model.json`` (XGBoost's own format) and
-``calibration.json``. Training rows lie in ``training/`` while the stage runs.
+``calibration.json``, and what it estimates of fatigue in ``fatigue.json``. Training rows lie in
+``training/`` while the stage runs.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine import model, tables, training
+from engine import fatigue_estimates, model, tables, training
 from engine import score as scores
 from engine.actions import actions
 from engine.errors import ConfigError
@@ -18,8 +19,9 @@ from engine.fitted import Fitted
 from engine.score import Fault
 from engine.settings import Job
 from engine.settings.scores import ModelScores
-from jobs import stored
+from jobs import fatigue, stored
 from jobs.cluster import frames
+from jobs.manifest import write_json
 from jobs.profile import fitted as fitted_features
 from jobs.stages import remove
 from jobs.tasks import Tasks
@@ -108,8 +110,10 @@ def _train(
     gathered = folder / "training"
     gathered.mkdir()
     parameters = fitted_features(job, stages["profile"])
+    seen = (*training.ROW, "accepted", *columns, *fatigue_estimates.columns(job))
+    kept_columns = tuple(dict.fromkeys(seen))
     work = partial(
-        _training_part, _Gather(job, ingested, gathered, tuple(columns), limit, parameters)
+        _training_part, _Gather(job, ingested, gathered, kept_columns, limit, parameters)
     )
     kept = sum(tasks.map("features of contacts", work, parts, lambda n: n, named))
     tasks.tell("train", contacts=kept)
@@ -118,6 +122,9 @@ def _train(
     )
     fitted, quality = model.fit(job, rows, columns)
     fitted.save(folder)
+    estimates = fatigue_estimates.estimates(job, rows)
+    if estimates:
+        write_json(folder / fatigue.FILE, {"items": estimates})
     remove(gathered)
     usable, late = sum(n for _, n, _ in drawn), sum(n for _, _, n in drawn)
     return quality | {
@@ -125,6 +132,7 @@ def _train(
         "left_out": training.left_out(job, schema),
         "snapshots": training.snapshots(job, columns),
         "excluded": {"without a full outcome window": late, "not sampled": usable - kept},
+        **({"fatigue": estimates} if estimates else {}),
     }
 
 
@@ -143,7 +151,7 @@ def _training_part(gather: _Gather, part: str) -> int:
         for name in job.inputs.tables()
     }
     rows = training.training_rows(job, subscribers, events, gather.fitted, limit=gather.limit)
-    tables.write(rows[[*training.ROW, "accepted", *gather.columns]], gather.folder / part)
+    tables.write(rows[list(gather.columns)], gather.folder / part)
     return len(rows)
 
 

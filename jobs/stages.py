@@ -63,10 +63,12 @@ def parts(job: Job) -> dict[str, Any]:
     ]
     is_by_offer = any(getattr(f, "per", None) not in (None, "channel") for f in job.features)
     groups = {"offers": shape} if is_by_offer else {}
+    estimated = [item for item in full["fatigue"] if item["estimate"] is not None]
+    learnt = {"fatigue": estimated} if estimated else {}
     return {
         "ingest": {"inputs": inputs, "as_of": full["as_of"]},
         "profile": {"features": full["features"], "channels": channels, **groups},
-        "score": {"scores": full["scores"], "offers": shape, "seed": full["seed"]},
+        "score": {"scores": full["scores"], "offers": shape, "seed": full["seed"], **learnt},
         "allocate": {
             k: full[k]
             for k in (
@@ -75,6 +77,7 @@ def parts(job: Job) -> dict[str, Any]:
                 "time_zone",
                 "horizon",
                 "constraints",
+                "fatigue",
                 "goals",
                 "objective",
                 "holdout_share",

@@ -24,6 +24,7 @@ from engine.settings import Job
 from engine.solve import Status, solve
 from jobs.allocate import parts_of
 from jobs.certify import Part, frames_of
+from jobs.fatigue import filled
 from jobs.ledger.snapshot import pinned
 from jobs.manifest import input_hashes
 from jobs.session import Chosen
@@ -97,6 +98,7 @@ def opened(file: str | Path, changes: Sequence[str] = ()) -> WhatIf:
     if missing:
         again = f"run `walras score {file}` with the same settings"
         raise ConfigError.of(f"{file}: {problem}; {again}" for problem in missing)
+    job = filled(job, folders["score"])
     parts = parts_of(job, folders)
     read = [candidates(job, *_frames(part)) for part in parts]
     placed = assemble(job, read)

@@ -367,6 +367,17 @@ def test_scores_without_a_model_show_their_means(run_folder, kind):
     assert "25.0 %" in text and "AUC" not in text
 
 
+def test_estimates_of_fatigue_are_shown(run_folder):
+    told = {"channel": "sms", "contacts": 4_321, "accepted": 210, "slope": 0.1234, "low": 0.0567,
+            "high": 0.1901, "cost": [0.0321, 0.0287]}  # fmt: skip
+    item = {"of": "tired", "borders": [2.5], "contacts": 4_321, "without_state": 77,
+            "channels": [told]}  # fmt: skip
+    text = " ".join(Page(report.write(run_folder(None, manifest_of(fatigue=[item])))).text)
+    for shown in ("Fatigue estimated by tired", "77 contacts had no state", "4,321", "210",
+                  "0.1234", "0.0567 to 0.1901", "cost from 2.50", "0.0321", "0.0287"):  # fmt: skip
+        assert shown in text
+
+
 def test_a_missing_auc_is_explained(run_folder):
     manifest = manifest_of(auc=None, auc_note="all contacts of the test share were refused")
     text = " ".join(Page(report.write(run_folder(None, manifest))).text)

@@ -10,6 +10,23 @@ from engine.settings.base import Money, Name, Settings, Sql
 Border = Annotated[float, Field(allow_inf_nan=False)]
 
 
+class FatigueEstimate(Settings):
+    """A cost estimated from past contacts: what later ones lose, as success falls with the state.
+
+    Within strata, log odds of success fall by a slope for each unit of the state; what strata do
+    not hold is counted as fatigue. Needs ``scores.kind`` model, from whose training rows it comes.
+    """
+
+    value: Money
+    """Of a success that a later contact loses."""
+    chance: Annotated[float, Field(gt=0, lt=1, json_schema_extra={"unit": "share"})]
+    """Probability that another contact follows one, times the discount until then."""
+    recovery: Annotated[float, Field(gt=0, le=1, json_schema_extra={"unit": "share"})] = 1.0
+    """Share of the state that is left at the next contact."""
+    strata: list[str] = []
+    """Compare like with like: columns as of a contact, subscriber columns as now, or ``offer``."""
+
+
 class Fatigue(Settings):
     """A cost of each contact by the level of a state of its subscriber, beside all other costs.
 
@@ -25,14 +42,21 @@ class Fatigue(Settings):
     """Of a contact at each level, rounded to 0.000001; empty: channels say it, others are free."""
     channels: dict[Name, list[Money]] = {}
     """Cost at each level by channel, instead of ``cost``."""
+    estimate: FatigueEstimate | None = None
+    """Estimate costs by channel where each level begins, the first at 0; null: they are stated."""
 
     @model_validator(mode="after")
     def _levels(self) -> Self:
         problems = []
         if any(a >= b for a, b in zip(self.borders, self.borders[1:], strict=False)):
             problems.append(f"borders: must ascend, got {self.borders}")
-        if not self.cost and not self.channels:
-            problems.append("has no cost: set cost, channels or both")
+        is_stated = bool(self.cost or self.channels)
+        if not is_stated and self.estimate is None:
+            problems.append("has no cost: set cost, channels or both, or estimate")
+        if is_stated and self.estimate is not None:
+            problems.append("estimate: comes instead of cost and channels; leave one out")
+        if self.estimate is not None and self.borders[0] <= 0:
+            problems.append(f"borders: begin above 0 with estimate, got {self.borders[0]}")
         costs = {"cost": self.cost, **{f"channels.{c}": x for c, x in self.channels.items()}}
         problems += [
             f"{where}: has {len(each)} levels; {len(self.borders)} borders part "

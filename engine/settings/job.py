@@ -176,6 +176,11 @@ def _disagreements(job: Job) -> list[str]:
                 )
     for i, fatigue in enumerate(job.fatigue):
         known(f"fatigue.{i}.channels", list(fatigue.channels), "channel", channels)
+        if fatigue.estimate is not None and job.scores.kind != "model":
+            problems.append(
+                f"fatigue.{i}.estimate: learns from the rows that train a model; set scores.kind "
+                "model, or state cost"
+            )
     if job.fatigue and job.objective.measure not in {"value", "cost"}:
         problems.append(
             f"fatigue: costs money, but the objective counts {job.objective.measure}; pursue value "
