@@ -106,7 +106,7 @@ def _subscribers(job: Job, problems: list[str]) -> dict[str, tables.Kind] | None
     """Check every input file; return the kinds of the subscriber columns if they are known."""
     try:
         with outlined(job) as own:
-            return _column_kinds(inspect(own).subscriber_schema)
+            return _column_kinds(inspect(own).columns)
     except DataError as error:
         problems += str(error).splitlines()
     # An event table is wrong perhaps, and the subscriber table is not: then the rest is checked.

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -70,16 +71,25 @@ def bucket(who):
     return int(care.tables.bucket(pd.Series([who]), table.BUCKETS)[0])
 
 
-def done(name, folder, arguments):
-    """Do a command here; return how many writes were made to last."""
+@contextmanager
+def lasting():
+    """Give the list of files and folders that are made to last meanwhile."""
     syncs, sync = [], table.sync
 
     def counted(path):
-        syncs.append(path)
         sync(path)
+        syncs.append(path)
 
     table.sync = files.sync = counted
     try:
+        yield syncs
+    finally:
+        table.sync = files.sync = sync
+
+
+def done(name, folder, arguments):
+    """Do a command here; return how many writes were made to last."""
+    with lasting() as syncs:
         if name == "commit":
             book.book(book.planned(Path(arguments[0])), folder)
         elif name == "outcomes":
@@ -90,8 +100,6 @@ def done(name, folder, arguments):
             care.erase(folder, arguments)
         else:
             care.compact(folder)
-    finally:
-        table.sync = files.sync = sync
     return len(syncs)
 
 
@@ -108,7 +116,7 @@ def faulty(base, tmp_path_factory):
         shutil.copytree(ledger, after)
         writes = done(name, after, commands[name])
         faults = [("killed", i + 1) for i in range(writes)]
-        limits = [(0, 2_000), (writes - 1, 300)]  # in a file of rows, and in the log
+        limits = [(0, 2_000), (writes - 2, 300)]  # in a file of rows, and in the log
         faults += [("limited", *limit, is_killed) for limit in limits for is_killed in (1, 0)]
         folders = [home / f"{name}-{i}" for i in range(len(faults))]
         for folder in folders:
@@ -179,3 +187,17 @@ def test_a_reader_that_was_overtaken_begins_anew(tmp_path):
     care.compact(ledger)
     with pytest.raises(table.Conflict):
         files.read(old, ["contact"])
+
+
+def test_all_that_a_booking_makes_is_made_to_last(tmp_path):
+    ledger, known = tmp_path / "ledger", set()
+    for i, who in enumerate((1, 2)):
+        run = planned(tmp_path / f"r{i}", ledger, [(who, "data", "sms")], policies="",
+                      as_of=DAY + timedelta(days=i))  # fmt: skip
+        with lasting() as syncs:
+            book.book(run, ledger)
+        new = {path for path in (ledger, *ledger.rglob("*")) if path not in known}
+        assert new | {path.parent for path in new} <= set(syncs)
+        known |= new
+        *_, log, folder = syncs
+        assert (log.name, folder.name) == (f"{i + 1:020}.json", table.LOG)

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import DataError
+from engine.settings.policies import ContactPolicy
+from jobs.check import check
 from jobs.manifest import input_hashes
 from jobs.stages import fingerprints
 from tests.ingested import job_of, run
@@ -75,3 +77,13 @@ def test_its_name_may_be_no_column_of_the_table(tmp_path):
     pq.write_table(pa.table({"id": [1], "stop": [True]}), tmp_path / "in" / "people.parquet")
     with pytest.raises(DataError, match="inputs.lists.stop: the subscriber table has a column"):
         run(job)
+
+
+def test_conditions_may_speak_of_it(tmp_path):
+    job = wrote(tmp_path / "in", [1, 2], [1])
+    policies = [ContactPolicy(name=sql, suppress=sql) for sql in ("stop", "start")]
+    found = check(job.model_copy(update={"policies": policies})).problems
+    wrong = [problem for problem in found if problem.startswith("policies.")]
+    assert len(wrong) == 1
+    assert wrong[0].startswith("policies.start.suppress: unknown column start")
+    assert wrong[0].endswith("there are stop, subscriber")

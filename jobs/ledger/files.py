@@ -153,8 +153,10 @@ def written(ledger: Ledger, rows: pa.Table) -> list[File]:
             pq.write_table(own, path, use_dictionary=list(TEXTS), write_page_checksum=True)
             sync(path)
             made[-1] = replace(made[-1], size=path.stat().st_size)
-        for folder in {ledger.place(file).parent for file in made}:
+        buckets = {ledger.place(file).parent for file in made}
+        for folder in sorted(buckets | {bucket.parent for bucket in buckets}):
             sync(folder)
+        sync(ledger.folder)
     except BaseException:
         for file in made:
             ledger.place(file).unlink(missing_ok=True)

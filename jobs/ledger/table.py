@@ -163,6 +163,9 @@ def opened_or_made(folder: Path, key: pa.DataType) -> Ledger:
                 raise DataError(f"{folder}: cannot be written ({one_line(error)})") from None
         ledger = opened(folder)
         assert ledger is not None
+        _keep(folder, 0)
+        sync(folder)
+        sync(folder.parent)
     if ledger.key != key:
         raise DataError(
             f"{folder}: subscriber keys of the ledger are {_named(ledger.key)}, got "
@@ -242,7 +245,14 @@ def commit(
         raise DataError(
             f"{ledger.folder / LOG}: cannot be written ({one_line(error)}); nothing was changed"
         ) from None
-    sync(ledger.folder / LOG)
+    _keep(ledger.folder, ledger.version + 1)
+
+
+def _keep(folder: Path, version: int) -> None:
+    """Have the disk hold a version of the log: Delta itself does not wait for it."""
+    for path in sorted((folder / LOG).glob(f"{version:020}.*")):
+        sync(path)
+    sync(folder / LOG)
 
 
 def _partition(file: File) -> dict[str, str | None]:
