@@ -315,7 +315,8 @@ def test_a_written_file_is_read_once_to_be_certified(operator, reference, monkey
     times = Counter(path.name for path in seen if path.parent.name == "allocations")
     assert len(written) > 1 and times == dict.fromkeys(written, 1)
     assert sorted(path.name for path in folder.iterdir()) == [
-        "allocations", "blocked.parquet", "certificate.json", "decisions", "prices.json", "stage.json",
+        "allocations", "blocked.parquet", "certificate.json", "decisions", "prices.json",
+        "stage.json",
     ]  # fmt: skip
 
 
