@@ -46,6 +46,7 @@ from engine.settings.base import seconds
 from engine.settings.policies import CAPS, EVER, ContactPolicy
 from kernels.backend import library
 from kernels.choose import MOST_BUNDLE, MUST
+from kernels.contact_windows import NEVER
 
 
 @dataclass(frozen=True)
@@ -277,7 +278,9 @@ def _closed(policy: ContactPolicy, asked: Asked) -> Iterator[Closed]:
 
 def _ago(duration: str, instant: Any) -> Any:
     """Return [S] int64, the instant so long before; before everything that was, for ever."""
-    return instant - (LONGEST if duration == EVER else seconds(duration))
+    if duration == EVER:
+        return library(instant).full_like(instant, NEVER)
+    return instant - seconds(duration)
 
 
 def _covers(job: Job, groups: Sequence[Group], acts: int) -> list[list[int]]:

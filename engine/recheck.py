@@ -56,7 +56,8 @@ def _asked(job: Job) -> list[ContactPolicy]:
 def _allowed(policy: ContactPolicy) -> str:
     """Return how many contacts a policy allows, and in how long."""
     period = f"within {policy.within or policy.spacing}" if policy.each is None else policy.each
-    return f"{policy.cap or policy.exactly} {'a ' if policy.each else ''}{period}"
+    most = policy.exactly if policy.cap is None else policy.cap
+    return f"{most} {'a ' if policy.each else ''}{period}"
 
 
 def broken(

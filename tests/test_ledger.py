@@ -193,6 +193,27 @@ def test_purge_keeps_lifetime_counts(tmp_path, run, ledger):
     assert sorted(rows) == ["accepted", "accepted", "failed"]
 
 
+def test_purged_contacts_of_a_package_are_counted_one_by_one(tmp_path, ledger):
+    policies = "{name: pack, package: [data, voice]}, {name: three, at_most: 3, within: ever}"
+    for i in range(3):
+        run = planned(
+            tmp_path / f"r{i}", ledger, ROWS[:1], as_of=DAY + timedelta(days=i), policies=""
+        )
+        book.book(run, ledger)
+    care.purge(ledger, (DAY + timedelta(days=9)).date())
+    more = {"as_of": DAY + timedelta(days=60), "policies": policies}
+    with pytest.raises(RefusedError, match="policy three allows 3 within ever and leaves 0"):
+        book.book(planned(tmp_path / "more", ledger, ROWS[:1], **more), ledger)
+
+
+def test_a_cap_of_none_is_told(tmp_path, run, ledger):
+    told("commit", run)
+    none = run_folder(
+        tmp_path / "none", ledger, ROWS[2:3], policies="{name: shut, at_most: 0, within: 1d}"
+    )
+    assert "policy shut allows 0 within 1d" in told("commit", none, code=5)["problems"][0]
+
+
 def test_an_outcome_a_little_before_its_contact_stays_with_it(tmp_path, run, ledger):
     told("commit", run)
     early = outcomes_file(
@@ -230,6 +251,26 @@ def test_erase_tells_of_statistics_that_another_program_left(tmp_path, run, ledg
     log = ledger / table.LOG / f"{1:020}.json"
     log.write_text(log.read_text().replace("numRecords", 'minValues\\": {}, \\"numRecords', 1))
     assert "statistics of columns" in told("ledger", "erase", ledger, 1, code=2)["problems"][0]
+
+
+def test_erase_tells_of_files_that_another_program_left(tmp_path, run, ledger):
+    told("commit", run)
+    pd.DataFrame({"x": [1]}).to_parquet(ledger / "part.parquet")
+    (problem,) = told("ledger", "erase", ledger, 1, code=2)["problems"]
+    assert problem.startswith(f"{ledger / 'part.parquet'}: is no file of the ledger")
+    assert {who for who, *_ in effective(ledger)} == {2, 3}
+
+
+def test_erase_searches_no_file_that_was_swept_meanwhile(run, ledger, monkeypatch):
+    told("commit", run)
+    read = care.pq.read_table
+
+    def swept(path, **how):
+        path.unlink()
+        return read(path, **how)
+
+    monkeypatch.setattr(care.pq, "read_table", swept)
+    assert care.erase(ledger, ["9"]).rows == 0
 
 
 def test_verify_names_what_is_wrong(tmp_path, run, ledger):
@@ -322,6 +363,7 @@ def test_wrong_options_are_refused(run, ledger):
     told("commit", run)
     assert "--as-of" in told("cancel", run, "--as-of", "soon", code=2)["problems"][0]
     assert "--before" in told("ledger", "purge", ledger, "--before", "1", code=2)["problems"][0]
+    assert told("ledger", "purge", ledger, "--before", "0001-01-01")["rows"] == 0
     assert "'x'" in told("ledger", "erase", ledger, "1", "x", code=2)["problems"][0]
 
 

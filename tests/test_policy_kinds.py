@@ -250,6 +250,14 @@ def test_an_offer_not_after_another():
     assert not is_open(ever, contacts=[sent(NOW + 999 * DAY, "voice")])
 
 
+def test_nothing_was_before_the_epoch_either():
+    """An outcome that never was is no early one."""
+    rule, at = {"offer": "voice", "only_after": ["data"]}, "1965-06-10T12:00:00+00:00"
+    early = [sent(instant(at) - 999 * DAY)]
+    assert not is_open(rule, action=VOICE, at=at)
+    assert is_open(rule, action=VOICE, at=at, outcomes=early)
+
+
 def test_an_offer_only_after_an_outcome():
     """An outcome of one of the others, later than t - D."""
     rule = {"offer": "voice", "only_after": ["data"], "outcome": ["yes"]}

@@ -45,7 +45,7 @@ class Channel(Settings):
 
     def consent_for(self, purpose: str) -> str | None:
         """Return the column that must be true for offers of a purpose; None: none."""
-        return self.consents.get(purpose) if self.consents else self.consent  # type: ignore[return-value]
+        return self.consent.get(purpose) if isinstance(self.consent, dict) else self.consent
 
 
 class Offer(Settings):

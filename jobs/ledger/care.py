@@ -125,8 +125,7 @@ class _Purged:
 
 def _purged(ledger: Ledger, before: date, bucket: int, entry: str) -> _Purged:
     """Sum up what one bucket has before a day; write its files."""
-    last = date.fromordinal(before.toordinal() - 1)
-    old = [file for file in state.within(ledger, last=last) if file.bucket == bucket]
+    old = [file for file in ledger.files if file.date < before and file.bucket == bucket]
     rows = read(ledger, _names(ledger), files=old)
     gone = np.sort(rows["contact"].filter(pc.equal(rows["kind"], CONTACT)).to_numpy())
     is_kept = _stays(rows, gone)
@@ -233,13 +232,24 @@ def _searched(ledger: Ledger, keys: Any) -> int:
         if LOG in path.parts:
             if any(set(json.loads(text)) - {"numRecords"} for text in _statistics(path)):
                 found.append(f"{path}: has statistics of columns, which may name subscribers")
-        elif path.suffix == ".parquet" and int(path.name.partition("-")[0]) <= ledger.version + 1:
-            rows = pq.read_table(path, columns=["subscriber"])
-            if pc.any(pc.is_in(rows["subscriber"], keys)).as_py():
+        elif path.suffix == ".parquet":
+            version = path.name.partition("-")[0]
+            if not version.isdigit():
+                found.append(f"{path}: is no file of the ledger, and may name anyone; move it away")
+            elif int(version) <= ledger.version + 1 and _holds(path, keys):
                 found.append(f"{path}: still names a subscriber that was erased; delete it")
     if found:
         raise DataError.of(found)
     return count
+
+
+def _holds(path: Path, keys: Any) -> bool:
+    """Return whether a file has rows of subscribers; one that was swept meanwhile has none."""
+    try:
+        rows = pq.read_table(path, columns=["subscriber"])
+    except FileNotFoundError:
+        return False
+    return bool(pc.any(pc.is_in(rows["subscriber"], keys)).as_py())
 
 
 def _statistics(path: Path) -> list[str]:

@@ -10,7 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.ledger.files import read, read_of
-from jobs.ledger.table import CANCELLED, CONTACT, OUTCOME, SUMMARY, File, Ledger, Outcome
+from jobs.ledger.table import (
+    CANCELLED,
+    CONTACT,
+    INSTANT,
+    OUTCOME,
+    SUMMARY,
+    File,
+    Ledger,
+    Outcome,
+)
 
 EARLY = timedelta(days=1)
 """An outcome may be so much before its contact: senders begin early."""
@@ -46,7 +55,8 @@ def contacts(
 ) -> pa.Table:
     """Return the effective contacts: booked, not cancelled, and not failed.
 
-    What a purge has summed up is as many contacts as it counted, at the time of the last of them.
+    What a purge has summed up is as many contacts as it counted, the last at its time and each one
+    before it a second earlier: at one time those of a package would be one contact.
 
     Args:
         ledger: the ledger.
@@ -56,7 +66,7 @@ def contacts(
         of: subscribers, an Arrow array; None: all of them.
         freed: ids as :func:`freed` gives them, for these days or more.
     """
-    names = list(dict.fromkeys([*columns, "kind", "contact", "count"]))
+    names = list(dict.fromkeys([*columns, "time", "kind", "contact", "count"]))
     is_sum = (pc.field("kind") == SUMMARY) & (pc.field("outcome") == "")
     is_one = (pc.field("kind") == CONTACT) | is_sum
     rows = _read(ledger, names, is_one, within(ledger, first, last), of)
@@ -75,7 +85,7 @@ def outcomes(
     of: Any = None,
 ) -> pa.Table:
     """Return the outcomes of some days; arguments and summed up ones as of :func:`contacts`."""
-    names = list(dict.fromkeys([*columns, "count"]))
+    names = list(dict.fromkeys([*columns, "time", "count"]))
     is_outcome = (pc.field("kind") == OUTCOME) | (
         (pc.field("kind") == SUMMARY) & (pc.field("outcome") != "")
     )
@@ -90,11 +100,16 @@ def _read(ledger: Ledger, names: list[str], where: Any, files: list[File], of: A
 
 
 def _repeated(rows: pa.Table) -> pa.Table:
-    """Return each row as often as it counts."""
+    """Return each row as often as it counts, a second apart."""
     count = rows["count"].to_numpy()
     if (count == 1).all():
         return rows
-    return rows.take(pa.array(np.repeat(np.arange(len(rows)), count)))
+    place = np.repeat(np.arange(len(rows)), count)
+    nth = np.arange(len(place)) - (np.cumsum(count) - count)[place]
+    found = rows.take(pa.array(place))
+    time = found["time"].cast(pa.int64()).to_numpy() - 1_000_000 * nth
+    at = found.schema.get_field_index("time")
+    return found.set_column(at, found.schema.field("time"), pa.array(time).cast(INSTANT))
 
 
 def seconds(column: Any) -> Any:
