@@ -1,10 +1,11 @@
 """What simple rules would have reached: greedy, and subscribers served as they come.
 
 Both keep eligibility, contact policies and every upper limit; they do not pursue minimums, whose
-shortfalls are counted. Only pairs of positive value are taken, except by those who must have an
-offer and have none yet. An offer that requires another is taken after it or not at all, and whoever
-ends below a minimum of offers gets none; those who must have one and got none are counted too.
-Uses are exact whole numbers.
+shortfalls are counted. What a limit charges for whatever uses it, such as fatigue, is no upper
+limit, and comes off the value of a pair. Only pairs of positive value are taken, except by those
+who must have an offer and have none yet. An offer that requires another is taken after it or not
+at all, and whoever ends below a minimum of offers gets none; those who must have one and got none
+are counted too. Uses are exact whole numbers.
 
 A use ``fixed + accept p`` is a whole number of 2**-24 micro-units; it is held as two int64,
 ``high * 2**44 + low`` with ``0 <= low < 2**44``, which has room for 2**31 contacts of any size.
@@ -56,13 +57,21 @@ class Instance:
     penalty: Any = (
         None  # [K] float64, of a soft limit, per unit beyond it; else inf; None: all hard
     )
+    is_charged: Any = (
+        None  # [K] bool, soft limits of 0 that all uses pass: see Problem; None: there are none
+    )
+
+    @property
+    def charged(self) -> Any:
+        """Return [K] bool, the limits that bar nothing and charge for every use."""
+        return np.zeros(len(self.limit), bool) if self.is_charged is None else self.is_charged
 
 
 @dataclass(frozen=True)
 class Baseline:
     """What a rule reached."""
 
-    value: float  # money, less what missing soft minimums costs
+    value: float  # money, less charges and what missing soft minimums costs
     contacts: int
     contacted: int  # subscribers
     violations: int  # hard limits that do not hold, and subscribers without what they must have
@@ -95,12 +104,23 @@ def _pairs(instance: Instance) -> tuple[Any, Any]:
     """
     arguments = (
         instance.propensity, _weights(instance), instance.order, instance.fewest >= MUST,
-        instance.value_fixed, instance.value_accept,
+        instance.value_fixed, instance.value_accept, instance.group, *_charges(instance),
     )  # fmt: skip
     count = _count_pairs(*arguments, np.empty(0), np.empty(0, np.int64))
     value, pair = np.empty(count), np.empty(count, np.int64)
     _count_pairs(*arguments, value, pair)
     return value, pair
+
+
+def _charges(instance: Instance) -> tuple[Any, Any]:
+    """Return [A, G] float64 twice, what a contact and an acceptance are charged, micro-money."""
+    terms, penalty = _terms(instance), _penalties(instance)
+    fixed, accept = (np.zeros((len(instance.offer), instance.in_scope.shape[1])) for _ in range(2))
+    for t in np.flatnonzero(instance.charged[terms]).tolist():
+        each = penalty[terms[t]] * instance.in_scope[t]
+        fixed += np.outer(instance.use_fixed[t], each)
+        accept += np.outer(instance.use_accept[t], each)
+    return fixed, accept
 
 
 def _weights(instance: Instance) -> Any:
@@ -109,8 +129,8 @@ def _weights(instance: Instance) -> Any:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _count_pairs(  # noqa: PLR0917 (arrays, as kernels take them)
-    propensity: Any, weight: Any, order: Any, must: Any, fixed: Any, accept: Any,
-    value: Any, pair: Any,
+    propensity: Any, weight: Any, order: Any, must: Any, fixed: Any, accept: Any, group: Any,
+    charge_fixed: Any, charge_accept: Any, value: Any, pair: Any,
 ) -> Any:  # fmt: skip
     """Count the pairs, and write them down when there is room for them."""
     actions = len(propensity)
@@ -120,6 +140,7 @@ def _count_pairs(  # noqa: PLR0917 (arrays, as kernels take them)
         for a in range(actions):
             p = np.rint(np.float64(propensity[a, s]) * P_ONE) / P_ONE
             worth = (weight[s] / W_ONE) * (fixed[a] + accept[a] * p)
+            worth -= charge_fixed[a, group[s]] + charge_accept[a, group[s]] * p
             if worth > 0 or (must[s] and worth <= 0):  # NaN is not open
                 if count < len(value):
                     value[count], pair[count] = worth, i * actions + a
@@ -143,8 +164,8 @@ def _take(instance: Instance, value: Any, pair: Any) -> Baseline:
     left_high, left_low = _split_limits(instance.limit)
     must, least = instance.fewest >= MUST, (instance.fewest % MUST).astype(np.int64)
     limits = (
-        instance.in_scope, instance.use_fixed, instance.use_accept, instance.is_minimum,
-        _terms(instance), left_high, left_low,
+        instance.in_scope, instance.use_fixed, instance.use_accept,
+        instance.is_minimum | instance.charged, _terms(instance), left_high, left_low,
     )  # fmt: skip
     taken, count = _fill(
         value, pair, instance.propensity, instance.order, instance.group,
@@ -223,7 +244,7 @@ def _use(fixed: Any, accept: Any, p: Any) -> Any:
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
     value: Any, pair: Any, propensity: Any, order: Any, group: Any, most: Any, wanted: Any,
-    cap: Any, rules: Any, in_scope: Any, use_fixed: Any, use_accept: Any, is_minimum: Any,
+    cap: Any, rules: Any, in_scope: Any, use_fixed: Any, use_accept: Any, bars_nothing: Any,
     term_of: Any, left_high: Any, left_low: Any,
 ) -> Any:  # fmt: skip
     """Return for each pair whether it was taken; the room left is counted down in place.
@@ -262,7 +283,7 @@ def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
                 high[j] += (rest >> LOW_BITS) - more  # borrows one when rest < 0
                 low[j] = rest & (2**LOW_BITS - 1)
             is_whole = j + 1 == applying[a] or term_of[applies[a, j + 1]] != k
-            if is_whole and high[j] < 0 and not is_minimum[k]:
+            if is_whole and high[j] < 0 and not bars_nothing[k]:
                 fits = False
                 break
         if not fits:
@@ -280,7 +301,7 @@ def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _give_back(  # noqa: PLR0917 (arrays, as kernels take them)
     pair: Any, taken: Any, propensity: Any, order: Any, group: Any, short: Any,
-    in_scope: Any, use_fixed: Any, use_accept: Any, is_minimum: Any, term_of: Any,
+    in_scope: Any, use_fixed: Any, use_accept: Any, bars_nothing: Any, term_of: Any,
     left_high: Any, left_low: Any,
 ) -> None:  # fmt: skip
     """Undo in place what those took who are short of their minimum."""

@@ -109,7 +109,7 @@ def _subscribers(job: Job, problems: list[str]) -> dict[str, tables.Kind] | None
             return _column_kinds(inspect(own).columns)
     except DataError as error:
         problems += str(error).splitlines()
-    # An event table is wrong perhaps, and the subscriber table is not: then the rest is checked.
+    # Another table or list is wrong perhaps, and this one is not: then the rest is checked.
     try:
         return _subscribers_alone(job)
     except DataError:
@@ -117,13 +117,14 @@ def _subscribers(job: Job, problems: list[str]) -> dict[str, tables.Kind] | None
 
 
 def _subscribers_alone(job: Job) -> dict[str, tables.Kind]:
-    """Return the kinds of the subscriber columns, whatever the event tables are.
+    """Return the kinds of the subscriber columns, whatever the other tables and the lists are.
 
     Raises:
         DataError: every problem of the subscriber table.
     """
-    alone = job.inputs.model_copy(update={"events": {}, "contacts": None, "outcomes": None})
-    return _column_kinds(inspect(job.model_copy(update={"inputs": alone})).columns)
+    nothing = {"events": {}, "contacts": None, "outcomes": None, "lists": {}}
+    alone = job.model_copy(update={"inputs": job.inputs.model_copy(update=nothing)})
+    return {**_column_kinds(inspect(alone).columns), **dict.fromkeys(job.inputs.lists, "boolean")}
 
 
 def _column_kinds(schema: pa.Schema) -> dict[str, tables.Kind]:

@@ -36,6 +36,9 @@ def instances(draw):
     actions, (offer, channel) = keep.shape[1], keep.astype(np.int32)
     rules = draw(rules_of(offer, channel, offer % 2, draw(st.booleans())))
     money = [0, 1, 333_333, MICRO, 2 * MICRO]
+    is_charged = array([False, False, True], limits, dtype=bool) & ~is_minimum
+    amount = array([0, 333_333, 900_000, MICRO, 3 * MICRO], limits, dtype=np.int64)
+    use_accept = array([-5, *money], limits, actions, dtype=np.int64)
     return Instance(
         propensity=array([math.nan, 0.0, 0.1, 0.3, 0.5, 1.0], actions, size, dtype=np.float32),
         weight=array([0.0, 0.25, 1.0, 1.5], size, dtype=np.float64),
@@ -49,11 +52,20 @@ def instances(draw):
         in_scope=array([True, True, False], limits, groups, dtype=bool),
         group=array(range(groups), size, dtype=np.int32),
         use_fixed=array(money, limits, actions, dtype=np.int64) * sign[:, None],
-        use_accept=array([-5, *money], limits, actions, dtype=np.int64) * sign[:, None],
-        limit=array([0, 333_333, 900_000, MICRO, 3 * MICRO], limits, dtype=np.int64) * sign,
+        use_accept=np.where(is_charged[:, None], abs(use_accept), use_accept * sign[:, None]),
+        limit=np.where(is_charged, 0, amount * sign),
         is_minimum=is_minimum,
+        penalty=np.where(is_charged, array([0.25, 1.0], limits, dtype=np.float64), math.inf),
+        is_charged=is_charged,
         order=np.array(draw(st.permutations(range(size))), np.int64),
     )
+
+
+def use_of(problem, k, s, a, p):
+    """Return what an action of a subscriber uses of a limit."""
+    if not problem.in_scope[k, problem.group[s]]:
+        return 0
+    return int(problem.use_fixed[k, a]) + int(problem.use_accept[k, a]) * p
 
 
 def definition(problem, by_arrival):
@@ -66,12 +78,16 @@ def definition(problem, by_arrival):
                 continue
             p = Fraction(round(float(problem.propensity[a, s]) * 2**24), 2**24)
             w = Fraction(round(problem.weight[s] * 1024), 1024)
-            value = w * (int(problem.value_fixed[a]) + int(problem.value_accept[a]) * p)
+            gross = w * (int(problem.value_fixed[a]) + int(problem.value_accept[a]) * p)
+            value = gross - sum(
+                Fraction(problem.penalty[k]) * use_of(problem, k, s, a, p)
+                for k in np.flatnonzero(problem.is_charged)
+            )
             if value > 0 or problem.fewest[s] >= MUST:
                 rank = (place, -value, a) if by_arrival else (-value, place, a)
-                pairs.append((rank, value, s, a, p))
+                pairs.append((rank, value, gross, s, a, p))
     uses, taken = [Fraction(0)] * len(problem.limit), []
-    for _, value, s, a, p in sorted(pairs):
+    for _, value, gross, s, a, p in sorted(pairs):
         own = [b for t, b, *_ in taken if t == s]
         wanted = max(1, problem.fewest[s] % MUST) if problem.fewest[s] >= MUST else 0
         limits = int(problem.most[s]), 0, problem.cap[:, s]
@@ -81,18 +97,17 @@ def definition(problem, by_arrival):
             continue
         then = list(uses)
         for k in range(len(uses)):
-            if problem.in_scope[k, problem.group[s]]:
-                then[k] += int(problem.use_fixed[k, a]) + int(problem.use_accept[k, a]) * p
-        changed = [k for k in range(len(uses)) if then[k] != uses[k] and not problem.is_minimum[k]]
+            then[k] += use_of(problem, k, s, a, p)
+        bars = ~(problem.is_minimum | problem.is_charged)
+        changed = [k for k in range(len(uses)) if then[k] != uses[k] and bars[k]]
         if all(then[k] <= problem.limit[k] for k in changed):
             uses = then
-            taken.append((s, a, value, p))
+            taken.append((s, a, gross, p))
     had = [sum(t == s for t, *_ in taken) for s in range(size)]
     short = {s for s in range(size) if had[s] < problem.fewest[s] % MUST}
     for s, a, _, p in taken:
         for k in range(len(uses) if s in short else 0):
-            if problem.in_scope[k, problem.group[s]]:
-                uses[k] -= int(problem.use_fixed[k, a]) + int(problem.use_accept[k, a]) * p
+            uses[k] -= use_of(problem, k, s, a, p)
     taken = [t for t in taken if t[0] not in short]
     got = {s for s, *_ in taken}
     missed = [
@@ -100,8 +115,11 @@ def definition(problem, by_arrival):
         if problem.fewest[s] >= MUST and s not in got
         and not np.isnan(problem.propensity[:, s]).all()
     ]  # fmt: skip
-    broken = sum(use > limit for use, limit in zip(uses, problem.limit.tolist(), strict=True))
+    over = [use - limit for use, limit in zip(uses, problem.limit.tolist(), strict=True)]
+    broken = sum(more > 0 for more, paid in zip(over, problem.is_charged, strict=True) if not paid)
     value = float(sum((v for _, _, v, _ in taken), Fraction(0)) / MICRO)
+    value -= sum(float(Fraction(problem.penalty[k]) * over[k] / MICRO)
+                 for k in np.flatnonzero(problem.is_charged))  # fmt: skip
     return value, len(taken), len(got), broken + len(missed)
 
 
@@ -165,6 +183,14 @@ def test_a_limit_is_filled_to_its_last_unit():
         replace(budget(-4 * MICRO), is_minimum=np.ones(1, bool), use_fixed=np.array([[-MICRO]]))
     )
     assert (found.contacts, found.violations) == (3, 1)  # a minimum of 4 is missed, and counted
+
+
+def test_a_charge_bars_nothing_and_comes_off_the_value():
+    """Worth 3, 2 and 1, each charged 1.5: the first two are taken, for 1.5 and 0.5."""
+    charged = replace(budget(0), penalty=np.full(1, 1.5), is_charged=np.ones(1, bool))
+    for rule in (greedy, arrival_order):
+        found = rule(charged)
+        assert (found.value, found.contacts, found.violations) == (2.0, 2, 0)
 
 
 def test_equal_values_go_to_the_lower_key():

@@ -83,7 +83,10 @@ def test_conditions_may_speak_of_it(tmp_path):
     job = wrote(tmp_path / "in", [1, 2], [1])
     policies = [ContactPolicy(name=sql, suppress=sql) for sql in ("stop", "start")]
     found = check(job.model_copy(update={"policies": policies})).problems
-    wrong = [problem for problem in found if problem.startswith("policies.")]
-    assert len(wrong) == 1
-    assert wrong[0].startswith("policies.start.suppress: unknown column start")
-    assert wrong[0].endswith("there are stop, subscriber")
+    (wrong,) = [problem for problem in found if problem.startswith("policies.")]
+    assert wrong.startswith("policies.start.suppress: unknown column start")
+    assert wrong.endswith("there are stop, subscriber")
+    pq.write_table(pa.table({"no": [1]}), tmp_path / "in" / "stop.parquet")
+    broken = check(job.model_copy(update={"policies": policies})).problems
+    assert any("stop.parquet: the column who is missing" in problem for problem in broken)
+    assert wrong in broken and set(found) < set(broken)
