@@ -84,15 +84,14 @@ def broken(
     people = planned.drop_duplicates("subscriber", ignore_index=True)[["subscriber", ZONE]]
     past = Past.of(own, people, History(contacts, outcomes))
     place = {(action.offer, action.channel): a for a, action in enumerate(actions(job.catalogue))}
-    pairs = zip(planned["offer"], planned["channel"], strict=True)
+    pairs = list(zip(planned["offer"], planned["channel"], strict=True))
     action = np.array([place[pair] for pair in pairs], np.int64)
     row = pd.Index(people["subscriber"]).get_indexer(pd.Index(planned["subscriber"]))
     keys, found = people["subscriber"].tolist(), {}
     for closure in closures(past, people):
         for i in np.flatnonzero(closure.rows[row] & np.isin(action, closure.actions)).tolist():
             policy = closure.text.removeprefix("policy ")
-            what = f"{planned['offer'].iloc[i]} on {planned['channel'].iloc[i]}"
-            found[row[i], policy] = f"{closure.text} closes {what}"
+            found[row[i], policy] = f"{closure.text} closes {' on '.join(pairs[i])}"
     held, by_name = terms(own, question(own)), {policy.name: policy for policy in asked}
     together = relations(own, held).contact
     for room in rooms(own, held, past):
