@@ -12,7 +12,7 @@ import pandas as pd
 
 from engine.actions import actions
 from engine.certificate_history import Past, closures
-from engine.certificate_policies import relations, rooms
+from engine.certificate_policies import leasts, relations, rooms
 from engine.certificate_rules import terms
 from engine.history import History
 from engine.limits import question
@@ -103,5 +103,9 @@ def broken(
         for s in np.flatnonzero((count > room.left) & (room.policy != "")).tolist():
             leaves = f"{_allowed(by_name[room.policy])} and leaves {room.left[s]}"
             found[s, room.policy] = f"{room.text} allows {leaves}, planned {count[s]}"
+    offers = np.bincount(row, minlength=len(people))
+    for least in leasts(own, past):
+        for s in np.flatnonzero((offers > 0) & (offers < least.wanted)).tolist():
+            found[s, least.policy] = f"{least.text} {least.wanted[s]}, planned {offers[s]}"
     told = [Broken(keys[s], policy, text) for (s, policy), text in found.items()]
     return sorted(told, key=lambda one: (str(one.subscriber), one.policy, one.text))
