@@ -31,6 +31,7 @@ class Room:
 class Least:
     """How many offers a policy asks for, if there are any."""
 
+    policy: str
     text: str  # what it asks for
     wanted: Any  # [S] int64
     must: Any  # [S] bool, whether there have to be some
@@ -123,7 +124,7 @@ def leasts(job: Job, past: Past) -> list[Least]:
         left = np.maximum(wanted - past.used(policy, None, once=False), 0)
         is_exact = policy.exactly is not None
         text = f"policy {policy.name} asks for " + ("exactly" if is_exact else "none or at least")
-        found.append(Least(text, left, (left > 0) & is_exact))
+        found.append(Least(policy.name, text, left, (left > 0) & is_exact))
     return found
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from engine.actions import actions
 from engine.certificate_history import Past, closures
-from engine.certificate_policies import relations, rooms
+from engine.certificate_policies import leasts, relations, rooms
 from engine.certificate_rules import terms
 from engine.history import History
 from engine.limits import question
@@ -84,15 +84,14 @@ def broken(
     people = planned.drop_duplicates("subscriber", ignore_index=True)[["subscriber", ZONE]]
     past = Past.of(own, people, History(contacts, outcomes))
     place = {(action.offer, action.channel): a for a, action in enumerate(actions(job.catalogue))}
-    pairs = zip(planned["offer"], planned["channel"], strict=True)
+    pairs = list(zip(planned["offer"], planned["channel"], strict=True))
     action = np.array([place[pair] for pair in pairs], np.int64)
     row = pd.Index(people["subscriber"]).get_indexer(pd.Index(planned["subscriber"]))
     keys, found = people["subscriber"].tolist(), {}
     for closure in closures(past, people):
         for i in np.flatnonzero(closure.rows[row] & np.isin(action, closure.actions)).tolist():
             policy = closure.text.removeprefix("policy ")
-            what = f"{planned['offer'].iloc[i]} on {planned['channel'].iloc[i]}"
-            found[row[i], policy] = f"{closure.text} closes {what}"
+            found[row[i], policy] = f"{closure.text} closes {' on '.join(pairs[i])}"
     held, by_name = terms(own, question(own)), {policy.name: policy for policy in asked}
     together = relations(own, held).contact
     for room in rooms(own, held, past):
@@ -104,5 +103,9 @@ def broken(
         for s in np.flatnonzero((count > room.left) & (room.policy != "")).tolist():
             leaves = f"{_allowed(by_name[room.policy])} and leaves {room.left[s]}"
             found[s, room.policy] = f"{room.text} allows {leaves}, planned {count[s]}"
+    offers = np.bincount(row, minlength=len(people))
+    for least in leasts(own, past):
+        for s in np.flatnonzero((offers > 0) & (offers < least.wanted)).tolist():
+            found[s, least.policy] = f"{least.text} {least.wanted[s]}, planned {offers[s]}"
     told = [Broken(keys[s], policy, text) for (s, policy), text in found.items()]
     return sorted(told, key=lambda one: (str(one.subscriber), one.policy, one.text))

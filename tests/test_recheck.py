@@ -118,3 +118,21 @@ def test_what_is_told_names_the_policy_what_it_leaves_and_the_count():
     (told,) = recheck.broken(job, plan, history, NO_OUTCOMES)
     assert (told.subscriber, told.policy) == ("a", "by_channel")
     assert told.text == "policy by_channel sms allows 1 within 2d and leaves 0, planned 1"
+
+
+@pytest.mark.parametrize(
+    ("policy", "asks"),
+    [
+        ("{name: pair, at_least: 2, within: 1d}", "none or at least"),
+        ("{name: pair, exactly: 2, within: 1d}", "exactly"),
+    ],
+)
+def test_a_minimum_is_missed_where_the_history_has_fewer_than_before(policy, asks):
+    job, plan = job_of("ledger", policies=policy), frame([("a", NOW, "voice", "sms")])
+    there = frame([("a", NOW - HOUR, "data", "sms")])
+    assert recheck.broken(job, plan, there, NO_OUTCOMES) == []
+    late = there.assign(time=NOW - 24 * HOUR)
+    for gone in (there[:0], late):
+        (told,) = recheck.broken(job, plan, gone, NO_OUTCOMES)
+        assert (told.subscriber, told.policy) == ("a", "pair")
+        assert told.text == f"policy pair asks for {asks} 2, planned 1"
