@@ -51,13 +51,15 @@ def plan(job, number, contacts, seed=7):
         {
             "subscriber": random.choice(5 * contacts, contacts, replace=False),
             "time": pa.repeat(pa.scalar(FIRST + number * STEP, table.INSTANT), contacts),
+            "time_zone": pa.repeat("UTC", contacts),
             "offer": pa.array(np.array(["data", "voice"])[random.integers(0, 2, contacts)]),
             "channel": pa.array(np.array(["sms", "email"])[random.integers(0, 2, contacts)]),
             "category": pa.repeat("", contacts),
             "team": pa.repeat("", contacts),
         }
     )
-    return Planned(Path(f"run{number}"), job, f"{number:032}", None, -1, rows)
+    own = job.model_copy(update={"as_of": FIRST + number * STEP})
+    return Planned(Path(f"run{number}"), own, f"{number:032}", None, -1, rows)
 
 
 def grown(folder, job, contacts, runs):
