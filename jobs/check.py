@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -122,7 +123,7 @@ def _subscribers_alone(job: Job) -> dict[str, tables.Kind]:
     Raises:
         DataError: every problem of the subscriber table.
     """
-    nothing = {"events": {}, "contacts": None, "outcomes": None, "lists": {}}
+    nothing: dict[str, Any] = {"events": {}, "contacts": None, "outcomes": None, "lists": {}}
     alone = job.model_copy(update={"inputs": job.inputs.model_copy(update=nothing)})
     return {**_column_kinds(inspect(alone).columns), **dict.fromkeys(job.inputs.lists, "boolean")}
 
