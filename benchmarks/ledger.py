@@ -58,7 +58,8 @@ def plan(job, number, contacts, seed=7):
             "team": pa.repeat("", contacts),
         }
     )
-    return Planned(Path(f"run{number}"), job, f"{number:032}", None, -1, rows)
+    own = job.model_copy(update={"as_of": FIRST + number * STEP})
+    return Planned(Path(f"run{number}"), own, f"{number:032}", None, -1, rows)
 
 
 def grown(folder, job, contacts, runs):

@@ -16,8 +16,9 @@ from jobs.raw import find
 
 DISTRIBUTION = "walras"
 LIBRARIES = (
-    "dask", "numba", "numpy", "ortools", "pandas", "pyarrow", "scikit-learn", "sqlglot",
-    "xgboost", "xgboost-cpu", "cudf-cu13", "cudf-cu12", "cupy-cuda13x", "cupy-cuda12x",
+    "dask", "deltalake", "numba", "numpy", "ortools", "pandas", "pyarrow", "scikit-learn",
+    "sqlglot", "tzdata", "xgboost", "xgboost-cpu", "cudf-cu13", "cudf-cu12", "cupy-cuda13x",
+    "cupy-cuda12x",
 )  # fmt: skip
 
 
