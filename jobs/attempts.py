@@ -25,7 +25,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 TRIES = 3
-LIVES = {"distributed.scheduler.allowed-failures": TRIES - 1}  # of a task, beside its first one
+LIVES = {
+    "distributed.scheduler.allowed-failures": TRIES - 1,  # of a task, beside its first one
+    # A worker that died begins anew. Where that takes longer Dask would give it up, and tasks would
+    # wait for ever.
+    "distributed.deploy.lost-worker-timeout": "24h",
+}
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 ROOM = "use more inputs.partitions or fewer cluster.workers"

@@ -5,6 +5,8 @@ import os
 import signal
 from functools import partial
 
+import dask
+import dask.utils
 import pytest
 
 from engine.errors import ConfigError, DataError
@@ -130,6 +132,12 @@ def test_stages_whose_workers_are_killed_write_the_same_bytes(tmp_path):
         assert run_all(tmp_path / "killed", tasks) == expected
     killed = {path.name.partition(".pid")[0] for path in tasks.folder.glob("*.pid*")}
     assert {"ingest-subscribers", "order-usage", "profile", "score"} <= killed
+
+
+def test_a_worker_that_takes_long_to_begin_anew_is_not_given_up():
+    with cluster(PROCESSES):
+        patience = dask.config.get("distributed.deploy.lost-worker-timeout")
+        assert dask.utils.parse_timedelta(patience) >= 3_600  # Dask's own: 15 s, then none is left
 
 
 def test_a_fragment_is_whole_or_not_there(tmp_path, monkeypatch):
