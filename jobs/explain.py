@@ -29,6 +29,7 @@ from engine.spread_oracle import offer_oracle
 from engine.standing import Standing, instant_of, standings
 from jobs.allocate import parts_of
 from jobs.certify import Part, frames_of
+from jobs.fatigue import filled
 from jobs.pieces import amount
 from jobs.run_folder import Run
 from jobs.stages import STORE
@@ -99,7 +100,7 @@ def _origin(run: Run) -> tuple[Job, dict[str, Path]]:
             "there; run the job again to another output"
             for name in gone
         )
-    return job.model_copy(update={"cluster": LocalCluster()}), folders
+    return filled(job.model_copy(update={"cluster": LocalCluster()}), folders["score"]), folders
 
 
 def _found(job: Job, parts: Sequence[Part], subscriber: str) -> _One:

@@ -16,9 +16,11 @@ from engine.settings import Job, load
 from jobs import what_if
 from jobs.allocate import allocate
 from jobs.check import check
+from jobs.explain import explain
 from jobs.fatigue import filled
 from jobs.manifest import input_hashes
-from jobs.stages import fingerprints, run_stages
+from jobs.run_folder import run_job
+from jobs.stages import fingerprints
 from jobs.tasks import SerialTasks
 from tests.modelled import AS_OF, DAY, frame, job_of, rows_of, sort
 from tests.test_model_stage import run_stage
@@ -184,7 +186,7 @@ def test_costs_too_large_for_whole_numbers_are_refused(tmp_path):
     assert any("2 limits are called fatigue" in text for text in limit_problems(named))
 
 
-def test_a_run_and_a_what_if_see_the_costs(tmp_path):
+def test_a_run_its_explanation_and_a_what_if_see_the_costs(tmp_path):
     own, events = tired_world(300)
     (tmp_path / "in").mkdir()
     for name, table in {"s": own, **{n[0]: e for n, e in events.items()}}.items():
@@ -197,8 +199,11 @@ def test_a_run_and_a_what_if_see_the_costs(tmp_path):
     file = tmp_path / "job.json"
     file.write_text(json.dumps(tiny))
     loaded = load(file)
-    prints = fingerprints(loaded, input_hashes(loaded))
-    told = run_stages(loaded, "allocate", prints, SerialTasks(), say=str)["allocate"].summary
+    run = run_job(loaded, input_hashes(loaded), SerialTasks(), say=str, peak_bytes=int)
+    told = run.summary
+    got = pd.read_parquet(run.folder / "allocations")
+    key, surplus = got["subscriber"].iloc[0], got.groupby("subscriber")["surplus"].sum().iloc[0]
+    assert explain(run, str(key))["surplus"] == pytest.approx(surplus, abs=1e-9)
     opened = what_if.opened(file)
     assert check(loaded).problems == []
     assert opened.job.fatigue[0].channels and opened.job.fatigue[0].estimate is None
