@@ -20,28 +20,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import machine
-from engine.settings import parse
 from jobs.ledger import audit, book, care, events, files, snapshot, table
 from jobs.ledger.book import Planned, filled, new_ids
+from tests.ledgers import job_of
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 STEP = timedelta(days=3)
-JOB = """
-name: bench
-as_of: 2026-01-01
-inputs: {{folder: {home}, ledger: {home}/ledger, subscribers: {{path: "subscribers/*"}}}}
-scores: {{kind: formula, formulas: {{data: "0.1", voice: "0.2"}}}}
-catalogue:
-  currency: EUR
-  channels: {{sms: {{}}, email: {{}}}}
-  offers:
-    data: {{category: boost, value: 5, channels: [sms, email]}}
-    voice: {{category: talk, value: 4, channels: [sms, email]}}
-policies:
-  - {{name: week, at_most: 20, within: 7d}}
-  - {{name: month, at_most: 60, per: channel, within: 30d}}
-output: {home}/runs
-"""
+POLICIES = (
+    "{name: week, at_most: 20, within: 7d}, {name: month, at_most: 60, per: channel, within: 30d}"
+)
+
+
+def job_in(home):
+    """Return a job whose history is a ledger below a folder."""
+    job = job_of(home / "ledger", FIRST, POLICIES)
+    return job.model_copy(update={"output": home / "runs"})
 
 
 def plan(job, number, contacts, seed=7):
@@ -75,7 +68,7 @@ def grown(folder, job, contacts, runs):
 def measured(home, contacts, rows):
     """Time each command; return a row a command."""
     folder, told = home / "ledger", []
-    job, runs = parse(JOB.format(home=home), "bench"), rows // contacts
+    job, runs = job_in(home), rows // contacts
 
     def timed(name, work, expected):
         began = perf_counter()

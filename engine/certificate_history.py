@@ -15,13 +15,11 @@ from engine import expressions, zones
 from engine.actions import actions
 from engine.certificate_rules import Closure
 from engine.errors import DataError
-from engine.history import History
+from engine.history import History, accepting
 from engine.send_times import SendTimes, send_times
 from engine.settings import Job
 from engine.settings.base import seconds
-from engine.settings.policies import ContactPolicy
-
-DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+from engine.settings.policies import WEEKDAYS, ContactPolicy
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,7 @@ def _labels(times: Any, zone: str, policy: ContactPolicy) -> Any:
     if policy.each == "month":
         label = np.asarray(days.year * 12 + days.month)
     elif policy.each == "week":
-        label -= 86_400 * ((days.dayofweek.to_numpy() - DAYS.index(policy.week_starts)) % 7)
+        label -= 86_400 * ((days.dayofweek.to_numpy() - WEEKDAYS.index(policy.week_starts)) % 7)
     return label[np.searchsorted(begins, times, "right") - 1]
 
 
@@ -209,11 +207,9 @@ def _lines(job: Job, table: str, keys: "pd.Index[Any]", frame: pd.DataFrame | No
         codes[column] = _told_or_known(job, column, codes)
     time = frame["time"].to_numpy(np.int64)
     accepted = np.ones(len(row), bool)
-    condition = (
-        job.inputs.outcomes.accepted if table == "outcomes" and job.inputs.outcomes else None
-    )
+    condition = accepting(job) if table == "outcomes" else None
     if condition is not None:
-        accepted = _mask(condition, "inputs.outcomes.accepted", frame)
+        accepted = condition.mask(frame).to_numpy().astype(bool)
     return Lines(row.astype(np.int64), time, codes, _repeated(job, row, time, codes), accepted)
 
 

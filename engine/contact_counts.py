@@ -91,8 +91,7 @@ def _counted(past: Asked, chosen: Any) -> Iterator[Counted]:
         for group in groups_of(policy, job, acts):
             used = past.used(counter_of(job, group, windows)).astype(np.int64)
             more = used + _planned(chosen, _counts(job, group), contact, group)
-            name = " or ".join(group.names) or "all"
-            yield Counted(policy.name, name, policy.cap, _tally(used), _tally(more))
+            yield Counted(policy.name, group.text, policy.cap, _tally(used), _tally(more))
 
 
 def _counts(job: Job, group: Group) -> Any:

@@ -57,6 +57,17 @@ class Kind:
     outcome: str
     is_accepted: bool
 
+    @classmethod
+    def of(cls, job: Job, said: Mapping[str, str]) -> "Kind":
+        """Return what a table says of an event; the catalogue knows categories and teams too."""
+        offer = job.catalogue.offers.get(said["offer"])
+        return cls(
+            said["offer"], said["channel"],
+            said.get("category") or (offer.category if offer else None),
+            said.get("team") or (offer.team if offer else None),
+            said.get("outcome", ""), bool(said.get(ACCEPTED)),
+        )  # fmt: skip
+
     def is_of(self, per: str, names: tuple[str, ...]) -> bool:
         """Return whether it belongs to a group."""
         if per == "all":
@@ -235,18 +246,11 @@ def _kinds(job: Job, frame: Any) -> tuple[Any, int, dict[int, Kind]]:
     else:
         count = prod(sizes)
         present = {n: n for n in range(count)}
-    offers = job.catalogue.offers
     kinds = {}
     for n, place in present.items():
         parts = np.unravel_index(place, sizes)
         said = {name: texts[i][int(parts[i])] for i, name in enumerate(names)}
-        offer = offers.get(said["offer"])
-        kinds[n] = Kind(
-            said["offer"], said["channel"],
-            said.get("category") or (offer.category if offer else None),
-            said.get("team") or (offer.team if offer else None),
-            said.get("outcome", ""), bool(said.get(ACCEPTED)),
-        )  # fmt: skip
+        kinds[n] = Kind.of(job, said)
     return code.astype("int32", copy=False), count, kinds
 
 

@@ -8,9 +8,10 @@ that are booked for later included. All policies hold, and each is asked by itse
 that stands in a pair's way is known.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -69,18 +70,15 @@ class Left:
 
     def forbids(self, policy: str, actions: int) -> Any:
         """Return [A, S] bool, the pairs that a policy forbids by itself."""
-        side = library(self.most)
-        found = side.zeros((actions, len(self.most)), bool)
-        for one in self.closed[policy]:
-            for a in one.actions:
-                found[a] |= one.rows
-        return found
+        return self._pairs(self.closed[policy], actions)
 
     def blocked(self, actions: int) -> Any:
         """Return [A, S] bool, the pairs that any policy forbids."""
-        side = library(self.most)
-        found = side.zeros((actions, len(self.most)), bool)
-        for one in (one for own in self.closed.values() for one in own):
+        return self._pairs(chain.from_iterable(self.closed.values()), actions)
+
+    def _pairs(self, closed: Iterable[Closed], actions: int) -> Any:
+        found = library(self.most).zeros((actions, len(self.most)), bool)
+        for one in closed:
             for a in one.actions:
                 found[a] |= one.rows
         return found

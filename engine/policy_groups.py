@@ -23,6 +23,11 @@ class Group:
     names: tuple[str, ...]  # the channel, category, team or offers; of all: none
     actions: tuple[int, ...]  # those that it holds for: exempt ones are counted alone
 
+    @property
+    def text(self) -> str:
+        """Return what it is called, for people."""
+        return " or ".join(self.names) or "all"
+
 
 def packages(job: Job) -> list[list[str]]:
     """Return the offers of each package."""

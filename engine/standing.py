@@ -74,12 +74,7 @@ def _contacts(job: Job, history: History) -> list[Contact]:
     found: list[Contact] = []
     for row in frame.to_dict("records"):
         said = {name: str(row[name]) for name in TEXTS if isinstance(row.get(name), str)}
-        offer = job.catalogue.offers.get(said.get("offer", ""))
-        kind = Kind(
-            said.get("offer", ""), said.get("channel", ""),
-            said.get("category") or (offer.category if offer else None),
-            said.get("team") or (offer.team if offer else None), "", is_accepted=False,
-        )  # fmt: skip
+        kind = Kind.of(job, {"offer": "", "channel": "", **said})
         one = (package[kind.offer], kind.channel) if kind.offer in package else kind
         found.append(Contact(int(row[TIME]), kind, (int(row[TIME]), one)))
     return found
@@ -116,14 +111,13 @@ class _Subscriber:
                 latest = int(self.asked.latest[burst_of(policy, group)][0])
                 end = latest + seconds(policy.cool_down or "")
                 blocked = group.actions if end > self.at else ()
-                name = " or ".join(group.names) or "all"
-                yield Standing(policy.name, policy.kind, name, (), None, None, blocked,
+                yield Standing(policy.name, policy.kind, group.text, (), None, None, blocked,
                                end if blocked else None)  # fmt: skip
         elif policy.kind in {"quiet", "blackout", "suppress", "only_after"}:
             yield self._closed(policy)
 
     def _cap(self, policy: ContactPolicy, group: Group) -> Standing:
-        cap, name = policy.cap or 0, " or ".join(group.names) or "all"
+        cap = policy.cap or 0
         every = [c for c in self.contacts if c.kind.is_of(group.per, group.names)]
         windows = cap_windows(policy, self.asked.times)
         width, first, last = (0, 0, 0) if windows is None else windows[self._zone]
@@ -144,7 +138,7 @@ class _Subscriber:
             ends = sorted(c.time + width for c in every if c.time + width > self.at)
             until = next(u for u in ends if fullest(u, u + width - 1) < cap)
         blocked = group.actions if used >= cap else ()
-        return Standing(policy.name, policy.kind, name, tuple(own), used, cap, blocked, until)
+        return Standing(policy.name, policy.kind, group.text, tuple(own), used, cap, blocked, until)
 
     @property
     def _zone(self) -> int:

@@ -231,7 +231,7 @@ def committed(folder: Path, store: Path) -> Iterator[Path]:
         except OSError as error:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise
-        _sync(folder.parent)
+        sync(folder.parent)
     finally:
         with suppress(OSError):  # what is left is swept by a later run
             remove(temporary)
@@ -293,11 +293,12 @@ def remove(folder: Path) -> None:
 def _flush(folder: Path) -> None:
     for path in folder.rglob("*"):
         with suppress(FileNotFoundError):  # as in _whole
-            _sync(path)
-    _sync(folder)
+            sync(path)
+    sync(folder)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have the disk hold what was written to a file or folder."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

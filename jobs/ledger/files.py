@@ -29,8 +29,8 @@ from jobs.ledger.table import (
     one_line,
     opened,
     schema,
-    sync,
 )
+from jobs.stages import sync
 
 EPOCH = date(1970, 1, 1).toordinal()
 REMEDY = (

@@ -8,7 +8,6 @@ No statistics of columns are in the log, so no subscriber is either.
 """
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -24,6 +23,7 @@ from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from engine.errors import ConfigError, DataError
+from jobs.stages import sync
 
 R = TypeVar("R")
 
@@ -282,12 +282,3 @@ def _named(key: pa.DataType) -> str:
 def one_line(error: BaseException) -> str:
     """Return what an error says, on one line."""
     return " ".join(str(error).split())
-
-
-def sync(path: Path) -> None:
-    """Have the disk hold what was written to a file or folder."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
