@@ -20,7 +20,7 @@ import pandas as pd
 
 from benchmarks import machine
 from engine import policies, tables
-from engine.actions import actions
+from engine.actions import actions_of
 from engine.certificate_history import Past, closures
 from engine.certificate_policies import rooms
 from engine.certificate_rules import terms
@@ -91,7 +91,7 @@ def made(job, subscribers, contacts, seed=7):
 def agrees(job, features, history):
     """Return whether solver and certificate leave the same caps and close the same pairs."""
     left = policies.left(job, features, history)
-    shut = left.blocked(len(actions(job.catalogue)))
+    shut = left.blocked(len(actions_of(job)))
     past = Past.of(job, features, history)
     other = np.zeros_like(shut)
     for closure in closures(past, features):

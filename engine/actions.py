@@ -1,16 +1,18 @@
-"""The actions of a catalogue: an offer on a channel that carries it, in one fixed order."""
+"""The actions of a job: an offer on a channel that carries it, on a day, in one fixed order."""
 
 from dataclasses import dataclass
 
+from engine.settings import Job
 from engine.settings.catalogue import Catalogue
 
 
 @dataclass(frozen=True)
 class Action:
-    """One offer on one channel."""
+    """One offer on one channel, on one day of the horizon."""
 
     offer: str
     channel: str
+    day: int = 0
 
     @property
     def name(self) -> str:
@@ -19,9 +21,10 @@ class Action:
 
 
 def actions(catalogue: Catalogue) -> list[Action]:
-    """Return the A actions: offers in catalogue order, and for each its channels in theirs.
+    """Return the P pairs: offers in catalogue order, and for each its channels in theirs.
 
-    The order breaks ties: of equal actions the first is chosen.
+    These are the A actions of a job of one day. The order breaks ties: of equal actions the first
+    is chosen.
     """
     return [
         Action(offer, channel)
@@ -29,3 +32,12 @@ def actions(catalogue: Catalogue) -> list[Action]:
         for channel in catalogue.channels
         if channel in settings.channels
     ]
+
+
+def actions_of(job: Job) -> list[Action]:
+    """Return the A actions of a job: every pair on each day, day by day.
+
+    Action a is pair ``a // days`` on day ``a % days``.
+    """
+    days = range(job.horizon.days)
+    return [Action(p.offer, p.channel, day) for p in actions(job.catalogue) for day in days]

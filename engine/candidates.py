@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine import expressions, policies, tables
-from engine.actions import Action, actions
+from engine.actions import Action, actions_of
 from engine.history import History
 from engine.limits import limits
 from engine.problem import KEY_RANGE
@@ -63,7 +63,7 @@ def candidates(job: Job, features: Any, propensity: Any, history: History) -> Ca
     Returns:
         The candidates, on the side of the frames.
     """
-    acts, catalogue = actions(job.catalogue), job.catalogue
+    acts, catalogue = actions_of(job), job.catalogue
     side, keys = tables.array_library(features), features["subscriber"]
     held = tables.unit_hash(keys, job.seed) < job.holdout_share
     allowed = eligible(job, features, acts, side)

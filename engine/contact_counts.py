@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine import tables, zones
-from engine.actions import actions
+from engine.actions import actions_of
 from engine.history import History
 from engine.ingest import TIME
 from engine.policies import Asked, counter_of
@@ -82,7 +82,7 @@ def days_shown(job: Job) -> int:
 
 
 def _counted(past: Asked, chosen: Any) -> Iterator[Counted]:
-    job, acts = past.job, actions(past.job.catalogue)
+    job, acts = past.job, actions_of(past.job)
     contact = np.array([*contact_codes(job, [(a.offer, a.channel) for a in acts]), -1])
     for policy in job.policies:
         if policy.cap is None:
@@ -96,7 +96,7 @@ def _counted(past: Asked, chosen: Any) -> Iterator[Counted]:
 
 def _counts(job: Job, group: Group) -> Any:
     """Return [A + 1] bool, the actions that a group's cap counts, exempt ones too; no action."""
-    acts = actions(job.catalogue)
+    acts = actions_of(job)
     inside = [not group.names or name_of(job, group.per, a) in group.names for a in acts]
     return np.array([*inside, False])
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine.actions import actions
+from engine.actions import actions_of
 from engine.assemble import Placed
 from engine.candidates import REASONS, Candidates
 from engine.limits import MICRO, coefficients
@@ -90,7 +90,7 @@ def _told(block: Block, asked: _Asked, contacts: tuple[Any, ...]) -> Any:
     b, subscriber, weight, row, action, is_best = contacts
     job, problem, prices = asked.job, asked.problem, asked.prices
     fixed, accept = problem.value_fixed / MICRO, problem.value_accept / MICRO
-    p = to_cpu(block.propensity)[action, row].astype(np.float64)
+    p = to_cpu(block.propensity)[problem.row_of(block, action), row].astype(np.float64)
     counted = to_cpu(block.weight)[row].astype(np.float64)
     group = to_cpu(block.group)[row]
 
@@ -111,7 +111,7 @@ def _told(block: Block, asked: _Asked, contacts: tuple[Any, ...]) -> Any:
         paid += share
         name[share > dearest] = problem.rows[k].name
         dearest = np.maximum(dearest, share)
-    acts = actions(job.catalogue)
+    acts = actions_of(job)
     return pd.DataFrame(
         {
             "subscriber": subscriber,

@@ -37,7 +37,7 @@ def pairs(problem: AnyProblem) -> Pairs:
     if isinstance(problem, PairProblem):
         return Pairs(*pairs_of(problem), helpers=0)
     blocks = [
-        without_exempt(problem, {n: to_cpu(a) for n, a in b.__dict__.items()})
+        without_exempt(problem, {n: to_cpu(a) for n, a in problem.spread(b).__dict__.items()})
         for b in problem.blocks
     ]
     subscribers = sorted(
@@ -204,7 +204,8 @@ def _sums(problem: AnyProblem, found: Pairs, k: int) -> tuple[list[int], list[in
     sides = ((quotient.of, quotient.of_scope), (quotient.to, quotient.to_scope))
     for b, row, a in zip(found.block, found.row, found.action, strict=True):
         block = blocks[b]
-        g, p = int(block.group[row]), int(float(block.propensity[a, row]) * PROPENSITY_GRID)
+        own = float(block.propensity[problem.row_of(block, a), row])
+        g, p = int(block.group[row]), int(own * PROPENSITY_GRID)
         for out, (coefficients, scope) in zip(sums, sides, strict=True):
             fixed, accept = (int(c) for c in coefficients[:, a])
             out.append(fixed * PROPENSITY_GRID + accept * p if scope[g] else 0)

@@ -134,6 +134,7 @@ def explained(
         reasons: given the best bundle, says of each action why it is not open or not beside it.
     """
     problem, rows = oracle.problem, oracle.problem.rows
+    block = problem.spread(block)
     group, weight = int(block.group[0]), float(block.weight[0])
     p = block.propensity[:, 0].astype(np.float64)
     is_open = ~np.isnan(p) & (int(block.most[0]) > 0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 
-from engine.actions import actions
+from engine.actions import actions_of
 from engine.settings import Job
 from engine.settings.catalogue import Catalogue
 from engine.settings.constraints import Constraint, Scope
@@ -142,7 +142,7 @@ def measured(job: Job) -> list[Measured]:
     found = []
     for constraint in job.constraints:
         if not constraint.enforce:
-            of, to = _parts(constraint, job.catalogue)
+            of, to = _parts(constraint, job)
             upper, lower = (None if x is None else micro(x) for x in _bounds(constraint))
             found.append(Measured(constraint.name, of, to, upper, lower))
     return found
@@ -178,7 +178,7 @@ def resolution(what: str, count: int, *, is_minimal: bool) -> str:
 
 def _fatigue(job: Job) -> list[Limit]:
     """Return the limit that stands for fatigue, if there is any."""
-    acts, costs = actions(job.catalogue), []
+    acts, costs = actions_of(job), []
     by_channel = {
         name: tuple(a for a, action in enumerate(acts) if action.channel == name)
         for name in job.catalogue.channels
@@ -205,7 +205,7 @@ def _bounds(constraint: Constraint) -> tuple[float | None, float | None]:
 def _limit(
     job: Job, constraint: Constraint, name: str, amount: float, *, is_minimum: bool = False
 ) -> Limit:
-    of, to = _parts(constraint, job.catalogue)
+    of, to = _parts(constraint, job)
     limit = micro(amount)
     scale = 1 if to is None else _scale(job, to, limit)
     penalty = None
@@ -225,15 +225,15 @@ def _scale(job: Job, to: Part, limit: int) -> int:
     return lcm(*(product.denominator for product in products))
 
 
-def _parts(constraint: Constraint, catalogue: Catalogue) -> tuple[Part, Part | None]:
+def _parts(constraint: Constraint, job: Job) -> tuple[Part, Part | None]:
     """Return what is summed, and of a ratio what it is divided by."""
     if constraint.ratio is None:
-        where, scope = constraint.where, _scope([constraint], catalogue)
+        where, scope = constraint.where, _scope([constraint], job)
         return Part(str(constraint.measure), scope, where), None
     of, to = (
         Part(
             part.measure,
-            _scope([constraint, part], catalogue),
+            _scope([constraint, part], job),
             _both(constraint.where, part.where),
         )
         for part in (constraint.ratio.of, constraint.ratio.to)
@@ -271,10 +271,11 @@ def _of_catalogue(catalogue: Catalogue) -> list[Constraint]:
     return found
 
 
-def _scope(scopes: list[Scope], catalogue: Catalogue) -> tuple[int, ...]:
+def _scope(scopes: list[Scope], job: Job) -> tuple[int, ...]:
+    catalogue = job.catalogue
     return tuple(
         a
-        for a, action in enumerate(actions(catalogue))
+        for a, action in enumerate(actions_of(job))
         if all(
             (not scope.offers or action.offer in scope.offers)
             and (not scope.channels or action.channel in scope.channels)
@@ -293,7 +294,7 @@ def coefficients(job: Job, measure: str) -> list[tuple[int, int]]:
     (minus the channel's unit cost, the offer's value less its cost).
     """
     found = []
-    for action in actions(job.catalogue):
+    for action in actions_of(job):
         offer = job.catalogue.offers[action.offer]
         unit_cost = micro(job.catalogue.channels[action.channel].unit_cost)
         found.append(

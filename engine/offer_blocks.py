@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from engine.problem import Block
+from engine.problem import Block, spread
+from engine.rules import Plan
 from kernels.backend import library, to_cpu
 from kernels.choose import choose, curve, within
 from kernels.gather import counted_codes, marked
@@ -10,9 +11,11 @@ from kernels.gather import counted_codes, marked
 GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # odd; its products' high bits mix all bits of a key
 
 
-def best_of(block: Block, tables: Any, width: int) -> tuple[Any, Any, Any]:
+def best_of(
+    block: Block, tables: Any, width: int, plan: Plan | None = None
+) -> tuple[Any, Any, Any]:
     """Return bundles and margins of a block, and their tally on the host."""
-    side = library(block.propensity)
+    side, block = library(block.propensity), spread(block, plan)
     chosen, margin, tally = choose(*block.arrays(), *(side.asarray(t) for t in tables), width)
     return chosen, margin, to_cpu(tally)
 
@@ -44,8 +47,8 @@ def one_in(block: Block, every: int) -> Block:
     return block.take(marked((block.key * GOLDEN >> 48 & (every - 1)) == 0))
 
 
-def curve_of(block: Block, tables: Any, sizes: Any) -> tuple[Any, ...]:
+def curve_of(block: Block, tables: Any, sizes: Any, plan: Plan | None = None) -> tuple[Any, ...]:
     """Return tally, curvature and the number of near ties of a block, on the host."""
-    side = library(block.propensity)
+    side, block = library(block.propensity), spread(block, plan)
     found = curve(*block.arrays(), *(side.asarray(t) for t in tables), *sizes)
     return tuple(to_cpu(x) for x in found)

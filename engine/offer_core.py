@@ -129,7 +129,7 @@ def core_of(oracle: "OfferOracle", near: list[Near], prices: Any, part: int) -> 
         or [np.empty((0, 2), np.int64)]
     )
     order = np.argsort(whole.key, kind="stable")[part * MOST_CORE : (part + 1) * MOST_CORE]
-    block, place = whole.take(order), place[order]
+    block, place = problem.spread(whole.take(order)), place[order]
     none = np.empty((oracle.width, 0), np.int16)
     best = np.ascontiguousarray(np.concatenate([none, *(n.best for n in near)], axis=1)[:, order])
     surplus = np.empty((len(problem.offer), len(block)))
@@ -189,7 +189,8 @@ def tally_of(problem: Problem, block: Block, bundles: Any) -> Any:
     for i in range(bundles.shape[1]):
         rows = np.flatnonzero(bundles[:, i] >= 0)
         a, g = bundles[rows, i].astype(np.int64), block.group[rows]
-        p = (block.propensity[a, rows].astype(np.float64) * PROPENSITY_GRID).astype(np.int64)
+        p = block.propensity[problem.row_of(block, a), rows].astype(np.float64)
+        p = (p * PROPENSITY_GRID).astype(np.int64)
         w = (block.weight[rows].astype(np.float64) * WEIGHT_GRID).astype(np.int64)
         for column, amount in enumerate((np.ones_like(p), p, w, w * p)):
             np.add.at(tally[..., column], (g, a), amount)

@@ -30,6 +30,7 @@ from engine.problem import (
     value_units,
     whole_limits,
 )
+from engine.rules import Plan
 from engine.scatter import add_scatter, deviations, invert, product
 from kernels.backend import library
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID
@@ -46,6 +47,7 @@ class OfferOracle(Oracle):
     value: Any  # [2, A] float64, money per contact and per acceptance
     entries: Entries
     rules: tuple[Any, ...]
+    plan: Plan | None  # of several days
     floor: float  # money, the least that subscribers are worth
 
     def __init__(
@@ -67,13 +69,14 @@ class OfferOracle(Oracle):
         self.subscribers = sum(len(b) for b in blocks)
         self.width = problem.width
         if of is not None:
-            self.value, self.entries, self.rules = of.value, of.entries, of.rules
+            self.value, self.entries = of.value, of.entries
+            self.rules, self.plan = of.rules, of.plan
             self.floor, self.limit = of.floor, of.limit
             self.scale, self.typical = of.scale, of.typical
             return
         self.value = np.stack([problem.value_fixed, problem.value_accept]) / MICRO
         self.entries = Entries.of(problem)
-        self.rules = problem.rules.arrays(problem.offer)
+        self.rules, self.plan = problem.rules.arrays(problem.offer), problem.rules.plan()
         self.floor = -inf if problem.has_musts else 0.0
         self.limit = whole_limits(problem) / MICRO
         self.scale, self.typical = scale_of(problem), typical_value(problem)
@@ -117,7 +120,7 @@ class OfferOracle(Oracle):
                 is near.
         """
         tables = self._tables(prices)
-        found = self._each(lambda block: best_of(block, tables, self.width), self.blocks)
+        found = self._each(self._best(tables), self.blocks)
         return self._surveyed(prices, self._no_tally() + self.constant, found, reach)
 
     def reached(self, survey: Survey, reach: Any) -> Survey:
@@ -205,10 +208,13 @@ class OfferOracle(Oracle):
 
     def _curves(self, every: int, tables: Any, sizes: Any) -> list[Any]:
         blocks = self.blocks if every == 1 else self._counted
-        return [curve_of(block, tables, sizes) for block in blocks]
+        return [curve_of(block, tables, sizes, self.plan) for block in blocks]
 
     def _tallies(self, tables: Any) -> list[Any]:
-        return self._each(lambda block: best_of(block, tables, self.width)[2], self.blocks)
+        return [found[2] for found in self._each(self._best(tables), self.blocks)]
+
+    def _best(self, tables: Any) -> Callable[[Block], tuple[Any, Any, Any]]:
+        return lambda block: best_of(block, tables, self.width, self.plan)
 
     @cached_property
     def _scaled(self) -> tuple[Any, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from engine import expressions, tables
-from engine.actions import Action, actions
+from engine.actions import Action, actions_of
 from engine.history import History
 from engine.history_counts import Burst, Counter, contacts_in, latest_outcomes
 from engine.policy_groups import (
@@ -98,7 +98,7 @@ class Asked:
     @classmethod
     def of(cls, job: Job, features: Any, history: History) -> "Asked":
         """Ask the history all that the policies want to know, in one pass of each table."""
-        acts, times = actions(job.catalogue), send_times(job, features)
+        acts, times = actions_of(job), send_times(job, features)
         asked = [one for policy in job.policies for one in _questions(policy, job, acts, times)]
         counters = list(dict.fromkeys(one for one in asked if isinstance(one, Counter)))
         bursts = list(dict.fromkeys(one for one in asked if isinstance(one, Burst)))
@@ -305,7 +305,7 @@ def forbid_the_stuck(job: Job, found: Left, open_: Any, side: Any) -> None:
     needy = [p for p in job.policies if p.requires]
     if not whole and not needy:
         return
-    acts, names = actions(job.catalogue), list(job.catalogue.offers)
+    acts, names = actions_of(job), list(job.catalogue.offers)
     offer = np.array([names.index(a.offer) for a in acts], np.int32)
     can = has_bundle(rules(job), offer, open_, (found.most, found.fewest, found.cap), side)
     stuck = open_.any(axis=0) & ~can

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.actions import Action, actions
+from engine.actions import Action, actions_of
 from engine.rules import Rules
 from engine.settings import Job
 from engine.settings.policies import CAPS, ContactPolicy
@@ -82,7 +82,7 @@ def capped(job: Job) -> list[Group]:
     Without packages a cap on all contacts is the most actions of a bundle, and none of these. Of
     one offer a bundle never has more than one action.
     """
-    acts = actions(job.catalogue)
+    acts = actions_of(job)
     found = {
         (group.per in BY_CONTACT, group.actions): group
         for policy in job.policies
@@ -95,7 +95,7 @@ def capped(job: Job) -> list[Group]:
 
 def rules(job: Job) -> Rules:
     """Return the relations between a job's actions."""
-    acts, names, groups = actions(job.catalogue), list(job.catalogue.offers), capped(job)
+    acts, names, groups = actions_of(job), list(job.catalogue.offers), capped(job)
     members = np.zeros((len(groups), len(acts)), bool)
     for d, group in enumerate(groups):
         members[d, list(group.actions)] = True

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from engine import policies, tables
-from engine.actions import Action, actions
+from engine.actions import Action, actions_of
 from engine.candidates import eligible, propensities
 from engine.history import History
 from engine.policies import Asked, Left
@@ -94,7 +94,7 @@ class Partition:
             weight: [S] float32, as in a block.
         """
         features, propensity, history = frames
-        acts = actions(job.catalogue)
+        acts = actions_of(job)
         held = tables.unit_hash(features["subscriber"], job.seed) < job.holdout_share
         open_ = eligible(job, features, acts, np) & ~held
         past = Asked.of(job, features, history)
@@ -104,7 +104,7 @@ class Partition:
     @cached_property
     def acts(self) -> list[Action]:
         """Return the A actions."""
-        return actions(self.job.catalogue)
+        return actions_of(self.job)
 
     @cached_property
     def forbidding(self) -> Any:

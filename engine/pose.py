@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.actions import actions
+from engine.actions import actions_of
 from engine.limits import MICRO, Limit, Part, Question, coefficients
 from engine.parts import Parts, at_hand, parts_of, told
 from engine.policy_groups import rules
@@ -47,7 +47,7 @@ class Stock:
         Raises:
             OverflowError: a coefficient is beyond 64 bits.
         """
-        catalogue, acts = self.job.catalogue, actions(self.job.catalogue)
+        catalogue, acts = self.job.catalogue, actions_of(self.job)
         offers, channels = list(catalogue.offers), list(catalogue.channels)
         aim, limits = question.aim, question.limits
         value = aim.sign * np.array(coefficients(self.job, aim.measure), np.int64)
@@ -91,7 +91,7 @@ class Stock:
 
     def _inside(self, part: Part) -> Any:
         """Return [2, A] a sum's coefficients, zero out of scope."""
-        found = np.zeros((len(actions(self.job.catalogue)), 2), np.int64)
+        found = np.zeros((len(actions_of(self.job)), 2), np.int64)
         taken = list(part.actions)
         found[taken] = np.array(coefficients(self.job, part.measure), np.int64)[taken]
         return found.T
@@ -115,7 +115,7 @@ class Stock:
     def _costs(self, limit: Limit) -> tuple[Any, Any, Any]:
         """Return a sum of costs as terms: one for each condition."""
         conditions = list(dict.fromkeys(cost.where for cost in limit.costs))
-        fixed = np.zeros((len(conditions), len(actions(self.job.catalogue))), np.int64)
+        fixed = np.zeros((len(conditions), len(actions_of(self.job))), np.int64)
         for cost in limit.costs:
             fixed[conditions.index(cost.where), list(cost.actions)] += cost.cost
         scope = np.stack([self.groups.in_scope(where) for where in conditions])

@@ -20,6 +20,10 @@ Every number is exact: p is a multiple of 2**-24, w of 2**-10, and coefficients 
 whole micro-units (1e-6). So the value and every use are integers in units of 1e-6 * 2**-34 and
 1e-6 * 2**-24, and sums do not depend on order. S subscribers, A actions, K constraints,
 D caps, G scope groups, Q most actions of any subscriber.
+
+Over N days an action is a pair on a day (:mod:`engine.rules`). A block has the propensities of the
+P = A / N pairs, which are those of each day, and says on which days a pair is open. A block that is
+spread (:meth:`Problem.spread`) has a row for each action instead; both mean the same.
 """
 
 from collections.abc import Sequence
@@ -37,7 +41,7 @@ from engine.parts import Parts, told
 from engine.problem_checks import MOST_WEIGHT as MOST_WEIGHT
 from engine.problem_checks import Checked, problems_of
 from engine.quotient import Quotient
-from engine.rules import Rules
+from engine.rules import Plan, Rules
 from kernels.backend import library, to_cpu
 from kernels.choose import (
     MOST_ACTIONS,
@@ -62,12 +66,18 @@ class Block:
     """Some of the subscribers; the arrays may live on either side, all on one."""
 
     key: Any  # [S] int64 in [0, KEY_RANGE), stable hash of the subscriber: the canonical order
-    propensity: Any  # [A, S] float32, multiple of 2**-24 in [0, 1]; NaN: not open
+    propensity: Any  # [P or A, S] float32, multiple of 2**-24 in [0, 1]; NaN: not open
     weight: Any  # [S] float32, multiple of 2**-10 in [0, 1000]
     group: Any  # [S] int32, in [0, G)
     most: Any  # [S] uint8
     fewest: Any  # [S] uint8, with the flag MUST where the empty bundle is no choice
     cap: Any  # [D, S] uint8, >= 1 for the caps of an open action
+    days: Any = None  # [M, S] uint16, bit d: pairs of the class are open on day d; M = 0: any day
+
+    def __post_init__(self) -> None:
+        if self.days is None:
+            side = library(self.propensity)
+            object.__setattr__(self, "days", side.zeros((0, len(self)), "uint16"))
 
     def __len__(self) -> int:
         return int(self.propensity.shape[1])
@@ -77,9 +87,10 @@ class Block:
         """Return a host block without subscribers."""
         none, caps = np.empty(0, np.uint8), len(problem.rules.members)
         return Block(
-            np.empty(0, np.int64), np.empty((len(problem.offer), 0), np.float32),
+            np.empty(0, np.int64), np.empty((problem.pairs, 0), np.float32),
             np.empty(0, np.float32), np.empty(0, np.int32), none, none,
             np.empty((caps, 0), np.uint8),
+            np.empty((problem.rules.classes, 0), np.uint16),
         )  # fmt: skip
 
     @staticmethod
@@ -160,6 +171,24 @@ class Problem:
     def subscribers(self) -> int:
         """Return S."""
         return int(sum(told(self.blocks, len)))
+
+    @property
+    def days(self) -> int:
+        """Return N."""
+        return self.rules.days
+
+    @property
+    def pairs(self) -> int:
+        """Return P."""
+        return len(self.offer) // self.rules.days
+
+    def spread(self, block: Block) -> Block:
+        """Return the block with a row for each action, NaN on days on which it is not open."""
+        return spread(block, self.rules.plan())
+
+    def row_of(self, block: Block, action: Any) -> Any:
+        """Return the row of a block that has the propensity of an action."""
+        return action // (len(self.offer) // len(block.propensity))
 
     @property
     def groups(self) -> int:
@@ -275,6 +304,23 @@ class Problem:
         )
 
 
+def spread(block: Block, plan: Plan | None) -> Block:
+    """Return a block with a row for each action, NaN on days on which it is not open.
+
+    Args:
+        block: with a row for each pair, or already spread.
+        plan: None: of one day.
+    """
+    if plan is None or len(block.propensity) != len(plan.day_class):
+        return block
+    side = library(block.propensity)
+    p = block.propensity.repeat(plan.days, axis=0)
+    own = block.days[side.asarray(plan.day_class)].repeat(plan.days, axis=0)
+    day = side.tile(side.arange(plan.days, dtype="uint16"), len(plan.day_class))
+    p[own >> day[:, None] & 1 == 0] = np.nan
+    return Block(**{**block.__dict__, "propensity": p, "days": None})
+
+
 def _widest(block: Block) -> int:
     return int(block.most.max()) if len(block) else 1
 
@@ -284,7 +330,7 @@ def _has_musts(block: Block) -> bool:
 
 
 def open_pairs(block: Block) -> int:
-    """Return the number of open pairs of a block."""
+    """Return the number of open pairs of a block, on whatever days."""
     return int((block.propensity == block.propensity).sum())
 
 

@@ -144,7 +144,7 @@ def blocks(problem: "Problem") -> list[str]:
 
     A line has the count over all blocks, the first subscriber by position and its action or cap.
     """
-    sizes = len(problem.offer), problem.groups, problem.rules.members
+    sizes = len(problem.offer), problem.groups, problem.rules
     heard = parts_of(problem.blocks).map(_told, sizes)
     shapes = [f"block {b}: {text}" for b, told in enumerate(heard) for text in told.shapes]
     if shapes:
@@ -169,9 +169,11 @@ def blocks(problem: "Problem") -> list[str]:
 
 
 def _told(block: "Block", sizes: tuple[int, int, Any]) -> _Told:
-    actions, groups, members = sizes
-    subscribers = block.propensity.shape[-1]
-    shapes = _shapes(block, actions, len(members), subscribers)
+    actions, groups, rules = sizes
+    subscribers, members = block.propensity.shape[-1], rules.members
+    is_spread = rules.days == 1 or len(block.propensity) == actions
+    kinds = (actions, 0) if is_spread else (actions // rules.days, rules.classes)
+    shapes = _shapes(block, kinds, len(members), subscribers)
     if shapes:
         return _Told(subscribers, 0.0, shapes, [])
     wrong = [
@@ -179,17 +181,18 @@ def _told(block: "Block", sizes: tuple[int, int, Any]) -> _Told:
         *_column("weight", block.weight, _bad_weight),
         *_column("key", block.key, lambda key: key < 0),
         *_column("group", block.group, lambda group: (group < 0) | (group >= groups)),
-        *_closed(block, members),
+        *_closed(block, members, 1 if is_spread else rules.days, rules.day_class),
     ]
     return _Told(subscribers, float(block.weight.sum(dtype="float64")), [], wrong)
 
 
-def _shapes(block: "Block", actions: int, caps: int, subscribers: int) -> list[str]:
-    one, actions_by, caps_by = (subscribers,), (actions, subscribers), (caps, subscribers)
+def _shapes(block: "Block", kinds: tuple[int, int], caps: int, subscribers: int) -> list[str]:
+    one, caps_by = (subscribers,), (caps, subscribers)
+    rows_by, classes_by = ((count, subscribers) for count in kinds)
     wanted = {
-        "key": (one, "int64"), "propensity": (actions_by, "float32"), "weight": (one, "float32"),
+        "key": (one, "int64"), "propensity": (rows_by, "float32"), "weight": (one, "float32"),
         "group": (one, "int32"), "most": (one, "uint8"), "fewest": (one, "uint8"),
-        "cap": (caps_by, "uint8"),
+        "cap": (caps_by, "uint8"), "days": (classes_by, "uint16"),
     }  # fmt: skip
     return [
         f"{name}: is {array.dtype} of shape {array.shape}; {dtype} of shape {shape} is needed"
@@ -234,7 +237,7 @@ def _matrix(name: str, array: Any, is_bad: Callable[[Any], Any]) -> list[Any]:
     return [(name, count, row, float(array[column, row]), column)]
 
 
-def _closed(block: "Block", members: Any) -> list[Any]:
+def _closed(block: "Block", members: Any, days: int, day_class: Any) -> list[Any]:
     """Return the caps of 0 that count an open action."""
     count, first = 0, None
     for d, counted in enumerate(members):
@@ -243,8 +246,11 @@ def _closed(block: "Block", members: Any) -> list[Any]:
             continue
         closed = np.zeros(len(rows), bool)
         for a in np.flatnonzero(counted).tolist():
-            p = to_cpu(block.propensity[a][rows])
-            closed |= p == p
+            p = to_cpu(block.propensity[a // days][rows])
+            is_open = p == p
+            if len(block.days):
+                is_open &= to_cpu(block.days[day_class[a // days]][rows]) >> a % days & 1 == 1
+            closed |= is_open
         count += int(closed.sum())
         if closed.any():
             place = int(to_cpu(rows)[int(closed.argmax())]), d
@@ -260,12 +266,13 @@ class Checked:
     actions: int
     groups: int
     members: Any  # [D, A] of the rules
+    days: int
 
     @staticmethod
     def of(problem: "Problem") -> "Checked":
         """Return that the subscribers of a problem are right for it."""
         kinds = len(problem.offer), problem.groups
-        return Checked(_listed(problem), *kinds, problem.rules.members)
+        return Checked(_listed(problem), *kinds, problem.rules.members, problem.rules.days)
 
     def holds(self, problem: "Problem") -> bool:
         """Say whether nothing is another that decides what a subscriber's numbers may be."""
@@ -279,6 +286,7 @@ class Checked:
         return (
             is_same
             and (self.actions, self.groups) == (len(problem.offer), problem.groups)
+            and self.days == problem.rules.days
             and np.array_equal(self.members, problem.rules.members)
         )
 

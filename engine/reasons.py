@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from engine import policies, tables
-from engine.actions import actions
+from engine.actions import actions_of
 from engine.candidates import eligible
 from engine.history import History
 from engine.policy_groups import rules
@@ -23,7 +23,7 @@ def closed(job: Job, features: Any, history: History) -> list[list[str]]:
         features: rows of the profile, one a subscriber.
         history: their contact history.
     """
-    acts = actions(job.catalogue)
+    acts = actions_of(job)
     side = tables.array_library(features)
     held = tables.unit_hash(features["subscriber"], job.seed) < job.holdout_share
     allowed = eligible(job, features, acts, side)
@@ -58,7 +58,7 @@ def beside(job: Job, features: Any, history: History, bundle: Sequence[int]) -> 
         history: the contact history.
         bundle: the actions that the subscriber has.
     """
-    acts, names = actions(job.catalogue), list(job.catalogue.offers)
+    acts, names = actions_of(job), list(job.catalogue.offers)
     offer = np.array([names.index(action.offer) for action in acts], np.int32)
     alone = [(policy.name, _rules_of(job, policy, features, history)) for policy in job.policies]
     told = []

@@ -10,7 +10,10 @@ A bundle b, not empty, of subscriber s keeps the rules when
 Actions of b with an equal ``contact`` are one contact. The empty bundle is always allowed, but to
 those with the flag MUST only where no other is: they are exempt.
 
-S subscribers, A actions, D caps.
+With N days an action is a pair of offer and channel on a day: action a is pair ``a // N`` on day
+``a % N``.
+
+S subscribers, P pairs, N days, A = P N actions, D caps, M classes of pairs.
 """
 
 from collections.abc import Sequence
@@ -27,6 +30,14 @@ Requirements = Sequence[tuple[int, tuple[int, ...]]]
 
 
 @dataclass(frozen=True, eq=False)
+class Plan:
+    """What several days add to the rules."""
+
+    days: int  # N
+    day_class: Any  # [P] int32, the row of Block.days that says when a pair is open
+
+
+@dataclass(frozen=True, eq=False)
 class Rules:
     """The relations between a problem's actions, on the host.
 
@@ -38,6 +49,9 @@ class Rules:
     contact: Any  # [A] int32, the first action that goes out in one contact with it
     exclusive: Exclusions = ()  # pairs of offers that are not in one bundle
     requires: Requirements = ()  # (offer, others): it only with one of those, each of an action
+    days: int = 1  # N
+    day_class: Any = None  # [P] int32, as in Plan; None: of one day
+    apart: Any = None  # [A, A] bool, further actions that are not in one bundle; None: none
 
     def __post_init__(self) -> None:
         if len(self.members) > MOST_CAPS:
@@ -49,6 +63,15 @@ class Rules:
         whole = self.members[self.per_contact]
         assert (whole == whole[:, self.contact]).all(), "a cap counts a part of a contact"
 
+    @property
+    def classes(self) -> int:
+        """Return M; 0 of one day."""
+        return 0 if self.day_class is None else int(self.day_class.max(initial=-1)) + 1
+
+    def plan(self) -> Plan | None:
+        """Return what several days add; None: there is one."""
+        return None if self.day_class is None else Plan(self.days, self.day_class)
+
     def conflict(self, offer: Any) -> Any:
         """Return [A, A] bool whether two actions are never in one bundle; false with itself.
 
@@ -59,6 +82,8 @@ class Rules:
         for one, other in self.exclusive:
             found |= (offer[:, None] == one) & (offer == other)
             found |= (offer[:, None] == other) & (offer == one)
+        if self.apart is not None:
+            found |= self.apart
         np.fill_diagonal(found, val=False)
         return found
 
@@ -101,6 +126,8 @@ class Rules:
         own = {o for pair in self.exclusive for o in pair}
         own |= {o for one, others in self.requires for o in (one, *others)}
         is_own = np.isin(offer, sorted(own))
+        if self.apart is not None:
+            is_own |= self.apart.any(axis=0)
         shared = np.bincount(self.contact, minlength=len(offer))[self.contact] > 1
         return np.where(is_own | shared, -1, kinds.reshape(-1)).astype(np.int32)
 
@@ -122,6 +149,8 @@ class Rules:
             counted = [int(self.contact[a]) for a in taken if self.members[d, a]]
             if len(set(counted) if self.per_contact[d] else counted) > cap[d]:
                 return False
+        if self.apart is not None and self.apart[np.ix_(taken, taken)].any():
+            return False
         return not any(one in offers and other in offers for one, other in self.exclusive) and all(
             one not in offers or any(o in offers for o in others) for one, others in self.requires
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine import policies, zones
-from engine.actions import actions
+from engine.actions import actions_of
 from engine.history import TEXTS, History
 from engine.history_counts import Kind
 from engine.ingest import TIME
@@ -93,7 +93,7 @@ class _Subscriber:
 
     def of(self, policy: ContactPolicy) -> Iterator[Standing]:
         """Yield where it stands with a policy, group by group."""
-        acts = actions(self.job.catalogue)
+        acts = actions_of(self.job)
         by_offer = {o: tuple(a for a, x in enumerate(acts) if x.offer == o)
                     for o in self.job.catalogue.offers}  # fmt: skip
         if policy.cap is not None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine import tables, zones
-from engine.actions import actions
+from engine.actions import actions_of
 from engine.assemble import assemble
 from engine.candidates import candidates
 from engine.errors import ConfigError, DataError
@@ -58,7 +58,7 @@ def explain(run: Run, subscriber: str) -> dict[str, Any]:
     job, folders = _origin(run)
     one = _found(job, parts_of(job, folders), subscriber)
     at, zone = instant_of(job, one.features)
-    names = [action.name for action in actions(job.catalogue)]
+    names = [action.name for action in actions_of(job)]
     got = _chosen(run.folder, one, names)
     told = _explained(run, one, got)
     bundle = told.best if told else got
@@ -149,7 +149,7 @@ def _explained(run: Run, one: _One, got: tuple[int, ...]) -> Explanation | None:
     problem = assemble(one.job, [part], is_whole=False).problem
     if [row["name"] for row in certificate["constraints"]] != [row.name for row in problem.rows]:
         raise DataError(f"{run.folder}: its certificate has other limits than its job")
-    names = [action.name for action in actions(one.job.catalogue)]
+    names = [action.name for action in actions_of(one.job)]
     (block,) = problem.blocks
     return explained(offer_oracle(problem), np.array(prices), block, chosen=got, names=names,
                      reasons=None)  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from engine import contact_counts, expressions, policy_prices, policy_sets
-from engine.actions import actions
+from engine.actions import actions_of
 from engine.assemble import Placed
 from engine.contact_counts import Contacts
 from engine.offer_oracle import OfferOracle
@@ -54,7 +54,7 @@ def costs(job: Job, placed: Placed, found: Allocation, parts: Sequence[Part]) ->
         market = Market(oracle.value, *oracle.price_tables(found.prices))
     dealt = Dealt(list(zip(parts, found.chosen, strict=True)))
     told = parts_of(placed.problem.blocks).map(_told, parts_of(placed.order), dealt, market)
-    sets, acts = policy_sets.merged(own.sets for own in told), actions(job.catalogue)
+    sets, acts = policy_sets.merged(own.sets for own in told), actions_of(job)
     added = policy_prices.added([own.costs for own in told])
     return Costs(
         list(policy_prices.shown(job, added, has_prices=market is not None)),

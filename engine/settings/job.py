@@ -35,8 +35,14 @@ class Solver(Settings):
     """Problems with at most so many open pairs are solved as one exact OR-Tools model."""
 
 
+MOST_DAYS = 15
+
+
 class Horizon(Settings):
     """When the contacts of a run go out."""
+
+    days: Annotated[int, Field(ge=1, le=MOST_DAYS, json_schema_extra={"unit": "d"})] = 1
+    """Days that one run plans; an offer goes out on one of them. Each is a calendar day later."""
 
     start: Instant | None = None
     """The instant, or the first one with ``at``; null: as_of."""
