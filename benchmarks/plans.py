@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.allocation import WARM_UP, moved, peak_bytes
 from benchmarks.instance import CASES, CHANNEL_COST, instance
-from engine.problem import USE_UNIT, VALUE_UNIT, Problem, Row, spanned
+from engine.problem import USE_UNIT, VALUE_UNIT, Block, Problem, Row, spanned
 from engine.rules import Rules
 from engine.settings.job import Solver
 from engine.solve import solve
@@ -49,9 +49,12 @@ def planned(subscribers, pairs, days, limits=TOGETHER):
         ago = np.where(rng.random(count) < 0.4, rng.integers(1, WEEK + 1, count), 10 * days)
         channel = rng.integers(0, len(CHANNEL_COST), count)
         out = np.where(rng.random(count) < 0.2, rng.integers(1, days + 1, count), 10 * days)
-        drawn.append((ago, channel, out))
-        blocks.append(spanned(_block(base, block, rules, days, drawn[-1]), plan, MOST_BUNDLE))
-    fade = 0.5 ** (np.arange(days)[None] / np.resize(HALF_LIVES, int(base.offer.max()) + 1)[:, None])
+        block, own = _block(base, block, rules, days, (ago, channel, out))
+        drawn.append(own)
+        blocks.append(spanned(block, plan, MOST_BUNDLE))
+    fade = 0.5 ** (
+        np.arange(days)[None] / np.resize(HALF_LIVES, int(base.offer.max()) + 1)[:, None]
+    )
     value = np.rint(base.value_accept[:, None] * fade[base.offer]).astype(np.int64)
     rows, use, accept, scope, limit = _limits(base, days)
     problem = Problem(
@@ -99,7 +102,9 @@ def _block(base, block, rules, days, drawn):
         propensity[a][mask[rules.day_class[a]] == 0] = np.nan
     whole = {**block.__dict__, "propensity": propensity, "cap": cap, "days": mask}
     whole["most"] = np.full(count, MOST_BUNDLE, np.uint8)
-    return type(block)(**{name: x for name, x in whole.items() if name != "spans"})
+    found = Block(**{name: x for name, x in whole.items() if name != "spans"})
+    order = np.lexsort((block.key, *mask, block.group))  # as a job orders them
+    return found.take(order), tuple(x[order] for x in drawn)
 
 
 def _limits(base, days):
