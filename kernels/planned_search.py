@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from kernels.bundle_rows import MUST, NO_ACTION, REST, is_complete
+from kernels.bundle_rows import NO_ACTION
 
 DAYS = 16  # tables have room for so many days of a pair
 DIGIT, LARGEST_DIGIT = 4, 15
@@ -142,7 +142,7 @@ def prepared(
 @njit(cache=True, nogil=True)
 def shared_spans(
     count: int, days: int, good: Any, groups_of_pair: Any, word: Any, reach: int, shared: Any
-) -> int:
+) -> Any:
     """Write the spans of the groups that count all good pairs, the longest; return their bits."""
     bits = groups_of_pair[good[0]]
     for i in range(1, count):
@@ -168,7 +168,7 @@ def shared_spans(
 
 
 @njit(cache=True, nogil=True)
-def _earliest(at: Any, size: int, shared: Any, reach: int) -> int:
+def _earliest(at: Any, size: int, shared: Any, reach: int) -> Any:
     """Return the first day for one more action after ``size`` actions on ascending days."""
     day = at[size - 1]
     for r in range(1, min(reach, size) + 1):
@@ -236,7 +236,8 @@ def _known(
     One grows by the action of the most surplus on a day on which there is room, if it may join;
     the other is all but the last of it, or has another offer in its place.
     """
-    total, before, size, is_open = 0.0, 0.0, 0, np.int64(-1)
+    total, before, size = 0.0, 0.0, 0
+    is_open: Any = np.int64(-1)
     for o in range(offers):
         taken[o] = False
     for _ in range(2 * most):
@@ -369,62 +370,4 @@ def search_good(
         if is_new:
             follow[depth], turn[depth] = d + 1, 0
         is_new = True
-    return best_total, second
-
-
-@njit(cache=True, nogil=True)
-def search_ranked(
-    count: int, most: int, fewest: int, order: Any, ranked: Any, follow: Any, bundle: Any,
-    total: Any, pair_of: Any, day_of: Any, conflicts: Any, indptr: Any, groups: Any, within: Any,
-    word: Any, reach: int, at: Any, requires: Any, best: Any, other: Any,
-) -> tuple[float, float]:  # fmt: skip
-    """Write the best and the second best bundle of the ranked candidates; return their surpluses.
-
-    As :func:`kernels.bundle_search.search`, with room by days: for those of whom a minimum is
-    asked, and where actions require others.
-    """
-    least, no_needs = fewest & REST, requires.shape[0] == 0
-    best_total = -np.inf if fewest >= MUST else 0.0
-    second = -np.inf
-    depth = 0
-    follow[0], total[0] = 0, 0.0
-    while depth >= 0:
-        i = follow[depth]
-        reached = total[depth]
-        is_open = i < count
-        if is_open:
-            for j in range(i, min(count, i + most - depth)):
-                if j > i and depth + j - i >= least and not ranked[j] > 0.0:
-                    break
-                reached += ranked[j]
-            is_open = reached > second
-        if not is_open:
-            depth -= 1
-            continue
-        follow[depth] = i + 1
-        if not may_join(
-            bundle, depth, order[i], 0, pair_of, day_of, conflicts, indptr, groups, within, word,
-            reach, at,
-        ):  # fmt: skip
-            continue
-        bundle[depth] = order[i]
-        reached = total[depth] + ranked[i]
-        if (
-            reached > second
-            and depth + 1 >= least
-            and (no_needs or is_complete(bundle, depth + 1, requires))
-        ):
-            if reached > best_total:
-                second, best_total = best_total, reached
-                for d in range(best.size):
-                    other[d] = best[d]
-                    best[d] = bundle[d] if d <= depth else NO_ACTION
-            else:
-                second = reached
-                for d in range(best.size):
-                    other[d] = bundle[d] if d <= depth else NO_ACTION
-        if depth + 1 < most:
-            depth += 1
-            follow[depth] = i + 1
-            total[depth] = reached
     return best_total, second
