@@ -171,6 +171,7 @@ def _subscribers(shuffle: _Shuffle, tasks: Tasks) -> int:
             (key, inputs.key),
             job.inputs.partitions,
             fragments / f"{i:06}.arrow",
+            zone=job.inputs.subscribers.time_zone,
         )
         for i, chunk in enumerate(chunks(inputs.subscribers))
     ]
