@@ -99,7 +99,7 @@ class ContactPolicy(Settings):
     blackout: list[Day] = []
     """No contact on these local dates."""
     exclusive: list[Name] = []
-    """Offers that exclude each other: one of them at most in this run, and ``within``."""
+    """Offers one of which excludes the others: in this run, and if ``within`` is set so long."""
     requires: list[Name] = []
     """The offer is allocated only together with one of these, in this run."""
     not_after: list[Name] = []
