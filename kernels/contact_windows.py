@@ -143,7 +143,7 @@ def most_in_window_cpu(
         counter_indptr: [N + 1] int32, see ``counter``.
         counter: int32, events of code n are counted by the counters
             ``counter[counter_indptr[n]:counter_indptr[n + 1]]``, all different, in [0, C).
-        contact: [N] int32, what a code is part of, see ``per_contact``; -1: each event is by itself.
+        contact: [N] int32, what a code is part of, see ``per_contact``; -1: nothing.
         per_contact: [C] uint8, 1 where events of equal time whose codes have an equal ``contact``,
             not -1, count once, else 0.
         width: [Z, C] int64, length of a window, s, 1 to 2**62.

@@ -57,7 +57,7 @@ def run(line):
 
 def test_the_shell_blocks_run_in_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "job.yaml").write_text(JOB)
+    (tmp_path / "job.yaml").write_text(JOB.replace("days: 60", "days: 40"))
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     ran = {line: run(line) for line in commands() if line.startswith("walras ")}
     assert len(ran) >= 6
