@@ -116,7 +116,7 @@ def search_listed_days(
     wide, _, nearest, closest, pays, bare, listed, apart, bundles, others, _, _ = tile
     offer, conflicts, requires = rules
     day_class, pair_of, day_of, indptr, groups, within = plan
-    (order, ranked, good, value, own, place, top, peak, word, shared, at, follow, turn, bundle,
+    (order, ranked, good, value, own, place, top, peak, shared, at, follow, turn, bundle,
      total, rest, taken, scratch) = work  # fmt: skip
     groups_of_pair = groups_of(within)
     days, width = pair_of.size // propensity.shape[0], bundles.shape[1]
@@ -140,15 +140,12 @@ def search_listed_days(
                 s, w, g, days, propensity, open_days, day_class, fixed, accept, all_paid, due,
                 value, surplus,
             )  # fmt: skip
-        needs_spans = size > 1 and (offers > 1 or not bare[t])
-        for k in range(word.size if needs_spans else 0):
-            word[k] = spans[k, s]
         if bare[t] and (size == 1 or offers <= 1):
             best_total, second = _two_best(found, days, good, value, best, other)
         elif bare[t]:
-            bits = shared_spans(found, days, good, groups_of_pair, word, reach, shared)
+            bits = shared_spans(found, days, good, groups_of_pair, spans, s, reach, shared)
             best_total, second = search_good(
-                found, days, size, offers, good, value, own, top, peak, bits, word, shared, at,
+                found, days, size, offers, good, value, own, top, peak, bits, spans, s, shared, at,
                 follow, turn, bundle, total, rest, taken, scratch, pair_of, day_of, conflicts,
                 indptr, groups, within, reach, best, other,
             )  # fmt: skip
@@ -158,11 +155,9 @@ def search_listed_days(
             found = all_ranked(surplus, order, ranked)
             best_total, second = search_ranked(
                 found, size, fewest[s], order, ranked, follow, bundle, total, pair_of, day_of,
-                conflicts, indptr, groups, within, word, reach, scratch, requires, best, other,
+                conflicts, indptr, groups, within, spans, s, reach, scratch, requires, best, other,
             )  # fmt: skip
         if bare[t] and near > -np.inf and best_total + near > second and best[size - 1] < 0:
-            for k in range(word.size if best[0] >= 0 and not needs_spans else 0):
-                word[k] = spans[k, s]
             if close < 0:
                 close = first_day(
                     s, w, g, closest[t], days, propensity, open_days, day_class, fixed, accept,
@@ -171,7 +166,7 @@ def search_listed_days(
             second = _one_more(
                 s, w, g, days, near, close, best_total, second, propensity, open_days, day_class,
                 fixed, accept, all_paid, due, value, pair_of, day_of, conflicts, indptr, groups,
-                within, word, reach, scratch, best, other,
+                within, spans, reach, scratch, best, other,
             )  # fmt: skip
         apart[t] = best_total - second if best_total > -np.inf else np.inf
         for d in range(width):
@@ -199,14 +194,14 @@ def _one_more(
     s: int, w: float, g: int, days: int, near: float, close: int, best_total: float, second: float,
     propensity: Any, open_days: Any, day_class: Any, fixed: Any, accept: Any, all_paid: Any,
     due: Any, value: Any, pair_of: Any, day_of: Any, conflicts: Any, indptr: Any, groups: Any,
-    within: Any, word: Any, reach: int, scratch: Any, best: Any, other: Any,
+    within: Any, spans: Any, reach: int, scratch: Any, best: Any, other: Any,
 ) -> float:  # fmt: skip
     """Return the second best surplus where the best and one more, that does not pay, may be it."""
     size, found, full = 0, close, (1 << days) - 1
     while size < best.size and best[size] >= 0:
         size += 1
     if may_join(
-        best, size, close, 0, pair_of, day_of, conflicts, indptr, groups, within, word, reach,
+        best, size, close, 0, pair_of, day_of, conflicts, indptr, groups, within, spans, s, reach,
         scratch,
     ):  # fmt: skip
         second = best_total + near
@@ -221,7 +216,7 @@ def _one_more(
                 v = value[0, d]
                 if v <= 0.0 and best_total + v > second and may_join(
                     best, size, a * days + d, 0, pair_of, day_of, conflicts, indptr, groups,
-                    within, word, reach, scratch,
+                    within, spans, s, reach, scratch,
                 ):  # fmt: skip
                     found, second = a * days + d, best_total + v
     if found >= 0:

@@ -37,7 +37,7 @@ def all_ranked(surplus: Any, order: Any, ranked: Any) -> int:
 def search_ranked(
     count: int, most: int, fewest: int, order: Any, ranked: Any, follow: Any, bundle: Any,
     total: Any, pair_of: Any, day_of: Any, conflicts: Any, indptr: Any, groups: Any, within: Any,
-    word: Any, reach: int, at: Any, requires: Any, best: Any, other: Any,
+    spans: Any, s: int, reach: int, at: Any, requires: Any, best: Any, other: Any,
 ) -> tuple[float, float]:  # fmt: skip
     """Write the best and the second best bundle of the ranked candidates; return their surpluses.
 
@@ -64,8 +64,8 @@ def search_ranked(
             continue
         follow[depth] = i + 1
         if not may_join(
-            bundle, depth, order[i], 0, pair_of, day_of, conflicts, indptr, groups, within, word,
-            reach, at,
+            bundle, depth, order[i], 0, pair_of, day_of, conflicts, indptr, groups, within, spans,
+            s, reach, at,
         ):  # fmt: skip
             continue
         bundle[depth] = order[i]

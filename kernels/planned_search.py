@@ -1,7 +1,7 @@
 """The exact search for one subscriber's best bundle over several days, compiled by Numba.
 
 An action is a pair of offer and channel on a day. Caps leave a group of pairs room on runs of days;
-``spans`` say the same in few words: digit d, of 4 bits, of word r - 1 of a group is the number of
+``spans`` say the same in few words: digit d, of 4 bits, of row r - 1 of a group is the number of
 days from d on, d included, on which there are at most r actions of the group; 0: no bound there.
 So r + 1 actions of the group are too many if the last is on a day before the first one's plus its
 digit.
@@ -27,7 +27,7 @@ SLACK = 1.0 - 2.0**-40  # what sums in another order may differ by
 
 
 @njit(cache=True, nogil=True)
-def room_for(actions: int, pairs: int, offers: int, words: int, width: int) -> Any:
+def room_for(actions: int, pairs: int, offers: int, width: int) -> Any:
     """Return room for searches, in the order in which the functions here take it.
 
     Returns:
@@ -39,7 +39,6 @@ def room_for(actions: int, pairs: int, offers: int, words: int, width: int) -> A
         place: [O] int64, what own says of each offer.
         top: [O, DAYS] float64, the most surplus of an offer on a day, at least 0.
         peak: [O, DAYS + 1] float64, the same on that day or later.
-        word: [L R] int64, the spans of the subscriber.
         shared: [R] int64, the spans of the groups that count all good pairs, as one.
         at: [Q + 1] int64, days.
         follow: [Q + 1] int64, the candidate to try next, or its day.
@@ -53,7 +52,7 @@ def room_for(actions: int, pairs: int, offers: int, words: int, width: int) -> A
     return (
         np.empty(actions, np.int64), np.empty(actions), np.empty(pairs, np.int64),
         np.empty((pairs + 1, DAYS)), np.empty(pairs, np.int64), np.empty(offers, np.int64),
-        np.empty((offers, DAYS)), np.empty((offers, DAYS + 1)), np.empty(words, np.int64),
+        np.empty((offers, DAYS)), np.empty((offers, DAYS + 1)),
         np.empty(width + 1, np.int64), np.empty(width + 1, np.int64),
         np.empty(width + 1, np.int64), np.empty(width + 1, np.int64),
         np.empty(width + 1, np.int64), np.empty(width + 1), np.empty(width + 1),
@@ -83,7 +82,7 @@ def _insert(at: Any, size: int, day: int) -> None:
 @njit(cache=True, nogil=True)
 def may_join(
     bundle: Any, count: int, a: int, known: int, pair_of: Any, day_of: Any, conflicts: Any,
-    indptr: Any, groups: Any, within: Any, word: Any, reach: int, at: Any,
+    indptr: Any, groups: Any, within: Any, spans: Any, s: int, reach: int, at: Any,
 ) -> bool:  # fmt: skip
     """May action ``a`` join the first ``count`` actions of a bundle?
 
@@ -105,7 +104,7 @@ def may_join(
             continue
         _insert(at, size, day_of[a])
         for r in range(1, size + 1):
-            digits = word[group * reach + r - 1]
+            digits = spans[group * reach + r - 1, s]
             for j in range(size + 1 - r):
                 if at[j + r] < at[j] + (digits >> (DIGIT * at[j]) & LARGEST_DIGIT):
                     return False
@@ -141,7 +140,14 @@ def prepared(
 
 @njit(cache=True, nogil=True)
 def shared_spans(
-    count: int, days: int, good: Any, groups_of_pair: Any, word: Any, reach: int, shared: Any
+    count: int,
+    days: int,
+    good: Any,
+    groups_of_pair: Any,
+    spans: Any,
+    s: int,
+    reach: int,
+    shared: Any,
 ) -> Any:
     """Write the spans of the groups that count all good pairs, the longest; return their bits."""
     bits = groups_of_pair[good[0]]
@@ -153,7 +159,7 @@ def shared_spans(
     while rest != 0:
         if rest & 1:
             for r in range(reach):
-                one, two = word[group * reach + r], shared[r]
+                one, two = spans[group * reach + r, s], shared[r]
                 if two == 0 or one == two:
                     shared[r] = one
                 elif one != 0:
@@ -229,7 +235,8 @@ def _most_of(
 def _known(
     count: int, days: int, most: int, offers: int, good: Any, value: Any, own: Any, top: Any,
     bits: int, shared: Any, at: Any, bundle: Any, taken: Any, pair_of: Any, day_of: Any,
-    conflicts: Any, indptr: Any, groups: Any, within: Any, word: Any, reach: int, scratch: Any,
+    conflicts: Any, indptr: Any, groups: Any, within: Any, spans: Any, s: int, reach: int,
+    scratch: Any,
 ) -> float:  # fmt: skip
     """Return what two bundles reach, without the best of all being known.
 
@@ -262,7 +269,7 @@ def _known(
                 i += 1
             a = good[i] * days + d
             fits = o >= 0 and may_join(
-                bundle, size, a, bits, pair_of, day_of, conflicts, indptr, groups, within, word,
+                bundle, size, a, bits, pair_of, day_of, conflicts, indptr, groups, within, spans, s,
                 reach, scratch,
             )  # fmt: skip
             if turn == 0:
@@ -288,9 +295,9 @@ def _known(
 @njit(cache=True, nogil=True)
 def search_good(
     count: int, days: int, most: int, offers: int, good: Any, value: Any, own: Any, top: Any,
-    peak: Any, bits: int, word: Any, shared: Any, at: Any, follow: Any, turn: Any, bundle: Any,
-    total: Any, rest: Any, taken: Any, scratch: Any, pair_of: Any, day_of: Any, conflicts: Any,
-    indptr: Any, groups: Any, within: Any, reach: int, best: Any, other: Any,
+    peak: Any, bits: int, spans: Any, s: int, shared: Any, at: Any, follow: Any, turn: Any,
+    bundle: Any, total: Any, rest: Any, taken: Any, scratch: Any, pair_of: Any, day_of: Any,
+    conflicts: Any, indptr: Any, groups: Any, within: Any, reach: int, best: Any, other: Any,
 ) -> tuple[float, float]:  # fmt: skip
     """Write the best and the second best bundle of good pairs; return their surpluses.
 
@@ -303,7 +310,7 @@ def search_good(
     most = min(most, offers)
     least = SLACK * _known(
         count, days, most, offers, good, value, own, top, bits, shared, at, bundle, taken, pair_of,
-        day_of, conflicts, indptr, groups, within, word, reach, scratch,
+        day_of, conflicts, indptr, groups, within, spans, s, reach, scratch,
     )  # fmt: skip
     best_total, second = 0.0, -np.inf
     for o in range(offers):
@@ -340,8 +347,8 @@ def search_good(
                 continue
             a = good[i - 1] * days + d
             if depth > 0 and not may_join(
-                bundle, depth, a, bits, pair_of, day_of, conflicts, indptr, groups, within, word,
-                reach, scratch,
+                bundle, depth, a, bits, pair_of, day_of, conflicts, indptr, groups, within, spans,
+                s, reach, scratch,
             ):  # fmt: skip
                 continue
             bundle[depth] = a
