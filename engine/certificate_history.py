@@ -63,7 +63,7 @@ class Past:
                 raise DataError(f"contacts: missing, but policy {policy.name} counts {what}")
             if policy.needs_outcomes and history.outcomes is None:
                 raise DataError(f"outcomes: missing, but policy {policy.name} asks for them")
-        at = np.array(times.instants, np.int64)[times.zone]
+        at = np.array(times.on(0), np.int64)[times.zone]
         contacts = _lines(job, "contacts", keys, history.contacts)
         return cls(job, len(keys), times, at, contacts,
                    _lines(job, "outcomes", keys, history.outcomes))  # fmt: skip
@@ -110,7 +110,7 @@ class Past:
         assert self.contacts is not None
         same = np.zeros(len(self.contacts.row), bool)
         of_row = self.times.zone[self.contacts.row]
-        for z, (name, at) in enumerate(zip(self.times.zones, self.times.instants, strict=True)):
+        for z, (name, at) in enumerate(zip(self.times.zones, self.times.on(0), strict=True)):
             own = np.flatnonzero(of_row == z)
             told = np.concatenate([self.contacts.time[own], [at]])
             label = _labels(told, name, policy)
@@ -321,7 +321,7 @@ def _closed(past: Past, policy: ContactPolicy, features: pd.DataFrame) -> Any:
     if policy.suppress is not None:
         return _mask(policy.suppress, f"policies.{policy.name}.suppress", features)
     is_shut = []
-    for name, at in zip(past.times.zones, past.times.instants, strict=True):
+    for name, at in zip(past.times.zones, past.times.on(0), strict=True):
         local = _local([at], name).iloc[0]
         if policy.quiet is None:
             is_shut.append(local.date() in policy.blackout)
