@@ -40,6 +40,10 @@ CHANNELS = {
     "app": {},
     "mail": {"unit_cost": 0.5, "consent": "agreed"},
 }
+PLANNED = {  # those of a plan of several days: so few that every bundle can be tried
+    name: {**offer, "channels": ["sms", "app"] if name == "data" else ["sms"]}
+    for name, offer in OFFERS.items() if name != "old"
+}  # fmt: skip
 NAMES = {
     "channel": list(CHANNELS),
     "category": ["boost", "talk", "care"],
@@ -137,15 +141,28 @@ def mapping_of(policies, as_of, *, extra=(), accepted=None, catalogue=None, **ch
 
 
 @st.composite
-def jobs(draw):
-    """The mapping of a job file."""
+def validities(draw, start):
+    """From when, and until when, an offer is valid."""
+    found = {}
+    for name in draw(st.sampled_from([["valid_from"], ["valid_until"]])):
+        at = start + draw(st.sampled_from([-1, 0, 1, 3_600, 86_399, 86_400, 86_401, 100_000]))
+        found[name] = pd.Timestamp(at, unit="s", tz="UTC").isoformat()
+    return found
+
+
+@st.composite
+def jobs(draw, days=1):
+    """The mapping of a job file; days: of its plan."""
     as_of = draw(st.sampled_from(AS_OF)) + "+00:00"
     family = draw(st.sampled_from(FAMILIES))
     drawn = draw(st.lists(drawn_policies(as_of, family), min_size=1, max_size=4))
-    if draw(st.booleans()):
+    if days == 1 and draw(st.booleans()):
         drawn.append({"package": ["data", "voice"]})
     start = brute.instant(as_of) + draw(st.sampled_from([0, 1, 3_600, 30 * 3_600]))
-    horizon = {"start": pd.Timestamp(start, unit="s", tz="UTC").isoformat()}
+    horizon = {"start": pd.Timestamp(start, unit="s", tz="UTC").isoformat(), "days": days}
+    offers = OFFERS if days == 1 else PLANNED
+    if draw(st.booleans()):
+        offers = {**offers, "data": offers["data"] | draw(validities(start))}
     clock = draw(st.sampled_from([None, None, *CLOCKS]))
     job = mapping_of(
         drawn, as_of,
@@ -153,6 +170,7 @@ def jobs(draw):
         accepted=draw(st.sampled_from(list(brute.ACCEPTED))),
         time_zone=draw(st.sampled_from(["UTC", *ZONES])),
         horizon=horizon if clock is None else {**horizon, "at": clock},
+        catalogue={"channels": CHANNELS, "offers": offers},
     )  # fmt: skip
     if draw(st.booleans()):
         job["inputs"]["subscribers"]["time_zone"] = None
@@ -163,11 +181,13 @@ def parsed(job):
     return parse(yaml.dump(job, Dumper=certified.Plain, sort_keys=False), "any.yaml")
 
 
-def events(rng, job, at, count, latest):
-    """Draw events around an instant: on edges of windows, and on half hours of nearby days."""
-    widths = [brute.seconds(w) for w in WIDTHS]
-    edges = [at + sign * w + d for w in widths for sign in (-1, 1) for d in (-1, 0, 1)]
-    edges += [at - 1, at, at, at + 1]
+def events(rng, job, times, count, latest):
+    """Draw events around instants: on edges of windows, and on half hours of nearby days."""
+    widths, at = [brute.seconds(w) for w in WIDTHS], times[0]
+    edges = [
+        t + sign * w + d for t in times for w in widths for sign in (-1, 1) for d in (-1, 0, 1)
+    ]
+    edges += [t + d for t in times for d in (-1, 0, 0, 1)]
     near = at - at % HALF_HOUR_S + HALF_HOUR_S * rng.integers(-70, 70, 20)
     far = at - at % HALF_HOUR_S + HALF_HOUR_S * rng.integers(-1_500, 1_500, 10)
     pool = np.concatenate([edges, near, near - 1, far, far + MINUTE_S])
@@ -184,9 +204,9 @@ def events(rng, job, at, count, latest):
 
 
 @st.composite
-def cases(draw, most=5):
-    """A job, and its subscribers: most has as many at most."""
-    job = draw(jobs())
+def cases(draw, most=5, days=1):
+    """A job, and its subscribers: most has as many at most; days: of its plan, or up to so many."""
+    job = draw(jobs(draw(st.integers(min(days, 2), days))))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     people = []
     for _ in range(draw(st.integers(0, most))):
@@ -197,9 +217,10 @@ def cases(draw, most=5):
             "agreed": bool(rng.random() < 0.8),
         }
         person = Person(zone, row, [], [])
-        at, as_of = brute.time_of(job, person), brute.instant(job["as_of"])
-        person.contacts.extend(events(rng, job, at, rng.integers(0, 9), at + 60 * 86_400))
-        person.outcomes.extend(events(rng, job, at, rng.integers(0, 7), as_of))
+        times, as_of = brute.times_of(job, person), brute.instant(job["as_of"])
+        last = times[-1] + 60 * 86_400
+        person.contacts.extend(events(rng, job, times, rng.integers(0, 9), last))
+        person.outcomes.extend(events(rng, job, times, rng.integers(0, 7), as_of))
         people.append(person)
     return job, people
 
@@ -262,8 +283,8 @@ def checked(mapping, people):
     features, history = profiled(each), told(mapping, each)
     propensity = scored(job, features)
     chosen = [(row, *action) for row in range(len(each)) for action in tried[row % len(tried)]]
-    times = [pd.Timestamp(brute.time_of(mapping, each[row]), unit="s", tz="UTC")
-             for row, *_ in chosen]  # fmt: skip
+    times = [pd.Timestamp(brute.time_of(mapping, each[row], day), unit="s", tz="UTC")
+             for row, _, _, day in chosen]  # fmt: skip
     allocations = certified.allocation(job, features, propensity, chosen).assign(time=times)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(certificate, "SHOWN", len(each) * len(tried))

@@ -30,7 +30,7 @@ def named_by(job, person, allowed):
         {p["name"] for p in job["policies"]
          if is_stuck and ("at_least" in p or p.get("exactly", 0) > 1
                           or ("requires" in p and p["offer"] == offer))}
-        for offer, _ in acts
+        for offer, *_ in acts
     ]  # fmt: skip
     return [
         [p["name"] for p in job["policies"] if p["name"] in {*names, *more}]
@@ -87,8 +87,8 @@ def best_of(job, mapping, allowed, propensity):
     """Return the most money of a bundle: in quarters, so exactly."""
     value = dict(zip(brute.actions(mapping), coefficients(job, "value"), strict=True))
     worth = {
-        (offer, channel): (fixed + accept * propensity[f"{offer}@{channel}"]) / MICRO
-        for (offer, channel), (fixed, accept) in value.items()
+        a: (fixed + accept * propensity[f"{a.offer}@{a.channel}"]) / MICRO
+        for a, (fixed, accept) in value.items()
     }
     return max(sum(worth[a] for a in bundle) for bundle in allowed)
 
