@@ -1,7 +1,7 @@
 """Contact policies by their meaning alone: plain Python over full lists of events.
 
-A job is the mapping of its file, an action is (offer, channel, day), a bundle is a tuple of
-actions. Nothing here is taken from the engine.
+A job is the mapping of its file, an action (offer, channel, day), a bundle a tuple of actions.
+Nothing here is taken from the engine.
 """
 
 from bisect import bisect_left
