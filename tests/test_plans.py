@@ -25,7 +25,7 @@ def allowed_by(problem, block, s, tried):
     return found
 
 
-@settings(max_examples=100)
+@settings(max_examples=int(__import__("os").environ.get("EX", "100")))
 @given(cases(most=4, days=5))
 def test_a_plan_has_the_bundles_that_the_policies_mean(case):
     mapping, people = case
