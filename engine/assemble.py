@@ -10,7 +10,7 @@ import numpy as np
 from engine import tables
 from engine.candidates import WORD, Candidates, scopes
 from engine.errors import ConfigError, DataError
-from engine.limits import limits, question
+from engine.limits import parts_of_limit, question
 from engine.parts import Parts, at_hand, parts_of
 from engine.pose import Groups, Stock
 from engine.problem import MOST_WEIGHT, Block, Problem
@@ -125,6 +125,7 @@ def _placed(part: Candidates, local: _Patterns, numbers: tuple[Any, int]) -> tup
         part.most[rows],
         part.fewest[rows],
         side.ascontiguousarray(part.cap[:, rows]),
+        side.ascontiguousarray(part.days[:, rows]),
     )
     return rows, block
 
@@ -173,12 +174,11 @@ def _refuse_empty_scopes(job: Job, parts: Sequence[_Told]) -> None:
         word, bit = divmod(place[where], WORD)
         return any(part.matched[word] >> bit & 1 for part in parts)
 
-    constraints = {c.name: c for c in job.constraints if c.enforce}
     problems = []
-    for limit in limits(job):
-        constraint = constraints.get(limit.name)  # the one with this name tells it once
-        for name, part in (("of", limit.of), ("to", limit.to)):
-            if constraint is None or part is None or part.where is None or matches(part.where):
+    for constraint in job.constraints:
+        parts_of_it = zip(("of", "to"), parts_of_limit(constraint, job), strict=True)
+        for name, part in parts_of_it if constraint.enforce else ():
+            if part is None or part.where is None or matches(part.where):
                 continue
             setting = "where" if constraint.ratio is None else f"ratio.{name}"
             problems.append(

@@ -12,12 +12,12 @@ from engine import tables, zones
 from engine.actions import actions_of
 from engine.history import History
 from engine.ingest import TIME
-from engine.policies import Asked, counter_of
 from engine.policy_groups import BY_CONTACT, Group, contact_codes, groups_of, name_of
-from engine.send_times import cap_windows
+from engine.policy_questions import Asked, counter_of
 from engine.settings import Job
 from engine.settings.base import seconds
 from engine.settings.policies import EVER
+from engine.spans import cap_windows
 
 ONE_DAY = timedelta(days=1)
 MOST_DAYS, SOME_DAYS, PERIOD_DAYS = 92, 30, {"day": 7, "week": 14, "month": 62}
@@ -57,7 +57,7 @@ def contacts(past: Asked, history: History, chosen: Any) -> Contacts:
     zone, reach = zones.zone(job.time_zone), days_shown(job)
     now = int(job.as_of.timestamp())
     first = zones.local_date(zone, now) - reach * ONE_DAY
-    sent = past.instant[np.nonzero(chosen >= 0)[1]]
+    sent = past.instant(0)[np.nonzero(chosen >= 0)[1]]
     last = zones.local_date(zone, int(max([now, *sent.max(initial=now, keepdims=True)])))
     dates = [first + i * ONE_DAY for i in range((last - first).days + reach + 1)]
     edges = np.array([zones.day_start(zone, day) for day in [*dates, dates[-1] + ONE_DAY]])

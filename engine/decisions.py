@@ -74,7 +74,7 @@ def _allocated(
     weight = to_cpu(part.weight)[own].astype(np.float64)
     told = _told(block, asked, (b, subscriber, weight, row, action, is_best))
     zone, times = to_cpu(part.times.zone)[own], part.times
-    told.insert(1, "time", np.array(times.instants, "datetime64[s]")[zone])
+    told.insert(1, "time", times.table[zone, action % times.days].astype("datetime64[s]"))
     told.insert(2, "time_zone", np.array(times.zones, object)[zone])
     return told.assign(time=told["time"].dt.tz_localize("UTC"))
 

@@ -8,13 +8,13 @@ What contacts cost in annoyance is a soft limit of 0 on the sum of these costs: 
 takes one off the objective. Its price is its penalty of 1, as no use is below 0.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 
 from engine.actions import actions_of
 from engine.settings import Job
-from engine.settings.catalogue import Catalogue
 from engine.settings.constraints import Constraint, Scope
 
 MICRO = 1_000_000
@@ -32,7 +32,7 @@ class Part:
     """A sum of a measure over the chosen actions in a scope."""
 
     measure: str  # contacts, acceptances, cost or value
-    actions: tuple[int, ...]  # actions in scope, by position in engine.actions.actions
+    actions: tuple[int, ...]  # actions in scope, by position in engine.actions.actions_of
     where: str | None  # SQL condition of the subscribers in scope; None: all
 
 
@@ -54,7 +54,7 @@ class Limit:
     measure: str  # contacts, acceptances, cost, value or fatigue
     is_minimum: bool
     amount: int  # micro-units
-    actions: tuple[int, ...]  # actions in scope, by position in engine.actions.actions
+    actions: tuple[int, ...]  # actions in scope, by position in engine.actions.actions_of
     where: str | None  # SQL condition of the subscribers in scope; None: all
     to: Part | None = None  # of a ratio: what the sum is divided by
     ratio: int = 0  # of a ratio: its limit in millionths; the amount is 0
@@ -122,10 +122,12 @@ def micro(amount: float) -> int:
 def limits(job: Job) -> list[Limit]:
     """Return the K limits of a job in their order: catalogue's channels, offers, constraints.
 
-    A constraint with both bounds gives two limits, ``name`` and ``name:minimum``. Fatigue is last.
+    A constraint with both bounds gives two limits, ``name`` and ``name:minimum``; one of each day,
+    and a capacity of a plan of several days, is one for each: ``name:day-1`` and so on. Fatigue is
+    last.
     """
     found = []
-    for constraint in [*_of_catalogue(job.catalogue), *job.constraints]:
+    for constraint in [*_of_catalogue(job), *stated(job)]:
         if not constraint.enforce:
             continue
         both = constraint.upper is not None and constraint.lower is not None
@@ -140,12 +142,26 @@ def limits(job: Job) -> list[Limit]:
 def measured(job: Job) -> list[Measured]:
     """Return the constraints that are measured and not enforced, in their order."""
     found = []
-    for constraint in job.constraints:
+    for constraint in stated(job):
         if not constraint.enforce:
-            of, to = _parts(constraint, job)
+            of, to = parts_of_limit(constraint, job)
             upper, lower = (None if x is None else micro(x) for x in _bounds(constraint))
             found.append(Measured(constraint.name, of, to, upper, lower))
     return found
+
+
+def stated(job: Job) -> list[Constraint]:
+    """Return the constraints of a job, those of each day as one of every day."""
+    return [own for constraint in job.constraints for own in _by_day(constraint, job.horizon.days)]
+
+
+def _by_day(constraint: Constraint, days: int) -> Iterator[Constraint]:
+    if not constraint.each_day:
+        yield constraint
+        return
+    for day in constraint.days or range(1, days + 1):
+        own = {"name": f"{constraint.name}:day-{day}", "days": [day], "each_day": False}
+        yield constraint.model_copy(update=own)
 
 
 def question(job: Job) -> Question:
@@ -205,7 +221,7 @@ def _bounds(constraint: Constraint) -> tuple[float | None, float | None]:
 def _limit(
     job: Job, constraint: Constraint, name: str, amount: float, *, is_minimum: bool = False
 ) -> Limit:
-    of, to = _parts(constraint, job)
+    of, to = parts_of_limit(constraint, job)
     limit = micro(amount)
     scale = 1 if to is None else _scale(job, to, limit)
     penalty = None
@@ -225,7 +241,7 @@ def _scale(job: Job, to: Part, limit: int) -> int:
     return lcm(*(product.denominator for product in products))
 
 
-def _parts(constraint: Constraint, job: Job) -> tuple[Part, Part | None]:
+def parts_of_limit(constraint: Constraint, job: Job) -> tuple[Part, Part | None]:
     """Return what is summed, and of a ratio what it is divided by."""
     if constraint.ratio is None:
         where, scope = constraint.where, _scope([constraint], job)
@@ -248,18 +264,19 @@ def _both(first: str | None, second: str | None) -> str | None:
     return f"({first}) AND ({second})"
 
 
-def _of_catalogue(catalogue: Catalogue) -> list[Constraint]:
-    found = []
+def _of_catalogue(job: Job) -> list[Constraint]:
+    found: list[Constraint] = []
+    catalogue, days = job.catalogue, job.horizon.days
     for name, channel in catalogue.channels.items():
         if channel.capacity is not None:
-            found.append(
-                Constraint(
-                    name=f"capacity:{name}",
-                    measure="contacts",
-                    at_most=channel.capacity,
-                    channels=[name],
-                )
+            capacity = Constraint(
+                name=f"capacity:{name}",
+                measure="contacts",
+                at_most=channel.capacity,
+                channels=[name],
+                each_day=days > 1,
             )
+            found += _by_day(capacity, days)
     for name, offer in catalogue.offers.items():
         for kind, bound, amount in (
             ("quota", "at_most", offer.quota),
@@ -279,6 +296,7 @@ def _scope(scopes: list[Scope], job: Job) -> tuple[int, ...]:
         if all(
             (not scope.offers or action.offer in scope.offers)
             and (not scope.channels or action.channel in scope.channels)
+            and (not scope.days or action.day + 1 in scope.days)
             and (
                 not scope.categories or catalogue.offers[action.offer].category in scope.categories
             )
@@ -291,18 +309,21 @@ def coefficients(job: Job, measure: str) -> list[tuple[int, int]]:
     """Return [A] (per contact, per acceptance) of a measure, micro-units.
 
     contacts (1, 0); acceptances (0, 1); cost (channel's unit cost, offer's cost); value
-    (minus the channel's unit cost, the offer's value less its cost).
+    (minus the channel's unit cost, the offer's value, as its day leaves it, less its cost).
     """
     found = []
     for action in actions_of(job):
         offer = job.catalogue.offers[action.offer]
+        worth = micro(offer.value)
+        if offer.decay is not None:
+            worth = offer.decay.on(action.day, worth)
         unit_cost = micro(job.catalogue.channels[action.channel].unit_cost)
         found.append(
             {
                 "contacts": (MICRO, 0),
                 "acceptances": (0, MICRO),
                 "cost": (unit_cost, micro(offer.cost)),
-                "value": (-unit_cost, micro(offer.value) - micro(offer.cost)),
+                "value": (-unit_cost, worth - micro(offer.cost)),
             }[measure]
         )
     return found

@@ -24,8 +24,9 @@ from engine import policies, tables
 from engine.actions import Action, actions_of
 from engine.candidates import eligible, propensities
 from engine.history import History
-from engine.policies import Asked, Left
-from engine.policy_groups import rules
+from engine.plan_rules import rules
+from engine.policies import Left
+from engine.policy_questions import Asked
 from engine.policy_sets import Sets, sets_of
 from engine.rules import Rules
 from engine.settings import Job

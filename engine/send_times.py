@@ -15,6 +15,7 @@ from engine import tables, zones
 from engine.settings import Job
 from engine.settings.base import seconds
 from engine.settings.policies import EVER, ContactPolicy, clock_s
+from kernels.backend import library
 
 Window = tuple[int, int, int]
 """Width, and the first and last instant at which it may end, s: (u - width, u]."""
@@ -43,7 +44,7 @@ class SendTimes:
 
     def of_rows(self, by_zone: Sequence[Any]) -> Any:
         """Return [S] what is known by time zone, on the side of the rows."""
-        return tables.array_library(self.zone).asarray(np.array(by_zone))[self.zone]
+        return library(self.zone).asarray(np.array(by_zone))[self.zone]
 
     @cached_property
     def table(self) -> Any:

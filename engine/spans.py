@@ -22,7 +22,7 @@ from engine.settings.base import seconds
 from engine.settings.policies import EVER, WEEKDAYS, ContactPolicy
 
 Run = tuple[int, int]  # first and last day, from 0 on
-Reach = tuple[str | None, str, int | None]
+Reach = tuple[zones.Unit | None, str, int | None]
 """What runs depend on: a calendar period, the first day of its weeks, and a width, s."""
 
 
@@ -51,6 +51,18 @@ def spans(policy: ContactPolicy, times: SendTimes) -> list[Span]:
         )
         for run in sorted({run for found in own for run in found})
     ]
+
+
+def cap_windows(policy: ContactPolicy, times: SendTimes, day: int = 0) -> tuple[Window, ...] | None:
+    """Return, by time zone, all windows of a cap that hold the contact of a day; None: no past."""
+    own = [span for span in spans(policy, times) if span.first <= day <= span.last]
+    held = [
+        [span.windows[z] for span in own if span.is_held[z] and span.windows is not None]
+        for z in range(len(times.zones))
+    ]
+    if not all(held):
+        return None
+    return tuple((some[0][0], min(w[1] for w in some), max(w[2] for w in some)) for some in held)
 
 
 def runs_of(policy: ContactPolicy, job: Job) -> set[Run]:
@@ -136,6 +148,8 @@ def _zones_of(job: Job) -> str | None:
 def _all_instants(
     start: int, clock: int | None, days: int, only: str | None
 ) -> frozenset[tuple[int, ...]]:
+    if days == 1:
+        return frozenset({(0,)})
     found = set()
     for name in [only] if only else zones.names():
         first, *later = instants_in(start, clock, days, name)

@@ -59,13 +59,14 @@ def some(names, least=0):
 
 
 @st.composite
-def scopes(draw):
+def scopes(draw, offers):
     """What a policy counts or closes, and what skips it."""
     per = draw(st.sampled_from(["all", *NAMES, "offers"]))
     found = {"per": per}
     if per != "all":
         is_listed = per == "offers"
-        found["only"] = draw(some(NAMES["offer" if is_listed else per], least=is_listed))
+        names = list(offers) if is_listed or per == "offer" else NAMES[per]
+        found["only"] = draw(some(names, least=is_listed))
     return found | draw(st.sampled_from([{}, {}, {"exempt": ["service"]}]))
 
 
@@ -78,13 +79,13 @@ FAMILIES = [
 
 
 @st.composite
-def drawn_policies(draw, as_of, kinds):
-    """A policy of one of some kinds."""
+def drawn_policies(draw, as_of, kinds, offers):
+    """A policy of one of some kinds, about some offers."""
     kind = draw(st.sampled_from(kinds))
     outcomes = {"outcome": draw(some(["yes", "no", "late"]))}
     is_past = draw(st.booleans())
     past = {"within": draw(WITHIN)} if is_past else {}
-    first, *others = draw(st.permutations(list(OFFERS)))
+    first, *others = draw(st.permutations(list(offers)))
     others = others[: draw(st.integers(1, 3))]
     if kind == "at_most":
         period = draw(st.sampled_from(["day", "week", "month", None]))
@@ -92,23 +93,23 @@ def drawn_policies(draw, as_of, kinds):
             past = {"each": period}
         if period == "week" and not is_past:
             past["week_starts"] = draw(st.sampled_from(brute.DAYS))
-        return {"at_most": draw(st.integers(0, 3)), **past, **draw(scopes())}
+        return {"at_most": draw(st.integers(0, 3)), **past, **draw(scopes(offers))}
     if kind == "spacing":
-        return {"spacing": draw(st.sampled_from(WIDTHS)), **draw(scopes())}
+        return {"spacing": draw(st.sampled_from(WIDTHS)), **draw(scopes(offers))}
     if kind in {"exactly", "at_least"}:
         return {kind: draw(st.integers(1 + (kind == "at_least"), 4)), **past}
     if kind == "suppress":
-        return {"suppress": draw(st.sampled_from(list(brute.SUPPRESSED))), **draw(scopes())}
+        return {"suppress": draw(st.sampled_from(list(brute.SUPPRESSED))), **draw(scopes(offers))}
     if kind == "quiet":
         clock = st.sampled_from([*CLOCKS, "08:00", "21:00", "03:00", "23:01"])
-        return {"quiet": f"{draw(clock)}-{draw(clock)}", **draw(scopes())}
+        return {"quiet": f"{draw(clock)}-{draw(clock)}", **draw(scopes(offers))}
     if kind == "blackout":
         day = date.fromisoformat(as_of[:10])
         days = [(day + timedelta(d)).isoformat() for d in range(-1, 4)]
-        return {"blackout": draw(some(days, least=1)), **draw(scopes())}
+        return {"blackout": draw(some(days, least=1)), **draw(scopes(offers))}
     if kind == "cool_down":
         past = {"within": draw(WITHIN), "times": draw(st.integers(1, 3))} if is_past else {}
-        return {"cool_down": draw(st.sampled_from(WIDTHS)), **past, **outcomes, **draw(scopes())}
+        return {"cool_down": draw(st.sampled_from(WIDTHS)), **past, **outcomes, **draw(scopes(offers))}
     if kind == "exclusive":
         return {"exclusive": [first, *others], **past}
     if kind == "requires":
@@ -157,12 +158,13 @@ def jobs(draw, days=1):
     """The mapping of a job file; days: of its plan."""
     as_of = draw(st.sampled_from(AS_OF)) + "+00:00"
     family = draw(st.sampled_from(FAMILIES))
-    drawn = draw(st.lists(drawn_policies(as_of, family), min_size=1, max_size=4))
+    offers = OFFERS if days == 1 else PLANNED
+    of_offers = drawn_policies(as_of, family, offers)
+    drawn = draw(st.lists(of_offers, min_size=1, max_size=4))
     if days == 1 and draw(st.booleans()):
         drawn.append({"package": ["data", "voice"]})
     start = brute.instant(as_of) + draw(st.sampled_from([0, 1, 3_600, 30 * 3_600]))
     horizon = {"start": pd.Timestamp(start, unit="s", tz="UTC").isoformat(), "days": days}
-    offers = OFFERS if days == 1 else PLANNED
     if draw(st.booleans()):
         offers = {**offers, "data": offers["data"] | draw(validities(start))}
     clock = draw(st.sampled_from([None, None, *CLOCKS]))

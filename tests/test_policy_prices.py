@@ -10,7 +10,7 @@ from engine import contact_counts, policy_sets
 from engine.actions import actions
 from engine.candidates import candidates
 from engine.history import History
-from engine.policy_groups import rules
+from engine.plan_rules import rules
 from engine.policy_prices import GRID, Market, Partition, added, costs, shown
 from engine.policy_sets import merged
 from engine.reasons import closed

@@ -160,6 +160,10 @@ def _disagreements(job: Job) -> list[str]:
     def channels_of(scopes: list[Scope]) -> set[str]:
         return set(channels).intersection(*(s.channels for s in scopes if s.channels))
 
+    def has_day(scopes: list[Scope]) -> bool:
+        every = set(range(1, job.horizon.days + 1))
+        return bool(every.intersection(*(s.days for s in scopes if s.days)))
+
     def is_of(scopes: list[Scope], offer: str, category: str) -> bool:
         return all(
             (not s.offers or offer in s.offers) and (not s.categories or category in s.categories)
@@ -177,14 +181,14 @@ def _disagreements(job: Job) -> list[str]:
             known_scope(where, constraint)
         for place, several in scopes:
             known_scope(place, several[0])
-            is_empty = not any(
+            is_empty = not has_day(several) or not any(
                 set(offer.channels) & channels_of(several) and is_of(several, name, offer.category)
                 for name, offer in offers.items()
             )
             if is_empty and not any(text.startswith(f"{where}.") for text in problems):
                 problems.append(
                     f"{place}: constraint {constraint.name} has no action in scope: none of "
-                    "its offers and categories goes by its channels"
+                    "its offers and categories goes by its channels on its days"
                 )
     for i, fatigue in enumerate(job.fatigue):
         known(f"fatigue.{i}.channels", list(fatigue.channels), "channel", channels)
