@@ -335,7 +335,7 @@ def is_eligible(job, person, action):
         return False
     if "valid_until" in offer and at >= instant(offer["valid_until"]):
         return False
-    hours = person.row[offer["until"]] if "until" in offer else None
+    hours = person.row.get(offer["until"]) if "until" in offer else None
     return hours is None or at <= start_of(job) + hours * HOUR_S
 
 

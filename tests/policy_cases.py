@@ -40,10 +40,10 @@ CHANNELS = {
     "app": {},
     "mail": {"unit_cost": 0.5, "consent": "agreed"},
 }
-PLANNED = {  # those of a plan of several days: so few that every bundle can be tried
-    name: {**offer, "channels": ["sms", "app"] if name == "data" else ["sms"]}
-    for name, offer in OFFERS.items() if name != "old"
-}  # fmt: skip
+PLANNED = {  # those of a plan of several days: so few pairs that every bundle can be tried
+    name: {**offer, "channels": offer["channels"][: 1 + (name == "data")]}
+    for name, offer in OFFERS.items()
+}
 NAMES = {
     "channel": list(CHANNELS),
     "category": ["boost", "talk", "care"],
@@ -148,9 +148,11 @@ def mapping_of(policies, as_of, *, extra=(), accepted=None, catalogue=None, **ch
 
 @st.composite
 def validities(draw, start):
-    """From when, and until when, an offer is valid."""
-    found = {}
-    for name in draw(st.sampled_from([["valid_from"], ["valid_until"]])):
+    """From when, or until when, an offer may go out."""
+    found, name = {}, draw(st.sampled_from(["valid_from", "valid_until", "until"]))
+    if name == "until":
+        found[name] = "lasts"
+    else:
         at = start + draw(st.sampled_from([-1, 0, 1, 3_600, 86_399, 86_400, 86_401, 100_000]))
         found[name] = pd.Timestamp(at, unit="s", tz="UTC").isoformat()
     return found
@@ -222,6 +224,7 @@ def cases(draw, most=5, days=1):
             "churned": bool(rng.random() < 0.3),
             "tenure": float(rng.choice([9.0, 10.0, 11.0])),
             "agreed": bool(rng.random() < 0.8),
+            "lasts": rng.choice([None, 0.0, 0.5, 23.0, 24.0, 24.5, 48.0, 1e9]),
         }
         person = Person(zone, row, [], [])
         times, as_of = brute.times_of(job, person), brute.instant(job["as_of"])
@@ -242,9 +245,9 @@ def profiled(people, keys=None):
             "weight": np.ones(len(people)),
         }
     )
-    columns = {"churned": bool, "tenure": float, "agreed": bool}
+    columns = {"churned": bool, "tenure": float, "agreed": bool, "lasts": float}
     return features.assign(
-        **{n: np.array([p.row[n] for p in people], kind) for n, kind in columns.items()}
+        **{n: np.array([p.row.get(n) for p in people], kind) for n, kind in columns.items()}
     )
 
 
