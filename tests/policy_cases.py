@@ -109,7 +109,12 @@ def drawn_policies(draw, as_of, kinds, offers):
         return {"blackout": draw(some(days, least=1)), **draw(scopes(offers))}
     if kind == "cool_down":
         past = {"within": draw(WITHIN), "times": draw(st.integers(1, 3))} if is_past else {}
-        return {"cool_down": draw(st.sampled_from(WIDTHS)), **past, **outcomes, **draw(scopes(offers))}
+        return {
+            "cool_down": draw(st.sampled_from(WIDTHS)),
+            **past,
+            **outcomes,
+            **draw(scopes(offers)),
+        }
     if kind == "exclusive":
         return {"exclusive": [first, *others], **past}
     if kind == "requires":
