@@ -28,6 +28,8 @@ from engine.settings import Job
 from engine.settings.policies import CAPS, EVER, ContactPolicy
 from engine.spans import Run, all_instants, later_days, near_days, runs_of
 
+OF_GROUPS = (*CAPS, "cool_down", "quiet", "blackout")  # those that close groups on single days
+
 
 @dataclass(frozen=True)
 class Apart:
@@ -64,6 +66,8 @@ def _caps(policy: ContactPolicy, job: Job, acts: Sequence[Action]) -> Iterator[G
         return
     runs = runs_of(policy, job)
     for group in groups_of(policy, job, acts):
+        if job.horizon.days > 1 and len({acts[a].offer for a in group.actions}) == 1:
+            continue  # of one day it may be one of the caps that count every action
         is_most = group.per == "all" and is_whole(group, acts) and not packages(job)
         for run in sorted(runs):
             own = group.on(*run, acts)
@@ -179,20 +183,15 @@ def _closed_together(
     policy: ContactPolicy, job: Job, pairs: Sequence[Action]
 ) -> Iterator[Sequence[int]]:
     """Yield the sets of pairs that a policy closes together, on some days and not on others."""
-    if policy.cap is not None and policy.each is None and (
-        (policy.spacing or policy.within) in {None, EVER}
-    ):  # fmt: skip
-        return  # it closes all days or none
+    within = policy.spacing or policy.within
     if policy.kind in OF_GROUPS:
-        yield from (group.actions for group in groups_of(policy, job, pairs))
+        if policy.cap is None or policy.each is not None or within not in {None, EVER}:
+            yield from (group.actions for group in groups_of(policy, job, pairs))
         return
     sets: dict[str, list[list[str | None]]] = {
-        "exclusive": [[offer] for offer in policy.exclusive],
+        "exclusive": [[offer] for offer in policy.exclusive if within],
         "not_after": [[policy.offer], [*policy.not_after]],
         "only_after": [[policy.offer]],
     }
     for own in sets.get(policy.kind, []):
         yield [p for p, pair in enumerate(pairs) if pair.offer in own]
-
-
-OF_GROUPS = (*CAPS, "cool_down", "quiet", "blackout")

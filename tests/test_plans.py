@@ -3,13 +3,13 @@
 import numpy as np
 from hypothesis import given, settings
 
-from engine import policies
+from engine import policies, reasons
 from engine.actions import actions, actions_of
 from engine.assemble import assemble
 from engine.candidates import candidates
-from engine.plan_rules import rules
 from tests import brute_policies as brute
 from tests.policy_cases import cases, parsed, profiled, scored, told
+from tests.test_policies import check_reasons
 
 
 def allowed_by(problem, block, s, tried):
@@ -17,15 +17,14 @@ def allowed_by(problem, block, s, tried):
     spread = problem.spread(block)
     open_ = ~np.isnan(spread.propensity[:, s])
     sizes = int(spread.most[s]), int(spread.fewest[s]), spread.cap[:, s]
-    found = {
+    return {
         bundle for bundle in tried
         if bundle and open_[list(bundle)].all()
         and problem.rules.allows(bundle, problem.offer, *sizes)
     }  # fmt: skip
-    return found
 
 
-@settings(max_examples=100)
+@settings(max_examples=int(__import__("os").environ.get("EX", "100")))
 @given(cases(most=4, days=5))
 def test_a_plan_has_the_bundles_that_the_policies_mean(case):
     mapping, people = case
@@ -36,12 +35,11 @@ def test_a_plan_has_the_bundles_that_the_policies_mean(case):
     part = candidates(job, features, scored(job, features), history)
     placed = assemble(job, [part])
     problem, (block,), (order,) = placed.problem, placed.problem.blocks, placed.order
+    closed = reasons.closed(job, features, history)
     place = {a: n for n, a in enumerate(acts)}
     tried = [tuple(place[a] for a in bundle) for bundle in brute.tried(mapping)]
     open_ = np.isfinite(problem.spread(block).propensity)
-    assert (block.propensity.shape[0], len(problem.rules.day_class)) == (
-        len(actions(job.catalogue)),
-    ) * 2
+    assert len(block.propensity) == len(problem.rules.day_class) == len(actions(job.catalogue))
     for row, s in enumerate(order.tolist()):
         person = people[s]
         for policy in mapping["policies"]:
@@ -49,6 +47,8 @@ def test_a_plan_has_the_bundles_that_the_policies_mean(case):
             assert left.forbids(policy["name"], len(acts))[:, s].tolist() == alone
         for d, counted in enumerate(problem.rules.members):
             assert block.cap[d, row] >= 1 or not open_[counted, row].any()
-        meant = {tuple(place[a] for a in b) for b in brute.bundles(mapping, person)} - {()}
+        allowed = brute.bundles(mapping, person)
+        meant = {tuple(place[a] for a in bundle) for bundle in allowed if bundle}
         assert allowed_by(problem, block, row, tried) == meant
-    assert rules(job).days == job.horizon.days
+        told_of = closed[s], part.reason[s], part.blocked_by[s]
+        check_reasons(mapping, person, allowed, told_of)
