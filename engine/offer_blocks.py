@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from engine.problem import Block, spread
+from engine.problem import Block
 from engine.rules import Plan
 from kernels.backend import library, to_cpu
 from kernels.choose import choose, curve, within
 from kernels.gather import counted_codes, marked
+from kernels.planned import choose_planned, curve_planned
 
 GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # odd; its products' high bits mix all bits of a key
 
@@ -15,9 +16,20 @@ def best_of(
     block: Block, tables: Any, width: int, plan: Plan | None = None
 ) -> tuple[Any, Any, Any]:
     """Return bundles and margins of a block, and their tally on the host."""
-    side, block = library(block.propensity), spread(block, plan)
-    chosen, margin, tally = choose(*block.arrays(), *(side.asarray(t) for t in tables), width)
-    return chosen, margin, to_cpu(tally)
+    side = library(block.propensity)
+    if plan is None or len(block.propensity) != len(plan.day_class):
+        found = choose(*block.arrays(), *(side.asarray(t) for t in tables), width)
+    else:
+        found = choose_planned(*_planned(block, tables, plan), width)
+    return found[0], found[1], to_cpu(found[2])
+
+
+def _planned(block: Block, tables: Any, plan: Plan) -> tuple[Any, ...]:
+    """Return the arguments of the kernels over several days, without the sizes."""
+    offer, _, _, _, _, _, conflicts, requires, *rest = tables
+    asarray = library(block.propensity).asarray
+    mine = (*block.arrays()[:5], block.days, block.spans)
+    return (*mine, *map(asarray, (offer, conflicts, requires, *plan.arrays(), *rest)))
 
 
 def heaviest(block: Block) -> float:
@@ -49,6 +61,9 @@ def one_in(block: Block, every: int) -> Block:
 
 def curve_of(block: Block, tables: Any, sizes: Any, plan: Plan | None = None) -> tuple[Any, ...]:
     """Return tally, curvature and the number of near ties of a block, on the host."""
-    side, block = library(block.propensity), spread(block, plan)
-    found = curve(*block.arrays(), *(side.asarray(t) for t in tables), *sizes)
+    side = library(block.propensity)
+    if plan is None or len(block.propensity) != len(plan.day_class):
+        found = curve(*block.arrays(), *(side.asarray(t) for t in tables), *sizes)
+    else:
+        found = curve_planned(*_planned(block, tables, plan), *sizes)
     return tuple(to_cpu(x) for x in found)

@@ -1,6 +1,6 @@
 """The oracle of a base: propensities of every subscriber and action, scoped linear uses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.coarse import coarser
 from engine.core import Core
 from engine.entries import Entries, added, paid
 from engine.limits import MICRO
@@ -88,6 +89,11 @@ class OfferOracle(Oracle):
     def under(self, problem: Problem) -> "OfferOracle":
         """As in :meth:`engine.oracle.Oracle.under`."""
         return OfferOracle(problem, self.blocks, self.constant)
+
+    def coarser(self) -> Iterator[tuple["OfferOracle", Any]]:
+        """As in :meth:`engine.oracle.Oracle.coarser`: days are taken together."""
+        for problem, place in coarser(self.problem):
+            yield self.under(problem), place
 
     def price_tables(self, prices: Any) -> tuple[Any, Any]:
         """Return [G, A] money per contact and per acceptance, summed in constraint order."""

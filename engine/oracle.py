@@ -10,7 +10,7 @@ compared, and numbers and other reaches of the same oracle added.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -111,6 +111,14 @@ class Oracle(ABC):
         Args:
             problem: differs from this one's problem in its limits and in what they count, alone.
         """
+
+    def coarser(self) -> Iterator[tuple["Oracle", Any]]:
+        """Yield oracles of the same subscribers under fewer limits, the coarsest first.
+
+        Yields:
+            the oracle; [K] int64, for each limit of this one the one that it is part of.
+        """
+        yield from ()
 
     @abstractmethod
     def sampled(self, share: float) -> "Oracle":

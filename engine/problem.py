@@ -52,6 +52,7 @@ from kernels.choose import (
     WEIGHT_GRID,
 )
 from kernels.gather import gather_all, up_to
+from kernels.planned import spans
 
 VALUE_UNIT = MICRO * PROPENSITY_GRID * WEIGHT_GRID
 USE_UNIT = MICRO * PROPENSITY_GRID
@@ -73,11 +74,14 @@ class Block:
     fewest: Any  # [S] uint8, with the flag MUST where the empty bundle is no choice
     cap: Any  # [D, S] uint8, >= 1 for the caps of an open action
     days: Any = None  # [M, S] uint16, bit d: pairs of the class are open on day d; M = 0: any day
+    spans: Any = None  # [L (Q - 1), S] int64, the caps as :func:`kernels.planned.spans` has them
 
     def __post_init__(self) -> None:
+        none = library(self.propensity).zeros((0, len(self)), "int64")
         if self.days is None:
-            side = library(self.propensity)
-            object.__setattr__(self, "days", side.zeros((0, len(self)), "uint16"))
+            object.__setattr__(self, "days", none.astype("uint16"))
+        if self.spans is None:
+            object.__setattr__(self, "spans", none)
 
     def __len__(self) -> int:
         return int(self.propensity.shape[1])
@@ -91,6 +95,7 @@ class Block:
             np.empty(0, np.float32), np.empty(0, np.int32), none, none,
             np.empty((caps, 0), np.uint8),
             np.empty((problem.rules.classes, 0), np.uint16),
+            np.empty((problem.spans, 0), np.int64),
         )  # fmt: skip
 
     @staticmethod
@@ -129,6 +134,8 @@ class Row:
     quotient: Quotient | None = None  # of a ratio
     is_weighted: bool = False  # whether subscribers' weights count
     scale: int = 1  # what the form of a unit of the measure is multiplied by
+    series: str | None = None  # name of the limits that are this one on other days; None: no day's
+    day: int = 0  # of a series: the day, from 0 on
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +188,12 @@ class Problem:
     def pairs(self) -> int:
         """Return P."""
         return len(self.offer) // self.rules.days
+
+    @property
+    def spans(self) -> int:
+        """Return L (Q - 1), the rows of a block's spans; 0 of one day."""
+        plan = self.rules.plan()
+        return 0 if plan is None else len(plan.within) * (self.width - 1)
 
     def spread(self, block: Block) -> Block:
         """Return the block with a row for each action, NaN on days on which it is not open."""
@@ -318,7 +331,22 @@ def spread(block: Block, plan: Plan | None) -> Block:
     own = block.days[side.asarray(plan.day_class)].repeat(plan.days, axis=0)
     day = side.tile(side.arange(plan.days, dtype="uint16"), len(plan.day_class))
     p[own >> day[:, None] & 1 == 0] = np.nan
-    return Block(**{**block.__dict__, "propensity": p, "days": None})
+    return Block(**{**block.__dict__, "propensity": p, "days": None, "spans": None})
+
+
+def spanned(block: Block, plan: Plan | None, width: int) -> Block:
+    """Return the block with the spans that its caps give.
+
+    Args:
+        block: of several days, with a row for each pair.
+        plan: of the problem.
+        width: Q, the most actions of any subscriber of the problem, at least 1.
+    """
+    if plan is None:
+        return block
+    runs = (library(block.cap).asarray(x) for x in (plan.group, plan.first, plan.last))
+    found = spans(block.cap, *runs, len(plan.within), width - 1)
+    return Block(**{**block.__dict__, "spans": found})
 
 
 def _widest(block: Block) -> int:

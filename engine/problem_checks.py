@@ -144,7 +144,7 @@ def blocks(problem: "Problem") -> list[str]:
 
     A line has the count over all blocks, the first subscriber by position and its action or cap.
     """
-    sizes = len(problem.offer), problem.groups, problem.rules
+    sizes = len(problem.offer), problem.groups, problem.spans, problem.rules
     heard = parts_of(problem.blocks).map(_told, sizes)
     shapes = [f"block {b}: {text}" for b, told in enumerate(heard) for text in told.shapes]
     if shapes:
@@ -168,11 +168,13 @@ def blocks(problem: "Problem") -> list[str]:
     return lines
 
 
-def _told(block: "Block", sizes: tuple[int, int, Any]) -> _Told:
-    actions, groups, rules = sizes
+def _told(block: "Block", sizes: tuple[int, int, int, Any]) -> _Told:
+    actions, groups, spans, rules = sizes
     subscribers, members = block.propensity.shape[-1], rules.members
     is_spread = rules.days == 1 or len(block.propensity) == actions
-    kinds = (actions, 0) if is_spread else (actions // rules.days, rules.classes)
+    kinds = (actions, 0, 0)
+    if not is_spread:
+        kinds = actions // rules.days, rules.classes, spans
     shapes = _shapes(block, kinds, len(members), subscribers)
     if shapes:
         return _Told(subscribers, 0.0, shapes, [])
@@ -186,13 +188,13 @@ def _told(block: "Block", sizes: tuple[int, int, Any]) -> _Told:
     return _Told(subscribers, float(block.weight.sum(dtype="float64")), [], wrong)
 
 
-def _shapes(block: "Block", kinds: tuple[int, int], caps: int, subscribers: int) -> list[str]:
+def _shapes(block: "Block", kinds: tuple[int, int, int], caps: int, subscribers: int) -> list[str]:
     one, caps_by = (subscribers,), (caps, subscribers)
-    rows_by, classes_by = ((count, subscribers) for count in kinds)
+    rows_by, classes_by, spans_by = ((count, subscribers) for count in kinds)
     wanted = {
         "key": (one, "int64"), "propensity": (rows_by, "float32"), "weight": (one, "float32"),
         "group": (one, "int32"), "most": (one, "uint8"), "fewest": (one, "uint8"),
-        "cap": (caps_by, "uint8"), "days": (classes_by, "uint16"),
+        "cap": (caps_by, "uint8"), "days": (classes_by, "uint16"), "spans": (spans_by, "int64"),
     }  # fmt: skip
     return [
         f"{name}: is {array.dtype} of shape {array.shape}; {dtype} of shape {shape} is needed"

@@ -31,10 +31,24 @@ Requirements = Sequence[tuple[int, tuple[int, ...]]]
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What several days add to the rules."""
+    """What several days add to the rules: groups of pairs, and runs of days that caps count."""
 
     days: int  # N
     day_class: Any  # [P] int32, the row of Block.days that says when a pair is open
+    within: Any  # [L, P] bool, the pairs of a group
+    group: Any  # [D] int32, the group of a cap
+    first: Any  # [D] int32, the first day that it counts
+    last: Any  # [D] int32, the last one
+
+    def arrays(self) -> tuple[Any, ...]:
+        """Return it as the kernels take it (:func:`kernels.planned.choose_planned_cpu`)."""
+        action = np.arange(self.days * len(self.day_class), dtype=np.int32)
+        pair, group = np.nonzero(self.within.T)
+        indptr = np.searchsorted(pair, np.arange(len(self.day_class) + 1))
+        return (
+            self.day_class, action // self.days, action % self.days, indptr.astype(np.int32),
+            group.astype(np.int32), self.within.astype(np.uint8),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +84,18 @@ class Rules:
 
     def plan(self) -> Plan | None:
         """Return what several days add; None: there is one."""
-        return None if self.day_class is None else Plan(self.days, self.day_class)
+        if self.day_class is None:
+            return None
+        by_day = self.members.reshape(len(self.members), -1, self.days)
+        counts, pairs = by_day.any(axis=1), by_day.any(axis=2)
+        within, group = np.unique(pairs, axis=0, return_inverse=True)
+        first = counts.argmax(axis=1)
+        last = self.days - 1 - counts[:, ::-1].argmax(axis=1)
+        day = np.arange(self.days)
+        is_run = (first[:, None] <= day) & (day <= last[:, None])
+        assert (by_day == pairs[:, :, None] & is_run[:, None]).all(), "a cap counts no run of days"
+        numbers = (x.astype(np.int32) for x in (group.reshape(-1), first, last))
+        return Plan(self.days, self.day_class, within, *numbers)
 
     def conflict(self, offer: Any) -> Any:
         """Return [A, A] bool whether two actions are never in one bundle; false with itself.

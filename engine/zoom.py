@@ -107,7 +107,7 @@ def zoom(
     if start is not None:
         guess = start
     elif full.subscribers <= sample:
-        guess = unsampled(full)
+        guess = unsampled(full, deadline=deadline)
     else:
         guess = sampled(full, sample, deadline=deadline)
     prices, reads, bandwidth, radius = guess.prices, guess.passes, guess.bandwidth, guess.radius

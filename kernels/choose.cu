@@ -6,7 +6,7 @@
 #include "tally.cuh"
 
 #define MOST_ACTIONS 512  // open actions of one subscriber that the bundle search can hold
-#define MOST_CAPS 256     // caps of a problem
+#define MOST_CAPS 1024    // caps of a problem
 
 // What may be in one bundle; see choose_cpu in choose.py.
 struct Rules {

@@ -25,7 +25,7 @@ from kernels.choose_rows import WEIGHT_GRID as WEIGHT_GRID
 from kernels.choose_rows import choose_bundle_rows, curve_bundle_rows, within_rows
 from kernels.threads import LIGHT_CHUNK, added_chunks, chunk_of, each_chunk
 
-MOST_ACTIONS, MOST_BUNDLE, MOST_CAPS = 512, 4, 256  # as in choose.cu
+MOST_ACTIONS, MOST_BUNDLE, MOST_CAPS = 512, 4, 1024  # as in choose.cu
 MOST_CODES = int(np.iinfo(np.int16).max)  # actions at most, as ``chosen`` is int16
 
 

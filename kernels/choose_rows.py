@@ -17,7 +17,7 @@ TILE = 512  # subscribers whose surpluses are held in cache at a time
 
 
 @njit(cache=True, nogil=True)
-def _count(tally: Any, p: Any, w: float) -> None:
+def count_contact(tally: Any, p: Any, w: float) -> None:
     """Add one contact to its cell: contacts, p, w, w p in whole grid units."""
     accepts = np.int64(np.float64(p) * PROPENSITY_GRID)
     units = np.int64(w * WEIGHT_GRID)
@@ -56,7 +56,7 @@ def choose_bundle_rows(
                 a = bundles[t, i]
                 chosen[i, s] = a
                 if a >= 0:
-                    _count(tally[group[s], a], propensity[a, s], wide[t])
+                    count_contact(tally[group[s], a], propensity[a, s], wide[t])
 
 
 @njit(cache=True, nogil=True)
@@ -100,14 +100,16 @@ def within_rows(
 
 @njit(cache=True, nogil=True)
 def difference(
-    s: int, g: int, propensity: Any, best: Any, other: Any, entries: Any, found: Any, amount: Any
-) -> int:
+    s: int, g: int, propensity: Any, days: int, best: Any, other: Any, entries: Any, found: Any,
+    amount: Any,
+) -> int:  # fmt: skip
     """List the constraints that a switch between two bundles moves, and by how much.
 
-    Entries of an action are in order of their constraint, and so is the list.
+    Entries of an action are in order of their constraint, and so is the list. ``propensity`` has a
+    row for every so many actions, its ``days``.
     """
     first, constraint, fixed, accept = entries
-    actions = propensity.shape[0]
+    actions = days * propensity.shape[0]
     count = 0
     for side in range(2):
         bundle = best if side == 0 else other
@@ -116,7 +118,7 @@ def difference(
             a = bundle[i]
             if a < 0:
                 continue
-            p = np.float64(propensity[a, s])
+            p = np.float64(propensity[a // days, s])
             for e in range(first[g * actions + a], first[g * actions + a + 1]):
                 more = sign * (fixed[e] + accept[e] * p)
                 place = count
@@ -163,11 +165,11 @@ def curve_bundle_rows(
             s, g = low + t, group[low + t]
             for a in bundles[t]:
                 if a >= 0:
-                    _count(tally[g, a], propensity[a, s], wide[t])
+                    count_contact(tally[g, a], propensity[a, s], wide[t])
             if apart[t] < bandwidth:
                 near[0] += 1
                 moved = difference(
-                    s, g, propensity, bundles[t], others[t], entries, found, amount
+                    s, g, propensity, 1, bundles[t], others[t], entries, found, amount
                 )  # fmt: skip
                 add_square(found, amount, moved, unit, curvature)
             nearest[t] = -np.inf  # it is done
@@ -177,5 +179,5 @@ def curve_bundle_rows(
             near[0] += 1
             s, g = low + t, group[low + t]
             other[0] = closest[t]
-            moved = difference(s, g, propensity, none, other, entries, found, amount)
+            moved = difference(s, g, propensity, 1, none, other, entries, found, amount)
             add_square(found, amount, moved, unit, curvature)

@@ -1,0 +1,155 @@
+"""Pick each subscriber's best bundle over several days at given prices.
+
+As :mod:`kernels.choose`, where an action is a pair of offer and channel on a day: action a is pair
+``a // N`` on day ``a % N``. The propensity is that of the pair, and is read once for all its days.
+The same bundles and margins come out as of the problem in which every action has a row of its own.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from kernels import backend
+from kernels.planned_rows import choose_planned_rows, curve_planned_rows
+from kernels.planned_search import DAYS
+from kernels.planned_spans import spans_rows
+from kernels.threads import added_chunks, chunk_of, each_chunk
+
+MOST_DAYS = 15  # a digit of a span holds so many
+
+
+def spans_cpu(cap: Any, group: Any, first: Any, last: Any, groups: int, reach: int) -> Any:
+    """Return on how many days from each day on a group has few actions.
+
+    Args:
+        cap: [D, S] uint8, how many actions of a group there may be on a run of days.
+        group: [D] int32, in [0, L).
+        first: [D] int32, the first day of the run.
+        last: [D] int32, the last day of it.
+        groups: L.
+        reach: R, one less than the most actions of a bundle.
+
+    Returns:
+        spans: [L R, S] int64. Bits ``4 d`` to ``4 d + 3`` of row ``R l + r - 1``: so many days, day
+        d being the first, have at most r actions of group l; 0: no bound.
+    """
+    (caps,) = backend.read_only(cap)
+    runs = backend.read_only(group, first, last)
+    out = np.zeros((groups * reach, cap.shape[1]), np.int64)
+    each_chunk(cap.shape[1], lambda begin, end: spans_rows(caps, *runs, reach, begin, end, out))
+    return out
+
+
+def _tables(days: int, *tables: Any) -> tuple[Any, ...]:
+    """Return value and price tables with room for ``DAYS`` days of a pair; [G, A] -> [G, P, DAYS].
+
+    On days that there are not, a contact pays infinitely much.
+    """
+    found = []
+    for i, table in enumerate(tables):
+        pairs = table.shape[-1] // days
+        out = np.full((*table.shape[:-1], pairs, DAYS), np.inf if i == 2 else 0.0)
+        out[..., :days] = table.reshape(*table.shape[:-1], pairs, days)
+        found.append(out)
+    fixed, accept, paid, due = found
+    return fixed, accept, paid, due
+
+
+def choose_planned_cpu(
+    propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, open_days: Any, spans: Any,
+    offer: Any, conflicts: Any, requires: Any, day_class: Any, pair_of: Any, day_of: Any,
+    indptr: Any, groups: Any, within: Any, value_fixed: Any, value_accept: Any,
+    price_fixed: Any, price_accept: Any, width: int,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """Return each subscriber's best bundle at the prices, and what all bundles add up to.
+
+    Of equal bundles the same one is chosen as by :func:`kernels.choose.choose_cpu`.
+
+    Args:
+        propensity: [P, S] float32 in [0, 1], a multiple of 2**-24; NaN: open on no day.
+        weight: as in ``choose_cpu``.
+        group: as in ``choose_cpu``.
+        most: as in ``choose_cpu``.
+        fewest: as in ``choose_cpu``.
+        open_days: [M, S] uint16, bit d: pairs of the class are open on day d, if they are at all.
+        spans: [L (Q - 1), S] int64, room on runs of days, from :func:`spans_cpu`.
+        offer: [A] int32, offer of an action.
+        conflicts: as in ``choose_cpu``.
+        requires: as in ``choose_cpu``.
+        day_class: [P] int32, in [0, M).
+        pair_of: [A] int32.
+        day_of: [A] int32.
+        indptr: [P + 1] int32, the groups of pair a are ``groups[indptr[a]:indptr[a + 1]]``.
+        groups: [...] int32, in [0, L).
+        within: [L, P] uint8, whether a pair is in a group.
+        value_fixed: as in ``choose_cpu``.
+        value_accept: as in ``choose_cpu``.
+        price_fixed: as in ``choose_cpu``.
+        price_accept: as in ``choose_cpu``.
+        width: Q, the largest ``most``, from 1 to 4.
+
+    Returns:
+        chosen, margin and tally, as ``choose_cpu`` returns them.
+    """
+    days, subscribers = len(pair_of) // len(propensity), propensity.shape[1]
+    rows = backend.read_only(propensity, weight, group, most, fewest, open_days, spans)
+    rules = backend.read_only(offer, conflicts, requires)
+    plan = backend.read_only(day_class, pair_of, day_of, indptr, groups, within)
+    tables = _tables(days, value_fixed, value_accept, price_fixed, price_accept)
+    tables = backend.read_only(*tables)
+    chosen = np.empty((width, subscribers), np.int16)
+    margin = np.empty(subscribers, np.float32)
+
+    def empty() -> tuple[Any]:
+        return (np.zeros((*price_fixed.shape, 4), np.int64),)
+
+    def work(begin: int, end: int) -> tuple[Any]:
+        (tally,) = empty()
+        choose_planned_rows(*rows, rules, plan, tables, begin, end, chosen, margin, tally)
+        return (tally,)
+
+    (tally,) = added_chunks(subscribers, work, empty, chunk_of(subscribers, width=2))
+    return chosen, margin, tally
+
+
+def curve_planned_cpu(
+    propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, open_days: Any, spans: Any,
+    offer: Any, conflicts: Any, requires: Any, day_class: Any, pair_of: Any, day_of: Any,
+    indptr: Any, groups: Any, within: Any, value_fixed: Any, value_accept: Any,
+    price_fixed: Any, price_accept: Any, first: Any, constraint: Any, use_fixed: Any,
+    use_accept: Any, bandwidth: float, unit: float, constraints: int, width: int,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    """Return what the best bundles add up to, and how fast that changes with the prices.
+
+    Args: as of :func:`choose_planned_cpu`, then as of :func:`kernels.choose.curve_cpu`.
+
+    Returns:
+        tally, curvature and near, as ``curve_cpu`` returns them.
+    """
+    days, subscribers = len(pair_of) // len(propensity), propensity.shape[1]
+    rows = backend.read_only(propensity, weight, group, most, fewest, open_days, spans)
+    rules = backend.read_only(offer, conflicts, requires)
+    plan = backend.read_only(day_class, pair_of, day_of, indptr, groups, within)
+    tables = _tables(days, value_fixed, value_accept, price_fixed, price_accept)
+    tables = backend.read_only(*tables)
+    entries = backend.read_only(first, constraint, use_fixed, use_accept)
+
+    def empty() -> tuple[Any, Any, Any]:
+        return (
+            np.zeros((*price_fixed.shape, 4), np.int64),
+            np.zeros((constraints, constraints), np.int64),
+            np.zeros(1, np.int64),
+        )
+
+    def work(begin: int, end: int) -> tuple[Any, Any, Any]:
+        out = empty()
+        span = (float(bandwidth), float(unit), begin, end)
+        curve_planned_rows(*rows, rules, plan, tables, entries, *span, width, *out)
+        return out
+
+    return added_chunks(subscribers, work, empty, chunk_of(subscribers, width=2))
+
+
+choose_planned: Any = choose_planned_cpu
+curve_planned: Any = curve_planned_cpu
+spans: Any = spans_cpu
