@@ -80,11 +80,12 @@ def freedom(
     later = past.instants - past.instants[:, :1]
     kinds, group = np.unique(later, axis=0, return_inverse=True)
     return Freedom(
-        past, caps, least, must, counted, np.array([room.by_contact and together for room in caps], bool),
+        past, caps, least, must, counted,
+        np.array([room.by_contact and together for room in caps], bool),
         related.contact, terms.offer, group.reshape(-1)[past.zone],
         np.array([related.conflict(terms.offer, own) for own in kinds]),
         *related.needs(terms.offer),
-        np.array([room.counted.all() and not (room.by_contact and together) for room in caps], bool),
+        np.array([r.counted.all() and not (r.by_contact and together) for r in caps], bool),
     )  # fmt: skip
 
 
