@@ -13,7 +13,7 @@ bound) / ...
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from heapq import nsmallest
 from math import inf, nextafter
@@ -109,11 +109,15 @@ def check_partition(
             is_open[:, pair] &= ~closure.days
     menu = upper.Menu(
         weight, units, is_open, rules.in_scopes(terms, features),
-        most=policies.most(past, rooms, ("run", "all"), 1)[:, 0],
-        channel_most=policies.most(past, rooms, ("channel",), len(job.catalogue.channels)),
-        category_most=policies.most(past, rooms, ("category",), len(terms.categories)),
-        freedom=freedom(terms, rooms, leasts, related, past),
+        freedom(terms, rooms, leasts, related, past),
     )  # fmt: skip
+    if menu.freedom is None:
+        menu = replace(
+            menu,
+            most=policies.most(past, rooms, ("run", "all"), 1)[:, 0],
+            channel_most=policies.most(past, rooms, ("channel",), len(job.catalogue.channels)),
+            category_most=policies.most(past, rooms, ("category",), len(terms.categories)),
+        )
     is_exempt = np.zeros(len(keys), bool)
     if menu.freedom is not None:
         is_exempt = exempt(menu.open, menu.freedom, upper.chunk_of(terms))

@@ -51,10 +51,10 @@ class Menu:
     propensity: Any  # [S, P] int32, 2**-24
     open: Any  # [S, P] uint16, bit d: on day d
     scope: Any  # [S, D] bool
-    most: Any  # [S] uint8; this and the next two are of one day
-    channel_most: Any  # [S, C] uint8
-    category_most: Any  # [S, H] uint8
-    freedom: Freedom | None  # what other policies there are, or of several days
+    freedom: Freedom | None  # what other policies there are, or of several days; else:
+    most: Any = None  # [S] uint8
+    channel_most: Any = None  # [S, C] uint8
+    category_most: Any = None  # [S, H] uint8
 
 
 def grid(terms: Terms, prices: Sequence[float]) -> int:

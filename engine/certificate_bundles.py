@@ -42,6 +42,7 @@ class Freedom:
     conflict: Any  # [G, A, A] bool
     needy: Any  # [R, P] bool
     met_by: Any  # [R, P] bool
+    is_whole: Any  # [D] bool, caps of actions that count all pairs
 
     def arrays(self, rows: slice) -> tuple[Any, ...]:
         """Return the arrays of some of the subscribers."""
@@ -51,7 +52,7 @@ class Freedom:
             left[:, d] = own.reshape(-1, days, days)
         return (left, self.least[rows], self.must[rows], self.group[rows], self.counted,
                 self.by_contact, self.contact, self.offer, self.conflict, self.needy,
-                self.met_by)  # fmt: skip
+                self.met_by, self.is_whole)  # fmt: skip
 
 
 def freedom(
@@ -79,10 +80,12 @@ def freedom(
     later = past.instants - past.instants[:, :1]
     kinds, group = np.unique(later, axis=0, return_inverse=True)
     return Freedom(
-        past, caps, least, must, counted, np.array([room.by_contact for room in caps], bool),
+        past, caps, least, must, counted,
+        np.array([room.by_contact and together for room in caps], bool),
         related.contact, terms.offer, group.reshape(-1)[past.zone],
         np.array([related.conflict(terms.offer, own) for own in kinds]),
         *related.needs(terms.offer),
+        np.array([r.counted.all() and not (r.by_contact and together) for r in caps], bool),
     )  # fmt: skip
 
 
@@ -97,61 +100,81 @@ def best_of(worth: Any, is_open: Any, free: Any) -> Any:
         is_open: [S, P] uint16, bit d: on day d.
         free: from :meth:`Freedom.arrays`.
     """
-    days = worth.shape[2]
+    (
+        left,
+        least,
+        must,
+        group,
+        counted,
+        by_contact,
+        contact,
+        offer,
+        conflict,
+        needy,
+        met_by,
+        whole,
+    ) = free
+    pairs, days = worth.shape[1:]
     highest = np.empty(len(worth), np.int64)
-    actions = worth.shape[1] * days
-    number, value = np.empty(actions, np.int64), np.empty(actions, np.int64)
+    value, act = np.empty(pairs * days, np.int64), np.empty((pairs * days, 4), np.int64)
+    top, first = np.empty(1 + offer.max(), np.int64), np.empty(1 + offer.max(), np.int64)
+    after = np.empty((BUNDLE, pairs * days), np.int64)
+    room = np.empty((BUNDLE, pairs), np.int64)
+    room[0] = ~np.int64(0)
     for s in range(len(worth)):
-        left, least, must, group = free[0][s], free[1][s], free[2][s], free[3][s]
-        loses = must or least > 1 or len(free[9]) > 0  # whether an action may be worth its loss
-        n = _candidates(worth[s], is_open[s], left, loses, free, number, value)
-        best = np.int64(NONE) if must else np.int64(0)
-        if n:
-            most = _most(left, free)
+        loses = must[s] or least[s] > 1 or len(needy) > 0  # whether an action may be worth its loss
+        n = _candidates(worth[s], is_open[s], left[s], loses, counted, offer, act, value)
+        best, most = np.int64(NONE) if must[s] else np.int64(0), _most(left[s], whole)
+        if n and most:
+            own, apart = left[s], conflict[group[s]]
+            if not loses:
+                best = _greedy(act, value, n, most, own, apart, counted, by_contact, contact, room)
+                n = _worthy(act, value, n, most, best, top, first)
             order = np.argsort(-value[:n], kind="mergesort")
-            highest[s] = _search(
-                number[:n][order], value[:n][order], most, least, best, left, free[8][group], free
-            )
-        else:
-            highest[s] = best
+            best = _search(
+                act[order], value[order], most, least[s], best, own, apart, counted, by_contact,
+                contact, room, after, needy, met_by,
+            )  # fmt: skip
+        highest[s] = best
     return highest
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _candidates(  # noqa: PLR0917 (arrays, as kernels take them)
-    worth: Any, is_open: Any, left: Any, loses: int, free: Any, number: Any, value: Any
+    worth: Any, is_open: Any, left: Any, loses: int, counted: Any, offer: Any, act: Any, value: Any
 ) -> int:
-    """Write down the actions that may be in a bundle, by themselves; return how many."""
-    counted, days, n = free[4], worth.shape[1], 0
+    """Write down the actions that may be in a bundle, by themselves; return how many.
+
+    A row of ``act`` has the action, its pair, its day and its offer.
+    """
+    days, n = worth.shape[1], 0
     for p in range(len(worth)):
         bits = np.int64(is_open[p])
         if bits == 0:
             continue
-        for d in range(len(counted)):
-            if counted[d, p]:
+        for c in range(len(counted)):
+            if counted[c, p]:
                 for day in range(days):
-                    if left[d, day, day] == 0:
+                    if left[c, day, day] == 0:
                         bits &= ~(np.int64(1) << day)
         for day in range(days):
             if (bits >> day) & 1 and (loses or worth[p, day] > 0):
-                number[n], value[n] = p * days + day, worth[p, day]
+                act[n, 0], act[n, 1], act[n, 2], act[n, 3] = p * days + day, p, day, offer[p]
+                value[n] = worth[p, day]
                 n += 1
     return n
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _most(left: Any, free: Any) -> int:
+def _most(left: Any, whole: Any) -> int:
     """Return how many actions there may be at most, by the caps that count all pairs.
 
     The days fall into runs, of each of which there may be as many as is left; of others any number.
     """
-    counted, by_contact, days = free[4], free[5], left.shape[1]
-    most = BUNDLE
+    days, most = left.shape[1], BUNDLE
     fewest = np.zeros(days + 1, np.int64)
-    for c in range(len(counted)):
-        if by_contact[c] and (free[6] != np.arange(len(free[6]))).any():
-            continue  # a contact may be several actions
-        if not counted[c].all():
+    for c in range(len(left)):
+        if not whole[c]:
             continue
         for d in range(days):
             fewest[d + 1] = UNBOUNDED
@@ -162,51 +185,103 @@ def _most(left: Any, free: Any) -> int:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _greedy(  # noqa: PLR0917 (arrays, as kernels take them)
+    act: Any, value: Any, n: int, most: int, left: Any, conflict: Any, counted: Any,
+    by_contact: Any, contact: Any, room: Any,
+) -> Any:  # fmt: skip
+    """Return what a bundle is worth that takes the worthiest action that fits, again and again."""
+    taken, total = np.zeros(BUNDLE, np.int64), np.int64(0)
+    for size in range(most):
+        best, place = np.int64(0), -1
+        for i in range(n):
+            if value[i] > best and (room[size, act[i, 1]] >> act[i, 2]) & 1:
+                is_free = True
+                for m in range(size):
+                    is_free &= not conflict[act[taken[m], 0], act[i, 0]]
+                if is_free:
+                    best, place = value[i], i
+        if place < 0:
+            break
+        taken[size] = place
+        total += best
+        if size + 1 < most:
+            _make_room(act, taken, size + 1, left, counted, by_contact, contact, room)
+    return total
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _worthy(  # noqa: PLR0917 (arrays, as kernels take them)
+    act: Any, value: Any, n: int, most: int, best: int, top: Any, first: Any
+) -> int:
+    """Keep the actions that, with the best of other offers, beat a bundle; return how many."""
+    first[:] = 0  # the best action of each offer
+    for i in range(n):
+        first[act[i, 3]] = max(first[act[i, 3]], value[i])
+    top[:] = np.sort(first)[::-1]
+    others = np.int64(0)  # the best of so many offers but one
+    for m in range(min(most, len(top)) - 1):
+        others += top[m]
+    last = top[min(most, len(top)) - 1]
+    kept = 0
+    for i in range(n):
+        own = first[act[i, 3]]
+        rest = others - own + last if own > last else others  # without its own offer
+        if value[i] + rest > best:
+            act[kept], value[kept] = act[i], value[i]
+            kept += 1
+    return kept
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _search(  # noqa: PLR0917 (arrays, as kernels take them)
-    number: Any, value: Any, most: int, least: int, best: int, left: Any, conflict: Any, free: Any
-) -> Any:
+    act: Any, value: Any, most: int, least: int, best: int, left: Any, conflict: Any, counted: Any,
+    by_contact: Any, contact: Any, room: Any, after: Any, needy: Any, met_by: Any,
+) -> Any:  # fmt: skip
     """Return the highest worth of a bundle of at most so many of some actions, the worthiest first.
 
     Row ``depth`` of ``after`` has what can follow the first ``depth`` actions of a bundle.
     """
-    days, offer = left.shape[1], free[7]
-    after = np.empty((BUNDLE + 1, len(number)), np.int64)
-    size, place = np.zeros(BUNDLE + 1, np.int64), np.zeros(BUNDLE + 1, np.int64)
-    taken, total = np.zeros(BUNDLE, np.int64), np.zeros(BUNDLE + 1, np.int64)
+    is_simple = least <= 1 and len(needy) == 0
+    size, place = np.zeros(BUNDLE, np.int64), np.zeros(BUNDLE, np.int64)
+    taken, total = np.zeros(BUNDLE, np.int64), np.zeros(BUNDLE, np.int64)
     offers = np.zeros(BUNDLE, np.int64)
-    for i in range(len(number)):
+    for i in range(len(value)):
         after[0, i] = i
-    size[0], depth = len(number), 0
+    size[0], depth = len(value), 0
     while depth >= 0:
-        row = place[depth]
+        row, more = place[depth], most - depth
         place[depth] += 1
         if (
-            depth == most
-            or row >= size[depth]
-            or total[depth]
-            + _reach(
-                after[depth, row : size[depth]], number, value, most - depth, offer, days, offers
-            )
+            row >= size[depth]
+            or total[depth] + _reach(after, depth, row, size[depth], act, value, more, offers)
             <= best
         ):
             depth -= 1
             continue
         i = after[depth, row]
-        taken[depth] = number[i]
+        taken[depth] = i
         worth = total[depth] + value[i]
-        if depth + 1 >= least and worth > best and _has_its_needs(taken[: depth + 1], free, days):
+        if (
+            depth + 1 >= least
+            and worth > best
+            and (is_simple or _has_its_needs(act, taken, depth, needy, met_by))
+        ):
             best = worth
-        if depth + 1 == most:
+        if more == 1:
             continue
+        others = worth + _reach(after, depth, row + 1, size[depth], act, value, more - 2, offers)
+        _make_room(act, taken, depth + 1, left, counted, by_contact, contact, room)
         n = 0
         for j in range(row + 1, size[depth]):
-            then = number[after[depth, j]]
-            if conflict[number[i], then]:
-                continue
-            taken[depth + 1 : depth + 2] = then
-            if _fits(taken[: depth + 2], left, free, days):
-                after[depth + 1, n] = after[depth, j]
+            then = after[depth, j]
+            if others + value[then] <= best:
+                break
+            is_free = (room[depth + 1, act[then, 1]] >> act[then, 2]) & 1
+            if is_free and not conflict[act[i, 0], act[then, 0]]:
+                after[depth + 1, n] = then
                 n += 1
+                if more == 2 and is_simple:
+                    break
         depth += 1
         size[depth], place[depth], total[depth] = n, 0, worth
     return best
@@ -214,69 +289,89 @@ def _search(  # noqa: PLR0917 (arrays, as kernels take them)
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _reach(  # noqa: PLR0917 (arrays, as kernels take them)
-    rows: Any, number: Any, value: Any, most: int, offer: Any, days: int, offers: Any
+    after: Any, depth: int, begin: int, end: int, act: Any, value: Any, most: int, offers: Any
 ) -> Any:
-    """Return the most that so many actions of distinct offers are worth, the first one included."""
+    """Return the most that so many of some actions are worth, of distinct offers."""
     reach, n = np.int64(0), 0
-    for i in rows:
-        if n and value[i] <= 0:
+    for row in range(begin, end):
+        i = after[depth, row]
+        if n == most or (n and value[i] <= 0):
             break
-        own, is_new = offer[number[i] // days], True
+        is_new = True
         for m in range(n):
-            is_new &= offers[m] != own
+            is_new &= offers[m] != act[i, 3]
         if is_new:
-            offers[n] = own
+            offers[n] = act[i, 3]
             reach += value[i]
             n += 1
-            if n == most:
-                break
     return reach
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _fits(taken: Any, left: Any, free: Any, days: int) -> Any:
-    """Whether the last of some actions keeps the caps beside the others, which keep them."""
-    counted, by_contact, contact = free[4], free[5], free[6]
-    last = len(taken) - 1
-    own, on = taken[last] // days, taken[last] % days
+def _make_room(  # noqa: PLR0917 (arrays, as kernels take them)
+    act: Any, taken: Any, size: int, left: Any, counted: Any, by_contact: Any, contact: Any,
+    room: Any,
+) -> None:  # fmt: skip
+    """Write down, for each pair, the days on which it may be beside so many actions, by the caps.
+
+    A bit for each day. All but the last action have had their room made.
+    """
+    on = np.empty(BUNDLE, np.int64)
+    last = act[taken[size - 1], 1]
+    room[size] = room[size - 1]
     for c in range(len(counted)):
-        if not counted[c, own]:
+        if not counted[c, last]:
             continue
-        for i in range(len(taken)):
-            first = taken[i] % days
-            if first > on or not counted[c, taken[i] // days]:
+        k = 0  # contacts that count, their days in order
+        for n in range(size):
+            pair, day = act[taken[n], 1], act[taken[n], 2]
+            is_new = counted[c, pair]
+            for m in range(n if by_contact[c] else 0):
+                other = act[taken[m], 1]
+                if counted[c, other] and contact[other] == contact[pair]:
+                    is_new &= act[taken[m], 2] != day
+            if is_new:
+                place = k
+                while place > 0 and on[place - 1] > day:
+                    on[place] = on[place - 1]
+                    place -= 1
+                on[place] = day
+                k += 1
+        bits = _free_days(on, k, left[c])
+        for pair in range(room.shape[1]):
+            if not counted[c, pair]:
                 continue
-            for j in range(len(taken)):
-                end = taken[j] % days
-                if end < on or not counted[c, taken[j] // days]:
-                    continue
-                if len(taken) <= left[c, first, end]:
-                    continue
-                count = 0
-                for n in range(len(taken)):
-                    pair, day = taken[n] // days, taken[n] % days
-                    is_new = counted[c, pair] and first <= day <= end
-                    for m in range(n if by_contact[c] else 0):
-                        other = taken[m] // days
-                        if (
-                            counted[c, other] and contact[other] == contact[pair]
-                            and taken[m] % days == day
-                        ):  # fmt: skip
-                            is_new = False
-                    count += is_new
-                if count > left[c, first, end]:
-                    return False
-    return True
+            own = bits
+            for n in range(size if by_contact[c] else 0):
+                if contact[act[taken[n], 1]] == contact[pair]:  # one contact with it
+                    own |= np.int64(1) << act[taken[n], 2]
+            room[size, pair] &= own
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _has_its_needs(taken: Any, free: Any, days: int) -> Any:
-    needy, met_by = free[9], free[10]
+def _free_days(on: Any, k: int, left: Any) -> Any:
+    """Return the days, as bits, on which one more contact may be beside k, of days in order."""
+    bits, before = np.int64(0), 0  # contacts up to the day
+    for day in range(len(left)):
+        while before < k and on[before] <= day:
+            before += 1
+        is_free = True
+        for i in range(before + 1):
+            first = on[i] if i < before else day
+            for j in range(before, k + 1):
+                end = on[j - 1] if j > before else day
+                is_free &= j - i + 1 <= left[first, end]
+        bits |= np.int64(is_free) << day
+    return bits
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _has_its_needs(act: Any, taken: Any, last: int, needy: Any, met_by: Any) -> Any:
     for r in range(len(needy)):
         is_needed = is_met = False
-        for a in taken:
-            is_needed |= needy[r, a // days]
-            is_met |= met_by[r, a // days]
+        for i in range(last + 1):
+            is_needed |= needy[r, act[taken[i], 1]]
+            is_met |= met_by[r, act[taken[i], 1]]
         if is_needed and not is_met:
             return False
     return True

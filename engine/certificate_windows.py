@@ -82,20 +82,30 @@ def _left(  # noqa: PLR0917 (arrays, as kernels take them)
     cap: int, begin: Any, end: Any, time: Any, counted: Any, zone: Any,
     width: Any, first: Any, last: Any, out: Any,
 ) -> None:  # fmt: skip
-    longest = 1
+    longest, runs = 1, out.shape[1]
     for s in range(len(zone)):
         longest = max(longest, end[s] - begin[s])
     own = np.empty(longest, np.int64)
+    # Without a contact near, a subscriber has what the time zone has.
+    fresh = np.empty((len(width), runs), np.uint8)
+    low, high = np.full(len(width), END), np.full(len(width), -END)
+    for z in range(len(width)):
+        for r in range(runs):
+            if first[z, r] > last[z, r]:
+                fresh[z, r] = UNBOUNDED
+            else:
+                fresh[z, r] = min(cap, UNBOUNDED - 1)
+                low[z] = min(low[z], first[z, r] - width[z, r])
+                high[z] = max(high[z], last[z, r])
     for s in range(len(zone)):
         z, n = zone[s], 0
         for line in range(begin[s], end[s]):
-            if counted[line]:
+            if counted[line] and low[z] < time[line] <= high[z]:
                 own[n] = time[line]
                 n += 1
-        for r in range(out.shape[1]):
-            if first[z, r] > last[z, r]:
-                out[s, r] = UNBOUNDED
-            else:
+        out[s] = fresh[z]
+        for r in range(runs if n else 0):
+            if first[z, r] <= last[z, r]:
                 used = _fullest(own, n, width[z, r], first[z, r], last[z, r])
                 out[s, r] = min(max(cap - used, 0), UNBOUNDED - 1)
 
@@ -111,7 +121,7 @@ def _fullest(own: Any, n: int, width: int, first: int, last: int) -> int:
         end = max(own[high], first)
         if end > last:
             break
-        while own[low] <= end - width and low <= high:
+        while low <= high and own[low] <= end - width:
             low += 1
         most = max(most, high + 1 - low)
     return most
