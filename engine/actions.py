@@ -20,6 +20,13 @@ class Action:
         return f"{self.offer}@{self.channel}"
 
 
+def labels(job: Job) -> list[str]:
+    """Return [A] what the actions of a job are called, for people: of several days by day."""
+    if job.horizon.days == 1:
+        return [action.name for action in actions_of(job)]
+    return [f"{action.name}:day-{action.day + 1}" for action in actions_of(job)]
+
+
 def actions(catalogue: Catalogue) -> list[Action]:
     """Return the P pairs: offers in catalogue order, and for each its channels in theirs.
 

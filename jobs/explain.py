@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine import tables, zones
-from engine.actions import actions_of
+from engine.actions import actions_of, labels
 from engine.assemble import assemble
 from engine.candidates import candidates
 from engine.errors import ConfigError, DataError
@@ -58,8 +58,8 @@ def explain(run: Run, subscriber: str) -> dict[str, Any]:
     job, folders = _origin(run)
     one = _found(job, parts_of(job, folders), subscriber)
     at, zone = instant_of(job, one.features)
-    names = [action.name for action in actions_of(job)]
-    got = _chosen(run.folder, one, names)
+    names = labels(job)
+    got = _chosen(run.folder, one)
     told = _explained(run, one, got)
     bundle = told.best if told else got
     shut = closed(job, one.features, one.history)[0]
@@ -68,6 +68,7 @@ def explain(run: Run, subscriber: str) -> dict[str, Any]:
         "subscriber": one.features["subscriber"].tolist()[0],
         "time_zone": zone,
         "sent": _local(at, zone),
+        "days": job.horizon.days,
         "gets": [names[a] for a in got],
         "surplus": told.chosen_surplus if told else None,
         "best": [names[a] for a in told.best] if told else None,
@@ -127,15 +128,15 @@ def _found(job: Job, parts: Sequence[Part], subscriber: str) -> _One:
     )
 
 
-def _chosen(folder: Path, one: _One, names: Sequence[str]) -> tuple[int, ...]:
+def _chosen(folder: Path, one: _One) -> tuple[int, ...]:
     """Return the actions that the run gave to a subscriber."""
     key, found = one.features["subscriber"].iloc[0], []
+    place = {(a.offer, a.channel, a.day + 1): n for n, a in enumerate(actions_of(one.job))}
+    columns = ["offer", "channel", *(["day"] if one.job.horizon.days > 1 else [])]
     for path in sorted((folder / "allocations").glob("*.parquet")):
-        rows = tables.read(path, ["subscriber", "offer", "channel"])
-        own = rows[rows["subscriber"] == key]
-        found += [
-            names.index(f"{o}@{c}") for o, c in zip(own["offer"], own["channel"], strict=True)
-        ]
+        rows = tables.read(path, ["subscriber", *columns])
+        own = rows[rows["subscriber"] == key].assign(**{} if "day" in columns else {"day": 1})
+        found += [place[row] for row in zip(own["offer"], own["channel"], own["day"], strict=True)]
     return tuple(sorted(found))
 
 
@@ -149,7 +150,7 @@ def _explained(run: Run, one: _One, got: tuple[int, ...]) -> Explanation | None:
     problem = assemble(one.job, [part], is_whole=False).problem
     if [row["name"] for row in certificate["constraints"]] != [row.name for row in problem.rows]:
         raise DataError(f"{run.folder}: its certificate has other limits than its job")
-    names = [action.name for action in actions_of(one.job)]
+    names = labels(one.job)
     (block,) = problem.blocks
     return explained(offer_oracle(problem), np.array(prices), block, chosen=got, names=names,
                      reasons=None)  # fmt: skip
@@ -199,7 +200,8 @@ def shown(told: Mapping[str, Any]) -> Iterator[Any]:
     """Yield a subscriber's explanation as rich renderables."""
     gets = " and ".join(told["gets"]) or "nothing"
     yield Text(f"subscriber {told['subscriber']} gets {gets}")
-    yield Text(f"contacts go out at {told['sent']} ({told['time_zone']})")
+    days = f" on {told['days']} days, the first" if told["days"] > 1 else ""
+    yield Text(f"contacts go out{days} at {told['sent']} ({told['time_zone']})")
     if told["best"] is not None and told["best"] != told["gets"]:
         best = " and ".join(told["best"]) or "nothing"
         yield Text(f"best at the prices is {best}; a limit is kept or filled by giving it up")

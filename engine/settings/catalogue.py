@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from functools import cache
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -52,6 +53,17 @@ class Channel(Settings):
 DAY_S, DIGITS = 86_400, 40
 
 
+@cache
+def _left(half_life_or_share: str | float, day: int, value: int) -> int:
+    """Return what a decay leaves of a value on a day."""
+    with localcontext(prec=DIGITS, rounding=ROUND_HALF_EVEN):
+        if isinstance(half_life_or_share, str):
+            share = Decimal(2) ** -(Decimal(DAY_S * day) / seconds(half_life_or_share))
+        else:
+            share = Decimal(half_life_or_share)
+        return int((value * share).to_integral_value())
+
+
 class Decay(Settings):
     """What later days of a plan of several days take off an acceptance's value; one of the two."""
 
@@ -67,12 +79,7 @@ class Decay(Settings):
             day: of the plan, from 0 on.
             value: in whole units.
         """
-        with localcontext(prec=DIGITS, rounding=ROUND_HALF_EVEN):
-            if self.half_life is None:
-                share = Decimal(self.by_day[day])
-            else:
-                share = Decimal(2) ** -(Decimal(DAY_S * day) / seconds(self.half_life))
-            return int((value * share).to_integral_value())
+        return _left(self.half_life or self.by_day[day], day, value)
 
     @model_validator(mode="after")
     def _one(self) -> Self:
