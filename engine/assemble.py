@@ -12,8 +12,10 @@ from engine.candidates import WORD, Candidates, scopes
 from engine.errors import ConfigError, DataError
 from engine.limits import parts_of_limit, question
 from engine.parts import Parts, at_hand, parts_of
+from engine.plan_rules import rules
 from engine.pose import Groups, Stock
-from engine.problem import MOST_WEIGHT, Block, Problem
+from engine.problem import MOST_WEIGHT, Block, Problem, spanned
+from engine.rules import Plan
 from engine.settings import Job
 from engine.weights import BadWeights, refuse_weights
 from kernels.backend import to_cpu
@@ -48,6 +50,7 @@ class _Told:
     weight: float  # of all
     bad_weights: tuple[BadWeights, ...]
     matched: tuple[int, ...]  # [W] conditions that hold for some: bits as in Candidates.scope
+    widest: int  # most actions of a subscriber
 
 
 def assemble(job: Job, parts: Sequence[Candidates] | Parts, *, is_whole: bool = True) -> Placed:
@@ -85,8 +88,9 @@ def assemble(job: Job, parts: Sequence[Candidates] | Parts, *, is_whole: bool = 
     patterns = patterns or [(0,) * (1 + is_weighted)]
     _refuse_many_groups(len(patterns), is_weighted=is_weighted, has_fatigue=bool(job.fatigue))
     number = {pattern: i for i, pattern in enumerate(patterns)}
+    plan, width = rules(job).plan(), max([1, *(summary.widest for summary in summaries)])
     split = max(1, GROUPS_AT_LEAST // len(patterns))
-    placed = parts.keep(_placed, local, (number, split))
+    placed = parts.keep(_placed, local, (number, split, plan, width))
     blocks = at_hand(placed.keep(itemgetter(1)))
     table = np.array(patterns, np.int64).repeat(split, axis=0)  # [G, W], then the weight
     conditions = tuple(scopes(job))
@@ -103,16 +107,19 @@ def assemble(job: Job, parts: Sequence[Candidates] | Parts, *, is_whole: bool = 
 def _told(part: Candidates) -> _Told:
     weight = float(part.weight.sum(dtype="float64"))
     matched = tuple(int(np.bitwise_or.reduce(to_cpu(word), initial=0)) for word in part.scope)
-    return _Told(len(part.reason), weight, part.bad_weights, matched)
+    widest = int(part.most.max()) if len(part.most) else 0
+    return _Told(len(part.reason), weight, part.bad_weights, matched, widest)
 
 
 def _found(local: _Patterns) -> list[tuple[int, ...]]:
     return local.found
 
 
-def _placed(part: Candidates, local: _Patterns, numbers: tuple[Any, int]) -> tuple[Any, Block]:
+def _placed(
+    part: Candidates, local: _Patterns, numbers: tuple[Any, int, Plan | None, int]
+) -> tuple[Any, Block]:
     """Return a partition's rows in the order of its block, and the block."""
-    number, split = numbers
+    number, split, plan, width = numbers
     side = tables.array_library(part.subscriber)
     code = side.asarray([number[pattern] for pattern in local.found], dtype="int64")[local.inverse]
     group = (code * split + (part.key >> 20) % split).astype("int32")
@@ -127,7 +134,7 @@ def _placed(part: Candidates, local: _Patterns, numbers: tuple[Any, int]) -> tup
         side.ascontiguousarray(part.cap[:, rows]),
         side.ascontiguousarray(part.days[:, rows]),
     )
-    return rows, block
+    return rows, spanned(block, plan, width)
 
 
 def counts_weights(job: Job) -> bool:
