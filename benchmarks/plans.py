@@ -51,7 +51,9 @@ def planned(subscribers, pairs, days, limits=TOGETHER):
         out = np.where(rng.random(count) < 0.2, rng.integers(1, days + 1, count), 10 * days)
         drawn.append((ago, channel, out))
         blocks.append(spanned(_block(base, block, rules, days, drawn[-1]), plan, MOST_BUNDLE))
-    fade = 0.5 ** (np.arange(days)[None] / np.resize(HALF_LIVES, int(base.offer.max()) + 1)[:, None])
+    fade = 0.5 ** (
+        np.arange(days)[None] / np.resize(HALF_LIVES, int(base.offer.max()) + 1)[:, None]
+    )
     value = np.rint(base.value_accept[:, None] * fade[base.offer]).astype(np.int64)
     rows, use, accept, scope, limit = _limits(base, days)
     problem = Problem(

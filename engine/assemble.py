@@ -49,8 +49,8 @@ class _Told:
     subscribers: int
     weight: float  # of all
     bad_weights: tuple[BadWeights, ...]
+    most: int  # actions of any of them
     matched: tuple[int, ...]  # [W] conditions that hold for some: bits as in Candidates.scope
-    widest: int  # most actions of a subscriber
 
 
 def assemble(job: Job, parts: Sequence[Candidates] | Parts, *, is_whole: bool = True) -> Placed:
@@ -88,9 +88,9 @@ def assemble(job: Job, parts: Sequence[Candidates] | Parts, *, is_whole: bool = 
     patterns = patterns or [(0,) * (1 + is_weighted)]
     _refuse_many_groups(len(patterns), is_weighted=is_weighted, has_fatigue=bool(job.fatigue))
     number = {pattern: i for i, pattern in enumerate(patterns)}
-    plan, width = rules(job).plan(), max([1, *(summary.widest for summary in summaries)])
     split = max(1, GROUPS_AT_LEAST // len(patterns))
-    placed = parts.keep(_placed, local, (number, split, plan, width))
+    width = max([1, *(summary.most for summary in summaries)])
+    placed = parts.keep(_placed, local, (number, split, rules(job).plan(), width))
     blocks = at_hand(placed.keep(itemgetter(1)))
     table = np.array(patterns, np.int64).repeat(split, axis=0)  # [G, W], then the weight
     conditions = tuple(scopes(job))
@@ -107,8 +107,8 @@ def assemble(job: Job, parts: Sequence[Candidates] | Parts, *, is_whole: bool = 
 def _told(part: Candidates) -> _Told:
     weight = float(part.weight.sum(dtype="float64"))
     matched = tuple(int(np.bitwise_or.reduce(to_cpu(word), initial=0)) for word in part.scope)
-    widest = int(part.most.max()) if len(part.most) else 0
-    return _Told(len(part.reason), weight, part.bad_weights, matched, widest)
+    most = int(part.most.max()) if len(part.reason) else 1
+    return _Told(len(part.reason), weight, part.bad_weights, most, matched)
 
 
 def _found(local: _Patterns) -> list[tuple[int, ...]]:
@@ -116,10 +116,10 @@ def _found(local: _Patterns) -> list[tuple[int, ...]]:
 
 
 def _placed(
-    part: Candidates, local: _Patterns, numbers: tuple[Any, int, Plan | None, int]
+    part: Candidates, local: _Patterns, whole: tuple[Any, int, Plan | None, int]
 ) -> tuple[Any, Block]:
     """Return a partition's rows in the order of its block, and the block."""
-    number, split, plan, width = numbers
+    number, split, plan, width = whole
     side = tables.array_library(part.subscriber)
     code = side.asarray([number[pattern] for pattern in local.found], dtype="int64")[local.inverse]
     group = (code * split + (part.key >> 20) % split).astype("int32")

@@ -9,7 +9,7 @@ takes one off the objective. Its price is its penalty of 1, as no use is below 0
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import lcm
 
@@ -63,6 +63,8 @@ class Limit:
     is_weighted: bool = False  # whether subscribers' weights count, as in the value pursued
     twin: str | None = None  # of one side of an equation: the constraint
     costs: tuple[ContactCost, ...] = ()  # of fatigue: what is summed
+    series: str | None = None  # of a day's limit: what it is called but for its day
+    day: int = 0  # of a series: the day, from 0 on
 
     @property
     def parts(self) -> list[tuple[Part, Fraction]]:
@@ -127,22 +129,25 @@ def limits(job: Job) -> list[Limit]:
     last.
     """
     found = []
-    for constraint in [*_of_catalogue(job), *stated(job)]:
+    for series, constraint in [*_of_catalogue(job), *_stated(job)]:
         if not constraint.enforce:
             continue
         both = constraint.upper is not None and constraint.lower is not None
+        own = []
         if constraint.upper is not None:
-            found.append(_limit(job, constraint, constraint.name, constraint.upper))
+            own.append(_limit(job, constraint, constraint.name, constraint.upper))
         if constraint.lower is not None:
             name = f"{constraint.name}:minimum" if both else constraint.name
-            found.append(_limit(job, constraint, name, constraint.lower, is_minimum=True))
+            own.append(_limit(job, constraint, name, constraint.lower, is_minimum=True))
+        day = 0 if series is None else constraint.days[0] - 1
+        found += [replace(limit, series=series, day=day) for limit in own]
     return [*found, *_fatigue(job)]
 
 
 def measured(job: Job) -> list[Measured]:
     """Return the constraints that are measured and not enforced, in their order."""
     found = []
-    for constraint in stated(job):
+    for _, constraint in _stated(job):
         if not constraint.enforce:
             of, to = parts_of_limit(constraint, job)
             upper, lower = (None if x is None else micro(x) for x in _bounds(constraint))
@@ -150,18 +155,19 @@ def measured(job: Job) -> list[Measured]:
     return found
 
 
-def stated(job: Job) -> list[Constraint]:
+def _stated(job: Job) -> list[tuple[str | None, Constraint]]:
     """Return the constraints of a job, those of each day as one of every day."""
     return [own for constraint in job.constraints for own in _by_day(constraint, job.horizon.days)]
 
 
-def _by_day(constraint: Constraint, days: int) -> Iterator[Constraint]:
+def _by_day(constraint: Constraint, days: int) -> Iterator[tuple[str | None, Constraint]]:
+    """Yield a constraint, or that of each day after the name of all of them."""
     if not constraint.each_day:
-        yield constraint
+        yield None, constraint
         return
     for day in constraint.days or range(1, days + 1):
         own = {"name": f"{constraint.name}:day-{day}", "days": [day], "each_day": False}
-        yield constraint.model_copy(update=own)
+        yield constraint.name, constraint.model_copy(update=own)
 
 
 def question(job: Job) -> Question:
@@ -264,28 +270,25 @@ def _both(first: str | None, second: str | None) -> str | None:
     return f"({first}) AND ({second})"
 
 
-def _of_catalogue(job: Job) -> list[Constraint]:
-    found: list[Constraint] = []
-    catalogue, days = job.catalogue, job.horizon.days
-    for name, channel in catalogue.channels.items():
+def _of_catalogue(job: Job) -> Iterator[tuple[str | None, Constraint]]:
+    for name, channel in job.catalogue.channels.items():
         if channel.capacity is not None:
             capacity = Constraint(
                 name=f"capacity:{name}",
                 measure="contacts",
                 at_most=channel.capacity,
                 channels=[name],
-                each_day=days > 1,
+                each_day=job.horizon.days > 1,
             )
-            found += _by_day(capacity, days)
-    for name, offer in catalogue.offers.items():
+            yield from _by_day(capacity, job.horizon.days)
+    for name, offer in job.catalogue.offers.items():
         for kind, bound, amount in (
             ("quota", "at_most", offer.quota),
             ("minimum", "at_least", offer.minimum),
         ):
             if amount is not None:
                 settings = {"name": f"{kind}:{name}", "measure": "contacts", "offers": [name]}
-                found.append(Constraint.model_validate({**settings, bound: amount}))
-    return found
+                yield None, Constraint.model_validate({**settings, bound: amount})
 
 
 def _scope(scopes: list[Scope], job: Job) -> tuple[int, ...]:

@@ -1,10 +1,11 @@
 """The relations between a job's actions: the caps of bundles, and what is not planned together.
 
 Over several days a cap bounds each run of days that its windows hold (:mod:`engine.spans`), so a
-group has a cap for each run. Offers of which one excludes another for a time, or that may not
-follow one another, are apart on days that are so near. Where clocks change in some time zones only,
-two days may be near in these alone: then a cap of 1 on the actions of both days, which only holds
-for subscribers of these time zones, says so.
+group has a cap for each run. Offers that exclude one another for a time, or that are not after one
+another, are apart on days that are so near. Where clocks change in some time zones only, two days
+may be near in these alone. Of offers that exclude one another a cap of 1 says so, on all days from
+the one to the other, which only holds for subscribers of these time zones. Offers that are not
+after one another are then apart for everyone: the order of two is nothing that a cap counts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -76,18 +77,15 @@ def _caps(policy: ContactPolicy, job: Job, acts: Sequence[Action]) -> Iterator[G
 
 
 def near_at_times(policy: ContactPolicy, job: Job, acts: Sequence[Action]) -> Iterator[Apart]:
-    """Yield what a policy keeps apart on days that are near in some time zones only."""
+    """Yield what excludes one another on days that are near in some time zones only."""
+    if policy.kind != "exclusive":
+        return
     always, ever = _near(policy, job)
+    every = tuple(a for a, act in enumerate(acts) if act.offer in policy.exclusive)
+    group = Group("offers", tuple(sorted(policy.exclusive)), every)
     for i, d in sorted(ever - always):
-        if policy.kind == "exclusive" and i <= d:
-            own = [a for a, x in enumerate(acts) if x.offer in policy.exclusive and x.day in (i, d)]
-            yield Apart((i, d), Group("offers", tuple(sorted(policy.exclusive)), tuple(own)))
-        elif policy.kind == "not_after":
-            for other in policy.not_after:
-                wrong = [(other, i), (policy.offer, d)]
-                own = [a for a, x in enumerate(acts) if (x.offer, x.day) in wrong]
-                names = tuple(sorted((other, policy.offer or "")))
-                yield Apart((i, d), Group("offers", names, tuple(own)))
+        if i < d:  # where they are near, so are all days between them
+            yield Apart((i, d), group.on(i, d, acts))
 
 
 def _near(policy: ContactPolicy, job: Job) -> tuple[set[Run], set[Run]]:
@@ -97,12 +95,6 @@ def _near(policy: ContactPolicy, job: Job) -> tuple[set[Run], set[Run]]:
     days = near_days if policy.kind == "exclusive" else later_days
     found = [days(policy, instants) for instants in all_instants(job)]
     return set.intersection(*found), set.union(*found)
-
-
-def is_near(policy: ContactPolicy, days: Run, instants: tuple[int, ...]) -> bool:
-    """Return whether a policy keeps offers apart on two days, in a time zone."""
-    own = near_days if policy.kind == "exclusive" else later_days
-    return days in own(policy, instants)
 
 
 def rules(job: Job) -> Rules:
@@ -147,7 +139,7 @@ def _apart(job: Job, acts: Sequence[Action]) -> np.ndarray | None:
     found = np.zeros((len(acts), len(acts)), bool)
     for policy in job.policies if days > 1 else ():
         near = np.zeros((days, days), bool)
-        for days_apart in _near(policy, job)[0]:
+        for days_apart in _near(policy, job)[policy.kind == "not_after"]:
             near[days_apart] = True
         for one, other in _pairs_apart(policy, job):
             rows, columns = np.flatnonzero(of == one), np.flatnonzero(of == other)

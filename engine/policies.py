@@ -18,7 +18,7 @@ import numpy as np
 from engine import expressions, tables
 from engine.actions import Action, actions_of
 from engine.history import History
-from engine.plan_rules import capped, is_near, key_of, near_at_times, rules
+from engine.plan_rules import capped, key_of, near_at_times, rules
 from engine.policy_groups import PER, Group, groups_of, is_whole, packages
 from engine.policy_questions import Asked, burst_of, in_order, offers_before, others_near
 from engine.rules import has_bundle
@@ -26,6 +26,7 @@ from engine.send_times import SendTimes, is_closed
 from engine.settings import Job
 from engine.settings.base import seconds
 from engine.settings.policies import EVER, ContactPolicy
+from engine.spans import near_days
 from kernels.backend import library
 from kernels.choose import MOST_BUNDLE, MUST
 from kernels.contact_windows import NEVER
@@ -151,7 +152,7 @@ def left_of(asked: Asked, policies: Sequence[ContactPolicy]) -> Left:
                     elif run.per == "all" and is_whole(run, acts):
                         most = side.minimum(most, room)
         for one in near_at_times(policy, job, acts):
-            near = [is_near(policy, one.days, instants) for instants in asked.times.instants]
+            near = [one.days in near_days(policy, own) for own in asked.times.instants]
             d = place[key_of(one.group)]
             room = side.where(asked.times.of_rows(near), 1, MOST_BUNDLE)
             cap[d] = side.minimum(cap[d], room)

@@ -79,7 +79,7 @@ class Stock:
         quotient = None if limit.to is None else self._quotient(limit, limit.to)
         return Row(
             limit.name, limit.measure, limit.is_minimum, limit.twin, quotient, limit.is_weighted,
-            limit.scale,
+            limit.scale, limit.series, limit.day,
         )  # fmt: skip
 
     def _quotient(self, limit: Limit, to: Part) -> Quotient:

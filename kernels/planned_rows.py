@@ -345,7 +345,19 @@ def _one_more(
     while size < best.size and best[size] >= 0:
         size += 1
     if may_join(
-        best, size, close, 0, pair_of, day_of, conflicts, indptr, groups, within, word, reach, scratch
+        best,
+        size,
+        close,
+        0,
+        pair_of,
+        day_of,
+        conflicts,
+        indptr,
+        groups,
+        within,
+        word,
+        reach,
+        scratch,
     ):
         second = best_total + near
     else:

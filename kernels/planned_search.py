@@ -185,7 +185,9 @@ def _leaves_room(at: Any, size: int, day: int, shared: Any, reach: int, scratch:
     _insert(scratch, size, day)
     for r in range(1, min(reach, size) + 1):
         for j in range(size + 1 - r):
-            if scratch[j + r] < scratch[j] + (shared[r - 1] >> (DIGIT * scratch[j]) & LARGEST_DIGIT):
+            if scratch[j + r] < scratch[j] + (
+                shared[r - 1] >> (DIGIT * scratch[j]) & LARGEST_DIGIT
+            ):
                 return False
     return True
 
