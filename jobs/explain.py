@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine import tables, zones
-from engine.actions import actions_of, labels
+from engine.actions import OF_A_DAY, actions_of, labels
 from engine.assemble import assemble
 from engine.candidates import candidates
 from engine.errors import ConfigError, DataError
@@ -213,17 +214,43 @@ def shown(told: Mapping[str, Any]) -> Iterator[Any]:
             continue
         used = "" if row["used"] is None else f"{row['used']} of {row['allowed']}"
         contacts = "\n".join(f"{c['time']} {c['offer']}@{c['channel']}" for c in row["contacts"])
-        cells = row["policy"], row["group"], used, contacts, "\n".join(row["blocks"])
+        cells = row["policy"], row["group"], used, contacts, "\n".join(_by_pair(row["blocks"]))
         policies.add_row(*map(Text, (*cells, row["until"] or ("not known" if cells[4] else ""))))
     yield policies
     unit = told["currency"]
-    offers = _table("Offers", "action", f"value, {unit}", "prices paid", f"surplus, {unit}", "why")
-    for row in told["actions"]:
+    best = ", each on its best day" if told["days"] > 1 else ""
+    offers = _table(
+        f"Offers{best}", "action", f"value, {unit}", "prices paid", f"surplus, {unit}", "why"
+    )
+    for row in _of_each_pair(told["actions"]):
         paid = "\n".join(f"{name} {amount(x)}" for name, x in row["paid"].items())
         figures = ("" if row[k] is None else amount(row[k]) for k in ("value", "surplus"))
         value, surplus = figures
         offers.add_row(*map(Text, (row["action"], value, paid, surplus, _why(row))))
     yield offers
+
+
+def _by_pair(names: Sequence[str]) -> list[str]:
+    """Return actions, of which those of one pair on several days are one line."""
+    days: dict[str, list[str]] = {}
+    for name in names:
+        pair, _, day = name.partition(OF_A_DAY)
+        days.setdefault(pair, []).append(day)
+    return [pair if own == [""] else f"{pair}, day {', '.join(own)}" for pair, own in days.items()]
+
+
+def _of_each_pair(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return of each pair what is chosen, or its day with the most surplus, the first of equals."""
+    found: dict[str, Mapping[str, Any]] = {}
+
+    def rank(row: Mapping[str, Any]) -> tuple[bool, float]:
+        return row["is_chosen"], -inf if row["surplus"] is None else row["surplus"]
+
+    for row in rows:
+        pair = row["action"].partition(OF_A_DAY)[0]
+        if pair not in found or rank(row) > rank(found[pair]):
+            found[pair] = row
+    return list(found.values())
 
 
 def _table(title: str, *names: str) -> Table:
