@@ -1,12 +1,16 @@
 """The caps of a plan of several days, and what is not planned together, by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import yaml
 
 from engine.actions import actions_of
+from engine.limit_problems import problems
+from engine.limits import limits
 from engine.plan_rules import capped, day_class, rules
-from engine.settings import parse
+from engine.settings import load, parse
 
 OFFERS = {
     "a": {"category": "x", "value": 1, "channels": ["sms", "app"]},
@@ -21,7 +25,7 @@ def job(*policies, days=14, start="2026-10-01", offers=OFFERS, zone=None):
         "inputs": {"folder": "in", "subscribers": {"path": "s.csv", "time_zone": zone},
                    "contacts": {"path": "c.csv", "categories": ["offer", "channel"]},
                    "outcomes": {"path": "o.csv", "categories": ["offer", "channel"]}},
-        "scores": {"kind": "formula", "formulas": {"a": "0.5"}},
+        "scores": {"kind": "formula", "formulas": {next(iter(offers)): "0.5"}},
         "catalogue": {"currency": "EUR", "channels": {"sms": {}, "app": {}}, "offers": offers},
         "policies": [{"name": f"p{i}", **policy} for i, policy in enumerate(policies)],
     }, sort_keys=False), "tiny.yaml")  # fmt: skip
@@ -149,3 +153,24 @@ def test_offers_that_end_at_other_times_are_of_other_classes():
     assert day_class(job(offers=offers)).tolist() == [0, 0, 1, 0]
     offers["c"] = {**OFFERS["c"], "valid_until": "2026-10-04"}
     assert day_class(job(offers=offers)).tolist() == [0, 0, 1, 2]
+
+
+def test_the_plan_of_fourteen_days_is_a_sound_job():
+    own = load(Path(__file__).parents[1] / "configs" / "plan.yaml")
+    assert list(problems(own)) == []
+    found = rules(own).plan()
+    assert (found.days, len(found.day_class)) == (14, 14)
+    assert [limit.name for limit in limits(own)][:2] == ["capacity:sms:day-1", "capacity:sms:day-2"]
+
+
+def test_a_plan_of_too_many_caps_is_refused():
+    offers = {f"o{i}": {"category": f"c{i // 2}", "value": 1, "channels": ["app"]}
+              for i in range(80)}  # fmt: skip
+    own = job({"at_most": 2, "within": "30d", "per": "category"}, offers=offers)
+    assert len(capped(own)) == 40 * 27
+    (problem,) = (text for text in problems(own) if text.startswith("policies: have"))
+    assert problem == (
+        "policies: have 1080 caps on different channels, categories and groups of offers, and on "
+        "different days; at most 1024 are allowed; name those that matter under only, or plan "
+        "fewer days"
+    )

@@ -68,6 +68,8 @@ def test_a_plan_has_the_bundles_that_the_policies_mean(case):
 
 
 DAY = 86_400
+ROW = {"churned": False, "tenure": 1.0, "agreed": True}
+ANY = [(0, 0), (0, 1), (1, 1)]
 AS_OF = "2026-05-01T00:00:00+00:00"
 LETTERS = {
     "channels": {"sms": {}},
@@ -75,14 +77,14 @@ LETTERS = {
 }
 
 
-def pairs_of(own):
-    """Return which two days of four hold an offer each, by the rules; (d, d): the same day."""
-    job, features, history = own
+def pairs_of(mapping, people, s=0):
+    """Return which two days may hold an offer each, for one of some people; (d, d): one day."""
+    job, features, history = parsed(mapping), profiled(people), told(mapping, people)
     placed = assemble(job, [candidates(job, features, scored(job, features), history)])
-    problem, (block,) = placed.problem, placed.problem.blocks
+    problem, (block,), (order,) = placed.problem, placed.problem.blocks, placed.order
     acts = actions_of(job)
     tried = {(n, m) for n, x in enumerate(acts) for m, y in enumerate(acts) if x.offer < y.offer}
-    found = allowed_by(problem, block, 0, tried)
+    found = allowed_by(problem, block, order.tolist().index(s), tried)
     return sorted({tuple(sorted((acts[n].day, acts[m].day))) for n, m in found})
 
 
@@ -113,6 +115,23 @@ def test_two_contacts_of_a_plan_by_hand(policy, past, expected):
     horizon = {"start": AS_OF, "days": 4}
     mapping = mapping_of([policy], AS_OF, catalogue=LETTERS, horizon=horizon)
     events = [brute.Event(brute.instant(AS_OF) + int(d * DAY), "a", "sms") for d in past]
-    person = brute.Person("UTC", {"churned": False, "tenure": 1.0, "agreed": True}, events, [])
-    own = parsed(mapping), profiled([person]), told(mapping, [person])
-    assert pairs_of(own) == expected
+    assert pairs_of(mapping, [brute.Person("UTC", ROW, events, [])]) == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "berlin", "utc"),
+    [
+        ({"spacing": "1d"}, [], [(0, 1)]),
+        ({"at_most": 1, "within": "23h"}, [(0, 1)], [(0, 1)]),
+        ({"exclusive": ["a", "b", "c"], "within": "1d"}, [], [(0, 1)]),
+        ({"exclusive": ["a", "b", "c"], "within": "23h"}, [(0, 1)], [(0, 1)]),
+        # Not after one another is kept as where clocks change: apart for everyone.
+        ({"offer": "b", "not_after": ["a"], "within": "1d"}, ANY, ANY),
+    ],
+)
+def test_a_day_of_23_hours_is_one_where_clocks_change(policy, berlin, utc):
+    """Days 0 and 1 are 23 hours apart in Berlin."""
+    start = "2025-03-29T08:00:00+00:00"
+    mapping = mapping_of([policy], start, catalogue=LETTERS, horizon={"start": start, "days": 2})
+    people = [brute.Person(zone, ROW, [], []) for zone in ("Europe/Berlin", "UTC")]
+    assert [pairs_of(mapping, people, s) for s in (0, 1)] == [berlin, utc]
