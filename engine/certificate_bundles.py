@@ -269,7 +269,8 @@ def _search(  # noqa: PLR0917 (arrays, as kernels take them)
             best = worth
         if more == 1:
             continue
-        others = worth + _reach(after, depth, row + 1, size[depth], act, value, more - 2, offers)
+        rest = _reach(after, depth, row + 1, size[depth], act, value, more - 2, offers)
+        others = worth + max(rest, 0)
         _make_room(act, taken, depth + 1, left, counted, by_contact, contact, room)
         n = 0
         for j in range(row + 1, size[depth]):
