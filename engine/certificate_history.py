@@ -156,12 +156,14 @@ class Past:
             found.append(np.bincount(row[inside], minlength=self.size) > 0)
         return on_days(found)
 
-    def latest(self, policy: ContactPolicy, column: str, names: Sequence[str] | None) -> Any:
-        """Return [S] float64 s: when outcomes that a policy asks for last were enough; -inf."""
+    def latest(self, policy: ContactPolicy, column: str, names: Sequence[str] | None) -> list[Any]:
+        """Return, for each day, [S] float64 s: when outcomes asked for last were enough; -inf.
+
+        Those after the new contact are not there yet: a run may be booked long after it was made.
+        """
         lines = self.outcomes
-        found = np.full(self.size, -np.inf)
         if lines is None:
-            return found
+            return [np.full(self.size, -np.inf)] * self.days
         kept = lines.named("outcome", policy.outcome) if policy.outcome else lines.accepted
         if names is not None:
             kept = kept & lines.named(column, names)
@@ -171,7 +173,22 @@ class Past:
             assert policy.within is not None
             width = None if policy.within == "ever" else seconds(policy.within)
             enough = _within(row, time, width) >= policy.times
-        np.maximum.at(found, row[enough], time[enough].astype(np.float64))
+        row, time = row[enough], time[enough]
+        found: list[Any] = []
+        count = -1
+        for day in range(self.days):
+            there = time <= self.at(day)[row]
+            if day and there.sum() == count:  # days follow each other: the same as before
+                found.append(found[-1])
+            else:
+                found.append(self._last(row[there], time[there]))
+            count = there.sum()
+        return found
+
+    def _last(self, row: Any, time: Any) -> Any:
+        """Return [S] float64, the latest time of each subscriber's lines, or -inf."""
+        found = np.full(self.size, -np.inf)
+        np.maximum.at(found, row, time.astype(np.float64))
         return found
 
 
@@ -307,13 +324,16 @@ def closures(past: Past, features: pd.DataFrame) -> Iterator[Closure]:
         elif policy.only_after and policy.offer:
             latest = past.latest(policy, "offer", policy.only_after)
             width = np.inf if within in {None, "ever"} else seconds(str(within))
-            late = [~((latest > past.at(day) - width) & np.isfinite(latest)) for day in days]
+            late = [
+                ~((latest[day] > past.at(day) - width) & np.isfinite(latest[day])) for day in days
+            ]
             yield Closure(text, of([policy.offer]), on_days(late))
         elif policy.cool_down is not None:
             for names, own in members(job, policy):
                 column = "offer" if policy.per == "offers" else policy.per
-                until = past.latest(policy, column, names) + seconds(policy.cool_down)
-                yield Closure(text, own, on_days([until > past.at(day) for day in days]))
+                latest, width = past.latest(policy, column, names), seconds(policy.cool_down)
+                shut = [latest[day] + width > past.at(day) for day in days]
+                yield Closure(text, own, on_days(shut))
         elif policy.cap is not None and policy.per == "offer":
             for names, own in members(job, policy):
                 span = past.span(policy, names, [(day, day) for day in days], once=False)

@@ -1,383 +1,15 @@
-"""The best bundles over several days, for the subscribers of a tile, compiled by Numba.
-
-The propensities of a pair are read once and serve all its days. A pass without branches tells for
-whom some action has a surplus; they, and those to whom pairs are closed on some of the days, are
-looked at one by one.
-"""
+"""The loops of ``planned.py`` over subscribers, compiled by Numba."""
 
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from kernels.bundle_rows import NO_ACTION, REST, best_single
-from kernels.bundle_search import rank
+from kernels.bundle_rows import NO_ACTION
 from kernels.choose_rows import TILE, add_square, count_contact, difference
-from kernels.planned_search import (
-    DAYS,
-    groups_of,
-    may_join,
-    prepared,
-    room_for,
-    search_good,
-    search_ranked,
-    shared_spans,
-)
-
-MANY = 48  # candidates that are sorted at once, not one by one
-
-
-@njit(cache=True, nogil=True)
-def _four_days(
-    p: Any, w: Any, fixed: Any, paid: Any, accept: Any, due: Any, d: int, most: Any
-) -> None:
-    """Raise the most surplus of a pair by that of four days; max(m, v) is m where v is NaN."""
-    f0, f1, f2, f3 = fixed[d], fixed[d + 1], fixed[d + 2], fixed[d + 3]
-    x0, x1, x2, x3 = paid[d], paid[d + 1], paid[d + 2], paid[d + 3]
-    a0, a1, a2, a3 = accept[d], accept[d + 1], accept[d + 2], accept[d + 3]
-    y0, y1, y2, y3 = due[d], due[d + 1], due[d + 2], due[d + 3]
-    for t in range(most.size):
-        m, u, q = most[t], w[t], np.float64(p[t])
-        m = max(m, (u * f0 - x0) + (u * a0 - y0) * q)
-        m = max(m, (u * f1 - x1) + (u * a1 - y1) * q)
-        m = max(m, (u * f2 - x2) + (u * a2 - y2) * q)
-        m = max(m, (u * f3 - x3) + (u * a3 - y3) * q)
-        most[t] = m
-
-
-@njit(cache=True, nogil=True)
-def _seen(most: Any, a: int, pays: Any, nearest: Any, closest: Any) -> None:
-    """Note for whom a pair pays, and where it is the best of those that do not."""
-    for t in range(most.size):
-        v = most[t]
-        pays[t] |= 1 if v > 0.0 else 0
-        v = -np.inf if v > 0.0 else v
-        closest[t] = a if v > nearest[t] else closest[t]
-        nearest[t] = max(nearest[t], v)
-
-
-@njit(cache=True, nogil=True)
-def tile_of_days(width: int) -> Any:
-    """Return room for a tile.
-
-    Returns:
-        wide: [T] float64, weights.
-        high: [T] float64, the most surplus of a pair on any day.
-        nearest: [T] float64, best surplus of those that do not pay; -inf: none is open.
-        closest: [T] int64, the first pair of the best of them, then the action; or none.
-        pays: [T] int64, whether an action has a surplus; or the subscriber is to be looked at.
-        bare: [T] bool, whether any part of an allowed bundle is allowed too.
-        listed: [T] int64, who is to be looked at, by number in the tile.
-        apart: [T] float64, the margin of each that is listed.
-        bundles: [T, Q] int64, its best bundle.
-        others: [T, Q] int64, its second best bundle.
-    """
-    return (
-        np.empty(TILE), np.empty(TILE), np.empty(TILE), np.empty(TILE, np.int64),
-        np.empty(TILE, np.int64), np.empty(TILE, np.bool_), np.empty(TILE, np.int64),
-        np.empty(TILE), np.empty((TILE, width), np.int64), np.empty((TILE, width), np.int64),
-    )  # fmt: skip
-
-
-@njit(cache=True, nogil=True)
-def usual_days(open_days: Any, begin: int, end: int) -> Any:
-    """Return [M] int64, the days on which pairs of a class are open to anybody."""
-    usual = np.zeros(open_days.shape[0], np.int64)
-    for m in range(usual.size):
-        mine, found = open_days[m, begin:end], np.uint16(0)
-        for t in range(mine.size):
-            found |= mine[t]
-        usual[m] = found
-    return usual
-
-
-@njit(cache=True, nogil=True)
-def paid_on(paid: Any, usual: Any, day_class: Any) -> Any:
-    """Return [G, P, DAYS] what contacts pay; infinite on days on which a pair is open to nobody."""
-    out = paid.copy()
-    for g in range(out.shape[0]):
-        for a in range(out.shape[1]):
-            for d in range(DAYS):
-                if not usual[day_class[a]] >> d & 1:
-                    out[g, a, d] = np.inf
-    return out
-
-
-@njit(cache=True, nogil=True)
-def look_through_days(
-    propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, open_days: Any, usual: Any,
-    has_needs: bool, fixed: Any, accept: Any, paid: Any, due: Any, last: int, low: int, end: int,
-    tile: Any,
-) -> int:  # fmt: skip
-    """Fill a tile and list those for whom the empty bundle is not known to be the best.
-
-    Args:
-        propensity: [P, S] float32, and so on: as in :func:`kernels.planned.choose_planned_cpu`.
-        weight: [S] float32.
-        group: [S] int32; runs of one scope group share their tables.
-        most: [S] uint8.
-        fewest: [S] uint8.
-        open_days: [M, S] uint16.
-        usual: [M] int64, from :func:`usual_days`.
-        has_needs: whether any action requires another.
-        fixed: [P, DAYS] float64, money per contact.
-        accept: [P, DAYS] float64, money per acceptance.
-        paid: [G, P, DAYS] float64, from :func:`paid_on`.
-        due: [G, P, DAYS] float64, money to pay per acceptance.
-        last: days of a pair, rounded up to four.
-        low: first subscriber of the tile.
-        end: the end of the tile.
-        tile: from :func:`tile_of_days`.
-
-    Returns:
-        how many are listed.
-    """
-    wide, high, nearest, closest, pays, bare, listed, _, _, _ = tile
-    size = end - low
-    for t in range(size):
-        wide[t], nearest[t], closest[t], pays[t] = weight[low + t], -np.inf, NO_ACTION, 0
-        bare[t] = (fewest[low + t] <= 1) & (most[low + t] >= 1) & (not has_needs)
-    for m in range(open_days.shape[0]):
-        own = open_days[m, low:end]
-        for t in range(size):
-            pays[t] |= 1 if (own[t] != usual[m]) & (own[t] != 0) else 0
-    run = low
-    while run < end:
-        g, stop = group[run], run + 1
-        while stop < end and group[stop] == g:
-            stop += 1
-        begin = run - low
-        w, h = wide[begin : stop - low], high[begin : stop - low]
-        for a in range(propensity.shape[0]):
-            h[:] = -np.inf
-            for d in range(0, last, 4):
-                _four_days(
-                    propensity[a, run:stop], w, fixed[a], paid[g, a], accept[a], due[g, a], d, h
-                )
-            _seen(
-                h, a, pays[begin : stop - low], nearest[begin : stop - low],
-                closest[begin : stop - low],
-            )  # fmt: skip
-        run = stop
-    count = 0
-    for t in range(size):
-        listed[count] = t
-        count += (pays[t] != 0) | (not bare[t])
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _on_days(
-    w: float, g: int, a: int, p: float, mask: int, fixed: Any, accept: Any, paid: Any, due: Any,
-    v: Any,
-) -> float:  # fmt: skip
-    """Write a pair's surplus on each day, -inf where it is not open; return the most."""
-    for d in range(DAYS):
-        x = (w * fixed[a, d] - paid[g, a, d]) + (w * accept[a, d] - due[g, a, d]) * p
-        v[d] = x if mask >> d & 1 else -np.inf
-    high = -np.inf
-    for d in range(DAYS):
-        high = max(high, v[d])
-    return high
-
-
-@njit(cache=True, nogil=True)
-def _good_pairs(
-    s: int, w: float, g: int, days: int, propensity: Any, open_days: Any, day_class: Any,
-    fixed: Any, accept: Any, paid: Any, due: Any, good: Any, value: Any,
-) -> tuple[int, float, int]:  # fmt: skip
-    """List the pairs that pay on some day; return how many, and the best of all other actions."""
-    count, nearest, closest = 0, -np.inf, NO_ACTION
-    for a in range(propensity.shape[0]):
-        p = np.float64(propensity[a, s])
-        if not p >= 0.0:
-            continue
-        v = value[count]
-        high = _on_days(w, g, a, p, open_days[day_class[a], s], fixed, accept, paid, due, v)
-        if not (high > 0.0 or high > nearest):
-            continue
-        for d in range(days):
-            if v[d] <= 0.0 and v[d] > nearest:
-                nearest, closest = v[d], a * days + d
-        if high > 0.0:
-            good[count] = a
-            count += 1
-    return count, nearest, closest
-
-
-@njit(cache=True, nogil=True)
-def _open_days(
-    s: int, w: float, g: int, days: int, propensity: Any, open_days: Any, day_class: Any,
-    fixed: Any, accept: Any, paid: Any, due: Any, v: Any, surplus: Any,
-) -> None:  # fmt: skip
-    """Write the surplus of every action, NaN where it is not open."""
-    surplus[:] = np.nan
-    for a in range(propensity.shape[0]):
-        p, mask = np.float64(propensity[a, s]), open_days[day_class[a], s]
-        if not p >= 0.0:
-            continue
-        _on_days(w, g, a, p, mask, fixed, accept, paid, due, v)
-        for d in range(days):
-            if mask >> d & 1:
-                surplus[a * days + d] = v[d]
-
-
-@njit(cache=True, nogil=True)
-def _ranked(surplus: Any, order: Any, ranked: Any) -> int:
-    """Rank all open actions, best first, of equals the first; return how many."""
-    count = 0
-    for a in range(surplus.size):
-        if surplus[a] > 0.0 or surplus[a] <= 0.0:
-            order[count], ranked[count] = a, surplus[a]
-            count += 1
-    if count > MANY:
-        place = np.argsort(-ranked[:count], kind="mergesort")
-        order[:count] = order[:count][place]
-        ranked[:count] = ranked[:count][place]
-        return count
-    for i in range(count):
-        rank(order[i], ranked[i], i, order, ranked)
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _two_best(
-    count: int, days: int, good: Any, value: Any, best: Any, other: Any
-) -> tuple[float, float]:
-    """Write the best and the second best of single actions that pay, or none."""
-    first, second = 0.0, -np.inf
-    for i in range(count):
-        for d in range(days):
-            v, a = value[i, d], good[i] * days + d
-            if not v > 0.0:
-                continue
-            if v > first:
-                second, other[0], first, best[0] = first, best[0], v, a
-            elif v > second:
-                second, other[0] = v, a
-    return first, second
-
-
-@njit(cache=True, nogil=True)
-def search_listed_days(
-    propensity: Any, group: Any, most: Any, fewest: Any, open_days: Any, spans: Any, rules: Any,
-    plan: Any, fixed: Any, accept: Any, paid: Any, due: Any, low: int, count: int, tile: Any,
-    work: Any,
-) -> None:  # fmt: skip
-    """Write the two best bundles of those who are listed, and the margin between them.
-
-    As :func:`kernels.bundle_listed.search_listed`, with the arrays of :func:`look_through_days`;
-    ``spans`` [L R, S] int64, rules and plan are those of
-    :func:`kernels.planned.choose_planned_cpu`, and work is of
-    :func:`kernels.planned_search.room_for`.
-    """
-    wide, _, nearest, closest, _, bare, listed, apart, bundles, others = tile
-    offer, conflicts, requires = rules
-    day_class, pair_of, day_of, indptr, groups, within = plan
-    (order, ranked, good, value, own, place, top, peak, word, shared, at, follow, turn, bundle,
-     total, rest, taken, scratch) = work  # fmt: skip
-    groups_of_pair = groups_of(within)
-    days, width = pair_of.size // propensity.shape[0], bundles.shape[1]
-    v, surplus = np.empty(DAYS), np.empty(pair_of.size)
-    best, other = np.empty(width, np.int64), np.empty(width, np.int64)
-    reach = spans.shape[0] // max(1, within.shape[0])
-    for t in listed[:count]:
-        s, w, g, size = low + t, wide[t], group[low + t], np.int64(most[low + t])
-        for d in range(width):
-            best[d] = other[d] = NO_ACTION
-        best_total, second, found, near, close = -np.inf, -np.inf, 0, -np.inf, NO_ACTION
-        is_possible = size > 0 and fewest[s] & REST <= size
-        if bare[t]:
-            found, near, close = _good_pairs(
-                s, w, g, days, propensity, open_days, day_class, fixed, accept, paid, due, good,
-                value,
-            )  # fmt: skip
-        elif is_possible:
-            _open_days(
-                s, w, g, days, propensity, open_days, day_class, fixed, accept, paid, due, v,
-                surplus,
-            )  # fmt: skip
-        if size > 1:
-            for l in range(word.size):
-                word[l] = spans[l, s]
-        if bare[t] and (size == 1 or found <= 1):
-            best_total, second = _two_best(found, days, good, value, best, other)
-        elif is_possible and size == 1:
-            best_total, second = best_single(surplus, fewest[s], requires, best, other)
-        elif bare[t]:
-            offers = prepared(found, days, good, value, offer, own, place, top, peak)
-            if offers == 1:
-                best_total, second = _two_best(found, days, good, value, best, other)
-            else:
-                bits = shared_spans(found, days, good, groups_of_pair, word, reach, shared)
-                best_total, second = search_good(
-                    found, days, size, offers, good, value, own, top, peak, bits, word, shared, at,
-                    follow, turn, bundle, total, rest, taken, scratch, pair_of, day_of, conflicts,
-                    indptr, groups, within, reach, best, other,
-                )  # fmt: skip
-        elif is_possible:
-            found = _ranked(surplus, order, ranked)
-            best_total, second = search_ranked(
-                found, size, fewest[s], order, ranked, follow, bundle, total, pair_of, day_of,
-                conflicts, indptr, groups, within, word, reach, scratch, requires, best, other,
-            )  # fmt: skip
-        if bare[t] and close >= 0 and best_total + near > second and best[size - 1] < 0:
-            second = _one_more(
-                s, w, g, days, near, close, best_total, second, propensity, open_days, day_class,
-                fixed, accept, paid, due, v, pair_of, day_of, conflicts, indptr, groups, within,
-                word, reach, scratch, best, other,
-            )  # fmt: skip
-        apart[t] = best_total - second if best_total > -np.inf else np.inf
-        nearest[t], closest[t] = near, close
-        for d in range(width):
-            bundles[t, d], others[t, d] = best[d], other[d]
-
-
-@njit(cache=True, nogil=True)
-def _one_more(
-    s: int, w: float, g: int, days: int, near: float, close: int, best_total: float, second: float,
-    propensity: Any, open_days: Any, day_class: Any, fixed: Any, accept: Any, paid: Any, due: Any,
-    v: Any, pair_of: Any, day_of: Any, conflicts: Any, indptr: Any, groups: Any, within: Any,
-    word: Any, reach: int, scratch: Any, best: Any, other: Any,
-) -> float:  # fmt: skip
-    """Return the second best surplus where the best and one more, that does not pay, may be it."""
-    size, found = 0, close
-    while size < best.size and best[size] >= 0:
-        size += 1
-    if may_join(
-        best,
-        size,
-        close,
-        0,
-        pair_of,
-        day_of,
-        conflicts,
-        indptr,
-        groups,
-        within,
-        word,
-        reach,
-        scratch,
-    ):
-        second = best_total + near
-    else:
-        found = NO_ACTION
-        for a in range(propensity.shape[0]):
-            p = np.float64(propensity[a, s])
-            if not p >= 0.0:
-                continue
-            _on_days(w, g, a, p, open_days[day_class[a], s], fixed, accept, paid, due, v)
-            for d in range(days):
-                if v[d] <= 0.0 and best_total + v[d] > second and may_join(
-                    best, size, a * days + d, 0, pair_of, day_of, conflicts, indptr, groups, within,
-                    word, reach, scratch,
-                ):  # fmt: skip
-                    found, second = a * days + d, best_total + v[d]
-    if found >= 0:
-        for d in range(best.size):
-            other[d] = best[d] if d < size else NO_ACTION
-        other[size] = found
-    return second
+from kernels.planned_listed import first_day, search_listed_days
+from kernels.planned_search import DAYS, room_for
+from kernels.planned_tiles import look_through_days, tile_of_days
 
 
 @njit(cache=True, nogil=True)
@@ -388,17 +20,15 @@ def choose_planned_rows(
     fixed, accept, all_paid, due = tables
     pairs, width, has_needs = propensity.shape[0], chosen.shape[0], rules[2].shape[0] > 0
     days = plan[1].size // pairs
-    tile = tile_of_days(width)
-    work = room_for(plan[1].size, pairs, int(rules[0].max()) + 1, spans.shape[0], width)
-    wide, _, nearest, _, _, _, listed, apart, bundles, _ = tile
-    usual = usual_days(open_days, begin, end)
-    paid = paid_on(all_paid, usual, plan[0])
+    tile = tile_of_days(pairs, width)
+    work = room_for(plan[1].size, pairs, int(rules[0].max()) + 1, width)
+    wide, _, nearest, _, _, _, listed, apart, bundles, _, _, _ = tile
     last = min(DAYS, -(-days // 4) * 4)
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
         count = look_through_days(
-            propensity, weight, group, most, fewest, open_days, usual, has_needs, fixed, accept,
-            paid, due, last, low, high, tile,
+            propensity, weight, group, most, fewest, open_days, plan[0], has_needs, fixed, accept,
+            all_paid, due, last, low, high, tile,
         )  # fmt: skip
         for t in range(high - low):
             margin[low + t] = 0.0 - nearest[t]
@@ -406,7 +36,7 @@ def choose_planned_rows(
             for s in range(low, high):
                 chosen[i, s] = NO_ACTION
         search_listed_days(
-            propensity, group, most, fewest, open_days, spans, rules, plan, fixed, accept, paid,
+            propensity, group, most, fewest, open_days, spans, rules, plan, fixed, accept, all_paid,
             due, low, count, tile, work,
         )  # fmt: skip
         for t in listed[:count]:
@@ -420,20 +50,6 @@ def choose_planned_rows(
 
 
 @njit(cache=True, nogil=True)
-def _first_day(
-    s: int, w: float, g: int, a: int, propensity: Any, fixed: Any, accept: Any, paid: Any,
-    due: Any, v: Any,
-) -> int:  # fmt: skip
-    """Return the first day of the most surplus of a pair that is open on all usual days."""
-    p = np.float64(propensity[a, s])
-    high = _on_days(w, g, a, p, (1 << DAYS) - 1, fixed, accept, paid, due, v)
-    day = 0
-    while v[day] != high:
-        day += 1
-    return day
-
-
-@njit(cache=True, nogil=True)
 def curve_planned_rows(
     propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, open_days: Any, spans: Any,
     rules: Any, plan: Any, tables: Any, entries: Any, bandwidth: float, unit: float, begin: int,
@@ -442,22 +58,20 @@ def curve_planned_rows(
     fixed, accept, all_paid, due = tables
     pairs, has_needs = propensity.shape[0], rules[2].shape[0] > 0
     days = plan[1].size // pairs
-    tile = tile_of_days(width)
-    work = room_for(plan[1].size, pairs, int(rules[0].max()) + 1, spans.shape[0], width)
-    wide, _, nearest, closest, _, _, listed, apart, bundles, others = tile
-    usual = usual_days(open_days, begin, end)
-    paid = paid_on(all_paid, usual, plan[0])
+    tile = tile_of_days(pairs, width)
+    work = room_for(plan[1].size, pairs, int(rules[0].max()) + 1, width)
+    wide, _, nearest, closest, _, _, listed, apart, bundles, others, _, _ = tile
     last = min(DAYS, -(-days // 4) * 4)
     found, amount = np.empty(curvature.shape[0], np.int64), np.empty(curvature.shape[0])
-    none, other, v = np.full(1, NO_ACTION), np.empty(1, np.int64), np.empty(DAYS)
+    none, other = np.full(1, NO_ACTION), np.empty(1, np.int64)
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
         count = look_through_days(
-            propensity, weight, group, most, fewest, open_days, usual, has_needs, fixed, accept,
-            paid, due, last, low, high, tile,
+            propensity, weight, group, most, fewest, open_days, plan[0], has_needs, fixed, accept,
+            all_paid, due, last, low, high, tile,
         )  # fmt: skip
         search_listed_days(
-            propensity, group, most, fewest, open_days, spans, rules, plan, fixed, accept, paid,
+            propensity, group, most, fewest, open_days, spans, rules, plan, fixed, accept, all_paid,
             due, low, count, tile, work,
         )  # fmt: skip
         for t in listed[:count]:
@@ -476,9 +90,10 @@ def curve_planned_rows(
             if not 0.0 - nearest[t] < bandwidth:
                 continue
             near[0] += 1
-            s, g, a = low + t, group[low + t], closest[t]
-            other[0] = a * days + _first_day(
-                s, wide[t], g, a, propensity, fixed, accept, paid, due, v
-            )
+            s, g = low + t, group[low + t]
+            other[0] = first_day(
+                s, wide[t], g, closest[t], days, propensity, open_days, plan[0], fixed, accept,
+                all_paid, due, work[3],
+            )  # fmt: skip
             moved = difference(s, g, propensity, days, none, other, entries, found, amount)
             add_square(found, amount, moved, unit, curvature)
