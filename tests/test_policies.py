@@ -79,9 +79,10 @@ def test_the_certificate_finds_what_the_policies_do_not_mean(case):
     """Everyone is there once for every bundle, and gets it."""
     mapping, people = case
     job, tried = parsed(mapping), brute.tried(mapping)
-    allowed = [brute.bundles(mapping, person) for person in people for _ in tried]
+    own = [brute.bundles(mapping, person) for person in people]
+    allowed = [bundles for bundles in own for _ in tried]
     check, propensity = checked(mapping, people)
-    wrong = {row for row, own in enumerate(allowed) if tried[row % len(tried)] not in own}
+    wrong = {row for row, may in enumerate(allowed) if tried[row % len(tried)] not in may}
     assert {violation.subscriber for violation in check.violations} == wrong
     assert not set(certified.kinds(check)) - {"closed", "duplicate", "policy"}
     found = certificate.certify(job, [check], {"value": 0.0, "bound": 0.0, "uses": []})
