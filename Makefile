@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/$(VENV)/numba-cache
+# Some machines have Python keep no bytecode: then each process, and the tests start many, compiles
+# all packages anew, three times as long as it takes to load them.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run test check bench gpu clean
 

@@ -117,8 +117,7 @@ def _limits(base, days):
             whole = [(row, np.ones(days, bool), 1.0)]
         else:
             whole = [
-                (Row(f"{row.name}:day-{d + 1}", row.measure, row.is_minimum, series=row.name, day=d),
-                 np.arange(days) == d, busy[d] / busy.sum())
+                (_on_day(row, d), np.arange(days) == d, busy[d] / busy.sum())
                 for d in range(days)
             ]  # fmt: skip
         for name, on, share in whole:
@@ -131,8 +130,13 @@ def _limits(base, days):
     return rows, np.array(use), np.array(accept), np.array(scope), np.array(limit, np.int64)
 
 
+def _on_day(row, day):
+    name = f"{row.name}:day-{day + 1}"
+    return Row(name, row.measure, row.is_minimum, series=row.name, day=day)
+
+
 def recomputed(problem, chosen):
-    """Return the value and [K] uses of whole bundles in whole units, from the pairs' propensities."""
+    """Return the value and [K] uses of whole bundles in whole units, by pair and day."""
     contacts, p_sum, w_sum, wp_sum = np.zeros((4, problem.groups, len(problem.offer)), np.int64)
     for block, bundles in zip(problem.blocks, chosen, strict=True):
         for actions in bundles:
@@ -190,13 +194,14 @@ def check_plans(problem, block, bundles, drawn):
         assert (window[:, WEEK:] <= 1).all(), f"channel {c} twice in a week"
 
 
-def measured(subscribers, pairs, days, gap, device="cpu", repeats=1):
+def measured(sizes, gap, device="cpu", repeats=1):
     """Draw, solve, check and time one problem.
 
     Raises:
         AssertionError: the answer is not what it says it is.
     """
-    problem, drawn = planned(subscribers, pairs, days)
+    subscribers, pairs, days = sizes
+    problem, drawn = planned(*sizes)
     settings = Solver(gap_tolerance=gap)
     solve(moved(planned(WARM_UP, pairs, days)[0], device), Solver(gap_tolerance=1, exact_pairs=0))
     on_device, took = moved(problem, device), []
@@ -236,7 +241,7 @@ def main(arguments=None):
     parser.add_argument("--json", action="store_true", help="the figures as JSON, last")
     options = parser.parse_args(arguments)
     sizes = options.subscribers, options.pairs, options.days
-    figures = measured(*sizes, options.gap, repeats=options.repeats)
+    figures = measured(sizes, options.gap, repeats=options.repeats)
     for name, value in figures.items():
         print(f"{name:24} {value}")
     if options.json:

@@ -134,7 +134,10 @@ class Past:
         return np.bincount(lines.row[kept], minlength=self.size) > 0
 
     def latest(self, policy: ContactPolicy, column: str, names: Sequence[str] | None) -> Any:
-        """Return [S] float64 s: when outcomes that a policy asks for last were enough; -inf."""
+        """Return [S] float64 s: when outcomes that a policy asks for last were enough; -inf.
+
+        Those after the new contact are not there yet: a run may be booked long after it was made.
+        """
         lines = self.outcomes
         found = np.full(self.size, -np.inf)
         if lines is None:
@@ -142,6 +145,7 @@ class Past:
         kept = lines.named("outcome", policy.outcome) if policy.outcome else lines.accepted
         if names is not None:
             kept = kept & lines.named(column, names)
+        kept = kept & (lines.time <= self.at[lines.row])
         row, time = lines.row[kept], lines.time[kept]
         enough = np.ones(len(row), bool)
         if policy.kind == "cool_down" and policy.times > 1:

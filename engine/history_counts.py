@@ -14,7 +14,7 @@ import numpy as np
 from engine import tables
 from engine.history import TEXTS, History, accepting
 from engine.ingest import KEY, TIME
-from engine.policy_groups import contact_codes
+from engine.policy_groups import contact_codes, packages
 from engine.send_times import SendTimes
 from engine.settings import Job
 from kernels import disordered, latest_burst, most_in_window, ranges
@@ -124,10 +124,10 @@ def contacts_in(
     if history.contacts is None or not counters or not len(history.contacts):
         return {counter: side.zeros(len(keys), "uint8") for counter in counters}
     events = _events(job, history.contacts, keys)
-    pairs = [(k.offer, k.channel) for k in events.kinds.values()]
-    contact = np.arange(events.codes, dtype=np.int32)
-    present = np.array(list(events.kinds), np.int32)
-    contact[present] = present[contact_codes(job, pairs)]
+    packed = {offer for package in packages(job) for offer in package}
+    present = {n: (k.offer, k.channel) for n, k in events.kinds.items() if k.offer in packed}
+    contact = np.full(events.codes, -1, np.int32)
+    contact[list(present)] = contact_codes(job, list(present.values()))
     bounds = np.array([counter.windows for counter in counters], np.int64)  # [C, Z, 3]
     width, first, last = (side.asarray(bounds[:, :, i].T.copy()) for i in range(3))
     zone = times.zone if events.order is None else times.zone[events.order]

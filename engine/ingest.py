@@ -6,7 +6,7 @@ key, time, value columns in the order of the settings, unknown subscriber.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine import tables
+from engine import tables, zones
 from engine.settings.inputs import EventTable
 
 KEY, TIME, ROW, FILE = "subscriber", "time", "__row", "__file"
@@ -64,6 +64,18 @@ def event_schema(table: EventTable, key: pa.DataType) -> pa.Schema:
         + [(name, pa.float64()) for name in table.values]
         + [(name, pa.string()) for name in table.categories]
     )
+
+
+def unknown_zones(raw: pa.Table, column: str) -> Iterator[tuple[str, int]]:
+    """Yield the name and the row of each time zone that does not exist; null and "" are none.
+
+    Args:
+        raw: raw rows of the subscriber table, with ``__row``.
+        column: name of a text column.
+    """
+    known = pa.array(["", *sorted(zones.names())])
+    wrong = raw.filter(pc.invert(pc.is_in(pc.fill_null(raw[column], ""), known)))
+    yield from zip(wrong[column].to_pylist(), wrong[ROW].to_pylist(), strict=True)
 
 
 def check_events(raw: pa.Table, table: EventTable, key: pa.DataType, as_of: int) -> Checked:

@@ -75,7 +75,7 @@ def _contacts(job: Job, history: History) -> list[Contact]:
     for row in frame.to_dict("records"):
         said = {name: str(row[name]) for name in TEXTS if isinstance(row.get(name), str)}
         kind = Kind.of(job, {"offer": "", "channel": "", **said})
-        one = (package[kind.offer], kind.channel) if kind.offer in package else kind
+        one = (package[kind.offer], kind.channel) if kind.offer in package else len(found)
         found.append(Contact(int(row[TIME]), kind, (int(row[TIME]), one)))
     return found
 

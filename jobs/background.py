@@ -1,6 +1,7 @@
 """What the report says of a run beside its allocation: scores, run times, rejected rows."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from jobs import charts
@@ -92,7 +93,7 @@ def _model_panels(score: Mapping[str, Any]) -> list[Panel]:
     right = "On the dashed diagonal, predicted and observed shares agree."
     return [
         Panel("Past contacts", text, table=Table("Contacts by share", head, shares)),
-        Panel("Calibration", right, charts.calibration(bins), alt, table),
+        Panel("Calibration", right, partial(charts.calibration, bins), alt, table),
         bar_panel("What the trees use", drawn, learnt, axis="share of all gain", number="0%"),
         Panel("What the trees may not know", known),
     ]

@@ -1,6 +1,7 @@
 """What the report says of contact policies: what each costs, and how often contacts are made."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -69,7 +70,7 @@ def _by_day(days: Rows) -> Panel:
     past, planned = (sum(d[key] for d in days) for key in KEYS)
     alt = f"{title} from {days[0]['day']} to {days[-1]['day']}: {count(past)} of the history, "
     alt += f"{count(planned)} of this run."
-    return Panel(title, "", charts.days(days), alt, table)
+    return Panel(title, "", partial(charts.days, days), alt, table)
 
 
 def _against(name: str, groups: Rows) -> Panel:
@@ -93,7 +94,7 @@ def _against(name: str, groups: Rows) -> Panel:
     head = columns("contacts", "#below the cap", "#at it", "#beyond it", "~subscribers by contacts")
     title = f"{name}: at most {cap}"
     alt = f"{title}. " + "; ".join(f"{c[0]}: {c[1]} below, {c[2]} at, {c[3]} beyond" for c in cells)
-    chart = charts.stacks(rows, axis="share of subscribers")
+    chart = partial(charts.stacks, rows, axis="share of subscribers")
     return Panel(title, "", chart, alt, Table(title, head, cells))
 
 

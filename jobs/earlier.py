@@ -1,10 +1,12 @@
 """What an earlier result of stage ``ingest`` spares the next one.
 
-A result says in ``inputs.json`` of which files it was made. Where all of these are among the files
-of a job, with the same content, and nothing else differs but later files and a later as-of instant,
-only the files beside them are read: their rows are merged into the ordered parts. Rows after the
-as-of instant lie in ``future/``, as they may count for a later one. Anything else that differs (the
-subscriber table, settings, partitions, walras itself) is ingested from scratch.
+A result says in ``inputs.json`` of which files it was made. Where all those of an event table are
+among the files of a job, with the same content, only the files beside them are read: their rows are
+merged into the ordered parts. Rows after the as-of instant lie in ``future/``, as they may count
+for a later one. A table of which a file has changed is ingested from scratch, and so is the
+subscriber table where a list has; the others are not. Of a result that differs in anything else
+(the subscriber table, settings, partitions, an earlier as-of instant, walras itself) nothing is
+taken.
 
 Each result is whole by itself: an earlier one may be deleted when the next is made, or while it is,
 which then begins anew. Parts that do not change are links to the earlier ones, and take no room of
@@ -35,19 +37,24 @@ class Earlier:
 
     Attributes:
         folder: where it lies; None: there is none.
-        files: names of the files that it was made of, by event table.
+        files: names of the files that it was made of, by event table; only tables that it spares.
         counts: of each event table: ``rows`` and ``rejected``.
         parts: all its files, by their place below the folder.
+        has_lists: whether its subscribers are those of the job too: no list has changed.
     """
 
     folder: Path | None
     files: Mapping[str, frozenset[str]]
     counts: Mapping[str, Mapping[str, Any]]
     parts: frozenset[str] = frozenset()
+    has_lists: bool = False
 
     def is_whole(self) -> bool:
         """Say whether the result is still there; none is whole."""
         return self.folder is None or _read(self.folder / RECORD) is not None
+
+
+NOTHING = Earlier(None, {}, {})
 
 
 def record(job: Job, inspected: Inputs) -> dict[str, Any]:
@@ -70,10 +77,10 @@ def record(job: Job, inspected: Inputs) -> dict[str, Any]:
         "inputs": inputs,
         "key": str(inspected.key),
         "subscribers": read.pop("subscribers"),
-        "lists": {name: read.pop(name) for name in lists},
     }
     return {
         "same": digest(same),
+        "lists": digest({name: read.pop(name) for name in lists}),
         "as_of": int(job.as_of.timestamp()),
         "files": read,
     }
@@ -91,16 +98,21 @@ def earlier(own: Mapping[str, Any], store: Path) -> Earlier:
         own: record of the result to be made.
         store: folder of the stages' results.
     """
-    best = Earlier(None, {}, {})
+    best = NOTHING
     for path in sorted(store.glob(f"ingest-*/{RECORD}")):
         found = _read(path)
         if found is None or found["same"] != own["same"] or found["as_of"] > own["as_of"]:
             continue
-        files = {name: frozenset(own) for name, own in found["files"].items()}
-        spared = sum(map(len, files.values()))
-        if _is_within(found["files"], own["files"]) and spared > _spared(best):
-            best = Earlier(path.parent, files, found["counts"], found["parts"])
-    return best
+        files = {
+            name: frozenset(read)
+            for name, read in found["files"].items()
+            if read.items() <= own["files"].get(name, {}).items()
+        }
+        counts = {name: found["counts"][name] for name in files}
+        has_lists = found["lists"] == own["lists"]
+        one = Earlier(path.parent, files, counts, found["parts"], has_lists)
+        best = max(best, one, key=_spared)  # of equals the first
+    return best if _spared(best)[0] else NOTHING
 
 
 def take(source: Path, target: Path) -> None:
@@ -114,14 +126,9 @@ def take(source: Path, target: Path) -> None:
     temporary.unlink(missing_ok=True)  # rename leaves it where both are links to one file
 
 
-def _spared(one: Earlier) -> int:
-    return sum(map(len, one.files.values()))
-
-
-def _is_within(some: Mapping[str, Any], all_: Mapping[str, Any]) -> bool:
-    return some.keys() == all_.keys() and all(
-        some[table].items() <= all_[table].items() for table in some
-    )
+def _spared(one: Earlier) -> tuple[int, bool]:
+    """Return how many files a result spares, and whether the subscriber table too."""
+    return sum(map(len, one.files.values())), one.has_lists
 
 
 def _read(path: Path) -> dict[str, Any] | None:

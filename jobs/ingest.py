@@ -154,7 +154,7 @@ def _subscribers(shuffle: _Shuffle, tasks: Tasks) -> int:
     out, fragments = folder / "subscribers", shuffle.fragments / "subscribers"
     out.mkdir()
     fragments.mkdir(parents=True)
-    if before.folder is not None:
+    if before.folder is not None and before.has_lists:
         parts = [part(out, partition) for partition in range(job.inputs.partitions)]
         for path in parts:
             take(before.folder / "subscribers" / path.name, path)
@@ -171,6 +171,7 @@ def _subscribers(shuffle: _Shuffle, tasks: Tasks) -> int:
             (key, inputs.key),
             job.inputs.partitions,
             fragments / f"{i:06}.arrow",
+            zone=job.inputs.subscribers.time_zone,
         )
         for i, chunk in enumerate(chunks(inputs.subscribers))
     ]
@@ -265,7 +266,7 @@ def _after(shuffle: _Shuffle, name: str, item: Gather) -> Gather:
         future=shuffle.folder / "future" / name / file,
         rejects=fragments / f"unknown-{item.partition:05}.rejects",
     )
-    if before is None:
+    if before is None or name not in shuffle.before.files:
         return item
     waiting = before / "future" / name / file
     has_waiting = waiting.relative_to(before).as_posix() in shuffle.before.parts
@@ -313,7 +314,7 @@ def _reject_file(folder: Path, name: str) -> Path:
 
 def _rejects(shuffle: _Shuffle, name: str) -> Iterator[pa.Table]:
     """Give the rejects of a table, those of an earlier result first."""
-    if shuffle.before.folder is not None:
+    if shuffle.before.folder is not None and name in shuffle.before.files:
         yield pq.read_table(_reject_file(shuffle.before.folder, name), use_threads=False)
     for path in sorted((shuffle.fragments / name).glob("*.rejects")):
         yield pq.read_table(path, use_threads=False)

@@ -1,6 +1,8 @@
 """What the report's sections are made of, and how it writes numbers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from jobs import charts
@@ -30,7 +32,7 @@ class Panel:
 
     title: str = ""
     text: str = ""
-    chart: Any = None
+    chart: Callable[[], Any] | None = None  # draws it, for the page alone
     alt: str = ""
     table: Table | None = None
 
@@ -58,7 +60,8 @@ def bar_panel(
     if not rows:
         return Panel(title, "There are none.")
     alt = f"{title}, {axis}: " + "; ".join(f"{row.label} {row.text}" for row in rows)
-    return Panel(title, chart=charts.bars(rows, axis=axis, **options), alt=alt, table=table)
+    drawn = partial(charts.bars, rows, axis=axis, **options)
+    return Panel(title, chart=drawn, alt=alt, table=table)
 
 
 def count(value: float | None) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bokeh.document import Document
 from bokeh.embed import components
 from bokeh.resources import Resources
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -89,11 +90,15 @@ def _read(run_folder: Path, name: str) -> dict[str, Any]:
 def _page(summary: Mapping[str, Any], manifest: Mapping[str, Any], found: list[Section]) -> str:
     """Render the page; all text is escaped, only Bokeh's own markup is not."""
     drawn = {
-        f"{section.id}-{index}": panel.chart
+        f"{section.id}-{index}": panel.chart()
         for section in found
         for index, panel in enumerate(section.panels)
         if panel.chart is not None
     }
+    document = Document()
+    with document.models.freeze():  # else each root has Bokeh look through all of those before it
+        for chart in drawn.values():
+            document.add_root(chart)
     script, places = components(drawn) if drawn else ("", {})
     shown = [
         {

@@ -1,6 +1,7 @@
 """What the report says of an allocation: sections of panels, each a chart with its table."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from jobs import charts, contact_sections, limit_sections
@@ -157,7 +158,7 @@ def _funnel(summary: Mapping[str, Any]) -> Section:
     head = columns("step", "#subscribers", "#share", "~reason")
     table = Table("Subscribers by what became of them", head, cells)
     alt = "; ".join(f"{row.label}: {row.text}" for row in rows)
-    chart = charts.bars(rows, axis="subscribers")
+    chart = partial(charts.bars, rows, axis="subscribers")
     text = "Every subscriber ends in exactly one of these: contacted, or left out for a reason."
     panel = Panel(chart=chart, alt=f"Funnel from all subscribers to contacted. {alt}", table=table)
     return Section(
@@ -247,5 +248,5 @@ def _convergence(
         first, last = drawn[0], drawn[-1]
         alt = f"The gap falls from {tiny(first['gap'])} to {tiny(last['gap'])} "
         alt += f"in {last['seconds']:.2f} seconds."
-        panel = Panel("", "", charts.convergence(drawn, tolerance), alt, panel.table)
+        panel = Panel("", "", partial(charts.convergence, drawn, tolerance), alt, panel.table)
     return Section("convergence", "How the gap fell", text, [panel])

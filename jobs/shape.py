@@ -206,8 +206,8 @@ def refuse(path: Path, content: Any, shape: type[BaseModel]) -> None:
     more = [f"{len(found) - MOST_SHOWN} more"] if len(found) > MOST_SHOWN else []
     raise ConfigError(
         f"{path}: is not of a finished run of this walras: "
-        f"{', '.join([*found[:MOST_SHOWN], *more])}; give the folder that `walras run` names, or "
-        "move this one away"
+        f"{', '.join([*found[:MOST_SHOWN], *more])}; give the folder that `walras run` names, "
+        "or, if an earlier walras made this one, move it away and run its job again"
     )
 
 

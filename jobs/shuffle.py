@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine import ingest as rows_of
-from engine import tables
+from engine import tables, zones
 from engine.ingest import FILE, KEY, ROW, TIME
 from engine.merge import merge_events
 from engine.settings.inputs import EventTable
@@ -39,6 +39,7 @@ class Scatter:
     fragment: Path
     table: EventTable | None = None
     as_of: int = 0
+    zone: str | None = None  # column of time zones of the subscriber table
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,13 @@ def scatter_events(item: Scatter) -> Counts:
 
 
 def scatter_subscribers(item: Scatter) -> Counts:
-    """Check the keys and numbers of a chunk of the subscriber table and write its fragment."""
+    """Check keys, numbers and time zones of a chunk of the subscriber table; write its fragment."""
     name, kind = item.key
     others = [(field.name, field.type) for field in item.schema if field.name != name]
     schema = pa.schema([(KEY, kind), *others])
     rows, null, odd = 0, [], []
+    zone = item.zone if (item.zone, pa.string()) in others else None
+    unknown: dict[str, list[int]] = {}
     endless: dict[str, list[int]] = {n: [] for n, t in others if pa.types.is_floating(t)}
     with _new_fragment(item.fragment, schema) as fragment:
         for raw in read(item.chunk, item.schema):
@@ -114,6 +117,9 @@ def scatter_subscribers(item: Scatter) -> Counts:
             odd += bad.filter(bad[name].is_valid())[ROW].to_pylist()
             for column, places in endless.items():
                 places += raw.filter(pc.is_inf(raw[column]))[ROW].to_pylist()
+            if zone is not None:
+                for each, row in rows_of.unknown_zones(raw, zone):
+                    unknown.setdefault(each, []).append(row)
     where = f"{item.chunk.file.path}: column {name}"
     problems = []
     if null:
@@ -132,6 +138,15 @@ def scatter_subscribers(item: Scatter) -> Counts:
         for column, places in endless.items()
         if places
     ]
+    first = sorted(unknown, key=lambda each: unknown[each])[: zones.MOST_TOLD]
+    problems += [
+        f"{item.chunk.file.path}: column {zone}: {zones.unknown(each)}; rows with it: "
+        f"{len(unknown[each])}, the first {unknown[each][0]}"
+        for each in first
+    ]
+    if len(unknown) > len(first):
+        more = len(unknown) - len(first)
+        problems.append(f"{item.chunk.file.path}: column {zone}: {more} more unknown time zones")
     return Counts(rows=rows, problems=tuple(problems))
 
 

@@ -22,8 +22,9 @@ DEVICE bool has(const History& h, int code, long long c) {
 // Whether an event before this one belongs to the same contact, for a counter.
 DEVICE bool is_repeated(const History& h, const int* contact, long long e, long long begin,
                         long long c) {
-    for (long long i = e - 1; i >= begin && h.time[i] == h.time[e]; --i) {
-        if (contact[h.code[i]] == contact[h.code[e]] && has(h, h.code[i], c)) {
+    const int own = contact[h.code[e]];
+    for (long long i = e - 1; own >= 0 && i >= begin && h.time[i] == h.time[e]; --i) {
+        if (contact[h.code[i]] == own && has(h, h.code[i], c)) {
             return true;
         }
     }
@@ -37,7 +38,7 @@ extern "C" __global__ void most_in_window(
     const int* zone,                   // [S] time zone of a subscriber
     const int* counter_indptr,         // [N + 1] counters of a code
     const int* counter,                // their numbers
-    const int* contact,                // [N] what a code is part of
+    const int* contact,                // [N] what a code is part of, or -1
     const unsigned char* per_contact,  // [C] whether events of one contact count once
     const long long* width,            // [Z, C] length of a window, s
     const long long* first,            // [Z, C] first instant at which it may end, s

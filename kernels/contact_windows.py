@@ -36,7 +36,7 @@ def _is_repeated(
     """Return whether an event before this one belongs to the same contact, for a counter."""
     own = contact[u(code[u(e)])]
     i = e - 1
-    while i >= begin and time[u(i)] == time[u(e)]:
+    while own >= 0 and i >= begin and time[u(i)] == time[u(e)]:
         if contact[u(code[u(i)])] == own and _has(code[u(i)], c, counter_indptr, counter):
             return True
         i -= 1
@@ -143,9 +143,9 @@ def most_in_window_cpu(
         counter_indptr: [N + 1] int32, see ``counter``.
         counter: int32, events of code n are counted by the counters
             ``counter[counter_indptr[n]:counter_indptr[n + 1]]``, all different, in [0, C).
-        contact: [N] int32, what a code is part of, see ``per_contact``.
-        per_contact: [C] uint8, 1 where events of equal time whose codes have an equal ``contact``
-            count once, else 0.
+        contact: [N] int32, what a code is part of, see ``per_contact``; -1: nothing.
+        per_contact: [C] uint8, 1 where events of equal time whose codes have an equal ``contact``,
+            not -1, count once, else 0.
         width: [Z, C] int64, length of a window, s, 1 to 2**62.
         first: [Z, C] int64, the first instant at which it may end, s, within 2**62 of 0.
         last: [Z, C] int64, the last one, >= first.

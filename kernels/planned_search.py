@@ -1,7 +1,7 @@
 """The exact search for one subscriber's best bundle over several days, compiled by Numba.
 
 An action is a pair of offer and channel on a day. Caps leave a group of pairs room on runs of days;
-``spans`` say the same in few words: digit d, of 4 bits, of word r - 1 of a group is the number of
+``spans`` say the same in few words: digit d, of 4 bits, of row r - 1 of a group is the number of
 days from d on, d included, on which there are at most r actions of the group; 0: no bound there.
 So r + 1 actions of the group are too many if the last is on a day before the first one's plus its
 digit.
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from kernels.bundle_rows import MUST, NO_ACTION, REST, is_complete
+from kernels.bundle_rows import NO_ACTION
 
 DAYS = 16  # tables have room for so many days of a pair
 DIGIT, LARGEST_DIGIT = 4, 15
@@ -27,7 +27,7 @@ SLACK = 1.0 - 2.0**-40  # what sums in another order may differ by
 
 
 @njit(cache=True, nogil=True)
-def room_for(actions: int, pairs: int, offers: int, words: int, width: int) -> Any:
+def room_for(actions: int, pairs: int, offers: int, width: int) -> Any:
     """Return room for searches, in the order in which the functions here take it.
 
     Returns:
@@ -39,7 +39,6 @@ def room_for(actions: int, pairs: int, offers: int, words: int, width: int) -> A
         place: [O] int64, what own says of each offer.
         top: [O, DAYS] float64, the most surplus of an offer on a day, at least 0.
         peak: [O, DAYS + 1] float64, the same on that day or later.
-        word: [L R] int64, the spans of the subscriber.
         shared: [R] int64, the spans of the groups that count all good pairs, as one.
         at: [Q + 1] int64, days.
         follow: [Q + 1] int64, the candidate to try next, or its day.
@@ -53,7 +52,7 @@ def room_for(actions: int, pairs: int, offers: int, words: int, width: int) -> A
     return (
         np.empty(actions, np.int64), np.empty(actions), np.empty(pairs, np.int64),
         np.empty((pairs + 1, DAYS)), np.empty(pairs, np.int64), np.empty(offers, np.int64),
-        np.empty((offers, DAYS)), np.empty((offers, DAYS + 1)), np.empty(words, np.int64),
+        np.empty((offers, DAYS)), np.empty((offers, DAYS + 1)),
         np.empty(width + 1, np.int64), np.empty(width + 1, np.int64),
         np.empty(width + 1, np.int64), np.empty(width + 1, np.int64),
         np.empty(width + 1, np.int64), np.empty(width + 1), np.empty(width + 1),
@@ -83,7 +82,7 @@ def _insert(at: Any, size: int, day: int) -> None:
 @njit(cache=True, nogil=True)
 def may_join(
     bundle: Any, count: int, a: int, known: int, pair_of: Any, day_of: Any, conflicts: Any,
-    indptr: Any, groups: Any, within: Any, word: Any, reach: int, at: Any,
+    indptr: Any, groups: Any, within: Any, spans: Any, s: int, reach: int, at: Any,
 ) -> bool:  # fmt: skip
     """May action ``a`` join the first ``count`` actions of a bundle?
 
@@ -105,7 +104,7 @@ def may_join(
             continue
         _insert(at, size, day_of[a])
         for r in range(1, size + 1):
-            digits = word[group * reach + r - 1]
+            digits = spans[group * reach + r - 1, s]
             for j in range(size + 1 - r):
                 if at[j + r] < at[j] + (digits >> (DIGIT * at[j]) & LARGEST_DIGIT):
                     return False
@@ -141,8 +140,15 @@ def prepared(
 
 @njit(cache=True, nogil=True)
 def shared_spans(
-    count: int, days: int, good: Any, groups_of_pair: Any, word: Any, reach: int, shared: Any
-) -> int:
+    count: int,
+    days: int,
+    good: Any,
+    groups_of_pair: Any,
+    spans: Any,
+    s: int,
+    reach: int,
+    shared: Any,
+) -> Any:
     """Write the spans of the groups that count all good pairs, the longest; return their bits."""
     bits = groups_of_pair[good[0]]
     for i in range(1, count):
@@ -153,7 +159,7 @@ def shared_spans(
     while rest != 0:
         if rest & 1:
             for r in range(reach):
-                one, two = word[group * reach + r], shared[r]
+                one, two = spans[group * reach + r, s], shared[r]
                 if two == 0 or one == two:
                     shared[r] = one
                 elif one != 0:
@@ -168,7 +174,7 @@ def shared_spans(
 
 
 @njit(cache=True, nogil=True)
-def _earliest(at: Any, size: int, shared: Any, reach: int) -> int:
+def _earliest(at: Any, size: int, shared: Any, reach: int) -> Any:
     """Return the first day for one more action after ``size`` actions on ascending days."""
     day = at[size - 1]
     for r in range(1, min(reach, size) + 1):
@@ -229,14 +235,16 @@ def _most_of(
 def _known(
     count: int, days: int, most: int, offers: int, good: Any, value: Any, own: Any, top: Any,
     bits: int, shared: Any, at: Any, bundle: Any, taken: Any, pair_of: Any, day_of: Any,
-    conflicts: Any, indptr: Any, groups: Any, within: Any, word: Any, reach: int, scratch: Any,
+    conflicts: Any, indptr: Any, groups: Any, within: Any, spans: Any, s: int, reach: int,
+    scratch: Any,
 ) -> float:  # fmt: skip
     """Return what two bundles reach, without the best of all being known.
 
     One grows by the action of the most surplus on a day on which there is room, if it may join;
     the other is all but the last of it, or has another offer in its place.
     """
-    total, before, size, is_open = 0.0, 0.0, 0, np.int64(-1)
+    total, before, size = 0.0, 0.0, 0
+    is_open: Any = np.int64(-1)
     for o in range(offers):
         taken[o] = False
     for _ in range(2 * most):
@@ -261,7 +269,7 @@ def _known(
                 i += 1
             a = good[i] * days + d
             fits = o >= 0 and may_join(
-                bundle, size, a, bits, pair_of, day_of, conflicts, indptr, groups, within, word,
+                bundle, size, a, bits, pair_of, day_of, conflicts, indptr, groups, within, spans, s,
                 reach, scratch,
             )  # fmt: skip
             if turn == 0:
@@ -287,9 +295,9 @@ def _known(
 @njit(cache=True, nogil=True)
 def search_good(
     count: int, days: int, most: int, offers: int, good: Any, value: Any, own: Any, top: Any,
-    peak: Any, bits: int, word: Any, shared: Any, at: Any, follow: Any, turn: Any, bundle: Any,
-    total: Any, rest: Any, taken: Any, scratch: Any, pair_of: Any, day_of: Any, conflicts: Any,
-    indptr: Any, groups: Any, within: Any, reach: int, best: Any, other: Any,
+    peak: Any, bits: int, spans: Any, s: int, shared: Any, at: Any, follow: Any, turn: Any,
+    bundle: Any, total: Any, rest: Any, taken: Any, scratch: Any, pair_of: Any, day_of: Any,
+    conflicts: Any, indptr: Any, groups: Any, within: Any, reach: int, best: Any, other: Any,
 ) -> tuple[float, float]:  # fmt: skip
     """Write the best and the second best bundle of good pairs; return their surpluses.
 
@@ -302,7 +310,7 @@ def search_good(
     most = min(most, offers)
     least = SLACK * _known(
         count, days, most, offers, good, value, own, top, bits, shared, at, bundle, taken, pair_of,
-        day_of, conflicts, indptr, groups, within, word, reach, scratch,
+        day_of, conflicts, indptr, groups, within, spans, s, reach, scratch,
     )  # fmt: skip
     best_total, second = 0.0, -np.inf
     for o in range(offers):
@@ -339,8 +347,8 @@ def search_good(
                 continue
             a = good[i - 1] * days + d
             if depth > 0 and not may_join(
-                bundle, depth, a, bits, pair_of, day_of, conflicts, indptr, groups, within, word,
-                reach, scratch,
+                bundle, depth, a, bits, pair_of, day_of, conflicts, indptr, groups, within, spans,
+                s, reach, scratch,
             ):  # fmt: skip
                 continue
             bundle[depth] = a
@@ -369,62 +377,4 @@ def search_good(
         if is_new:
             follow[depth], turn[depth] = d + 1, 0
         is_new = True
-    return best_total, second
-
-
-@njit(cache=True, nogil=True)
-def search_ranked(
-    count: int, most: int, fewest: int, order: Any, ranked: Any, follow: Any, bundle: Any,
-    total: Any, pair_of: Any, day_of: Any, conflicts: Any, indptr: Any, groups: Any, within: Any,
-    word: Any, reach: int, at: Any, requires: Any, best: Any, other: Any,
-) -> tuple[float, float]:  # fmt: skip
-    """Write the best and the second best bundle of the ranked candidates; return their surpluses.
-
-    As :func:`kernels.bundle_search.search`, with room by days: for those of whom a minimum is
-    asked, and where actions require others.
-    """
-    least, no_needs = fewest & REST, requires.shape[0] == 0
-    best_total = -np.inf if fewest >= MUST else 0.0
-    second = -np.inf
-    depth = 0
-    follow[0], total[0] = 0, 0.0
-    while depth >= 0:
-        i = follow[depth]
-        reached = total[depth]
-        is_open = i < count
-        if is_open:
-            for j in range(i, min(count, i + most - depth)):
-                if j > i and depth + j - i >= least and not ranked[j] > 0.0:
-                    break
-                reached += ranked[j]
-            is_open = reached > second
-        if not is_open:
-            depth -= 1
-            continue
-        follow[depth] = i + 1
-        if not may_join(
-            bundle, depth, order[i], 0, pair_of, day_of, conflicts, indptr, groups, within, word,
-            reach, at,
-        ):  # fmt: skip
-            continue
-        bundle[depth] = order[i]
-        reached = total[depth] + ranked[i]
-        if (
-            reached > second
-            and depth + 1 >= least
-            and (no_needs or is_complete(bundle, depth + 1, requires))
-        ):
-            if reached > best_total:
-                second, best_total = best_total, reached
-                for d in range(best.size):
-                    other[d] = best[d]
-                    best[d] = bundle[d] if d <= depth else NO_ACTION
-            else:
-                second = reached
-                for d in range(best.size):
-                    other[d] = bundle[d] if d <= depth else NO_ACTION
-        if depth + 1 < most:
-            depth += 1
-            follow[depth] = i + 1
-            total[depth] = reached
     return best_total, second

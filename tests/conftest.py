@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gpu: needs CuPy and an NVIDIA GPU")
+
+
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """Put the tests of whole jobs first.
+
+    Of two processes that share the tests one begins in the middle: with single functions then, so
+    that not both at once compile all that a job needs.
+    """
+    items.sort(key=lambda item: not uses_jobs(item.module))
+
+
+@cache
+def uses_jobs(module: ModuleType) -> bool:
+    """Say whether a test's module names something of the package ``jobs``."""
+    named = (getattr(value, "__module__", None) or getattr(value, "__name__", "")
+             for value in vars(module).values())  # fmt: skip
+    return any(str(name).partition(".")[0] == "jobs" for name in named)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

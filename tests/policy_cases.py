@@ -96,8 +96,9 @@ def drawn_policies(draw, as_of, kinds):
     if kind == "suppress":
         return {"suppress": draw(st.sampled_from(list(brute.SUPPRESSED))), **draw(scopes())}
     if kind == "quiet":
-        clock = st.sampled_from([*CLOCKS, "08:00", "21:00", "03:00", "23:01"])
-        return {"quiet": f"{draw(clock)}-{draw(clock)}", **draw(scopes())}
+        clocks = [*CLOCKS, "08:00", "21:00", "03:00", "23:01"]
+        begin, end = draw(st.permutations(sorted(set(clocks))))[:2]
+        return {"quiet": f"{begin}-{end}", **draw(scopes())}
     if kind == "blackout":
         day = date.fromisoformat(as_of[:10])
         days = [(day + timedelta(d)).isoformat() for d in range(-1, 4)]

@@ -181,6 +181,47 @@ def test_what_else_differs_is_ingested_from_scratch(job, tmp_path, change):
     assert is_as_from_scratch(change(tmp_path, job), tmp_path)["reused"] == 0
 
 
+def test_what_has_not_changed_beside_a_table_or_a_list_that_has_is_not_read_again(
+    tmp_path, monkeypatch
+):
+    write_inputs(tmp_path / "in", "whole", SCHEMA, [])
+    for name in ("usage-0", "usage-1", "calls-0", "calls-1"):
+        rows = [usage(1, NOON), usage(2, NOON + DAY_S), usage(99, NOON), usage(3, NOON - 1)]
+        add(tmp_path / "in", f"{name}.parquet", rows)
+    table = {"key": "who", "time": "at", "values": {"mb": {"unit": "MB"}}, "categories": ["kind"]}
+    events = {name: {**table, "path": f"{name}*"} for name in ("usage", "calls")}
+    listed = pa.table({"who": pa.array([1], pa.int32())})
+    pq.write_table(listed, tmp_path / "in" / "stop.parquet")
+    lists = {"stop": {"path": "stop*", "key": "who"}}
+    job = job_of(tmp_path / "in", events=events, lists=lists)
+    made(at(job, tmp_path / "runs"))
+    scattered = []
+    for name in ("events", "subscribers"):
+        work = getattr(shuffle, f"scatter_{name}")
+
+        def noted(item, work=work):
+            scattered.append(item.chunk.file.name)
+            return work(item)
+
+        monkeypatch.setattr(f"jobs.ingest.scatter_{name}", noted)
+
+    def read(instant=AS_OF):
+        scattered.clear()
+        made(at(job, tmp_path / "runs", instant))
+        names = sorted(scattered)
+        return names, is_as_from_scratch(job, tmp_path, instant)
+
+    add(tmp_path / "in", "calls-1.parquet", [usage(2, NOON, mb=7.0)])
+    assert read() == (["calls-0.parquet", "calls-1.parquet"], {"new": 2, "reused": 2})
+    pq.write_table(listed.slice(1), tmp_path / "in" / "stop.parquet")
+    assert read() == (["people.parquet"], {"new": 0, "reused": 4})
+    (tmp_path / "in" / "calls-0.parquet").unlink()
+    for name in ("usage-2.parquet", "usage-3.parquet"):
+        add(tmp_path / "in", name, [usage(1, NOON)])
+    expected = ["calls-1.parquet", "usage-2.parquet", "usage-3.parquet"]
+    assert read(AS_OF + timedelta(days=1)) == (expected, {"new": 3, "reused": 2})
+
+
 def test_an_earlier_instant_and_other_code_are_ingested_from_scratch(job, tmp_path, monkeypatch):
     assert is_as_from_scratch(job, tmp_path, AS_OF - timedelta(days=1))["reused"] == 0
     add(tmp_path / "in", "usage-1.parquet", [usage(1, NOON)])

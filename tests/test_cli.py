@@ -291,6 +291,11 @@ def with_(name, value):
         ("manifest", lambda _: None, "the file should be an object, got None"),
         ("summary", without("funnel"), "funnel is missing; give"),
         ("manifest", without("seconds", "name"), "name is missing, seconds is missing; give"),
+        (
+            "summary",
+            without("policies", "contact_history"),  # as before contact policies told them
+            "policies is missing, contact_history is missing; give",
+        ),
         ("summary", with_("value", "12"), "value should be a valid number, got '12'"),
         ("summary", with_("value", float("nan")), "value should be a finite number, got nan"),
         ("summary", with_("offers", {}), "offers should be a valid array, got {}"),
@@ -310,7 +315,7 @@ def test_a_folder_that_holds_other_json_is_no_run(job, allocated, case, command)
         assert result.exit_code == 2
         line = result.stderr.splitlines()[-1]
         assert line.startswith(f"error: {path}: is not of a finished run of this walras: ")
-        assert said in line and line.endswith("or move this one away")
+        assert said in line and line.endswith("move it away and run its job again")
     assert runs_in(output_of(job)) == [folder]  # no traceback in a file
 
 

@@ -44,7 +44,7 @@ def most_definition(operands, ends=every):
     for s, events in enumerate(histories_of(time, code, indptr)):
         for c in range(len(per_contact)):
             codes, low, high = counted_by(*lists, c), int(first[zone[s], c]), int(last[zone[s], c])
-            own = [(t, contact[n] if per_contact[c] else i)
+            own = [(t, ("code", contact[n]) if per_contact[c] and contact[n] >= 0 else i)
                    for i, (t, n) in enumerate(events) if n in codes]  # fmt: skip
             long = int(width[zone[s], c])
             inside = [{x for x in own if u - long < x[0] <= u} for u in ends(low, high, own)]
@@ -97,7 +97,7 @@ def windows(draw):
         drawn = draw(st.lists(values, min_size=cells, max_size=cells))
         return np.array(drawn, np.int64).reshape(shape)
 
-    contact = draw(st.lists(st.integers(0, codes - 1), min_size=codes, max_size=codes))
+    contact = draw(st.lists(st.integers(-1, codes - 1), min_size=codes, max_size=codes))
     once = draw(st.lists(st.integers(0, 1), min_size=counters, max_size=counters))
     first = table(st.integers(-2, 11)) + origin
     longer = table(st.sampled_from([0, 0, 1, 3, 12]))
@@ -229,6 +229,10 @@ def test_a_package_is_one_contact_and_several_offers(on_each_backend):
     events = one_subscriber([5, 5, 5, 6], [0, 1, 2, 0], [[0, 1], [0, 1], [0, 1]])
     asked = {"contact": [0, 0, 1], "once": [1, 0], "width": 10, "first": 8, "last": 8}
     assert most(on_each_backend, events, **asked) == [3, 4]
+    # Without a package an event is a contact by itself, beside another of its kind too.
+    same = one_subscriber([5, 5], [0, 0], [[0, 1]])
+    assert most(on_each_backend, same, **asked | {"contact": [0]}) == [1, 2]
+    assert most(on_each_backend, same, **asked | {"contact": [-1]}) == [2, 2]
     # An event that a counter leaves out does not stand for its contact.
     events = one_subscriber([5, 5], [0, 1], [[0], [0, 1]])
     assert most(on_each_backend, events, **asked | {"contact": [0, 0], "once": [1, 1]}) == [1, 1]

@@ -307,7 +307,7 @@ def test_a_written_file_is_read_once_to_be_certified(operator, reference, monkey
     monkeypatch.setattr(allocate, "ROWS_A_FILE", 200)
     monkeypatch.setattr(tables, "read", counted)
     out = operator.parent / "reference"
-    words = changed((*ZOOM, "constraints.budget.at_most=150"))
+    words = changed((*ZOOM, "solver.gap_tolerance=0.01"))
     result = walras("allocate", operator, "--out", out, "--json", "--quiet", *words)
     assert result.exit_code == 0, result.stderr
     folder = Path(json.loads(result.stdout)["folder"])

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engine import zones
 from tests.ingested import (
     error_of,
     job_of,
@@ -71,6 +72,26 @@ def test_every_problem_of_every_file_is_named_at_once(tmp_path):
 )  # fmt: skip
 def test_broken_subscriber_tables(people, lines, tmp_path):
     assert error_of(tmp_path, [usage_table()], people) == lines
+
+
+def test_time_zones_that_do_not_exist_are_named_with_file_and_row(tmp_path):
+    subscribers = {"path": "people*", "key": "id", "time_zone": "tz"}
+    names = ["UTC", "Mars", None, "", "Europe/Brelin", "Mars"]
+    typed = pa.table({"id": range(6), "tz": pa.array(names).dictionary_encode()})
+    for i, people in enumerate((typed, pa.table({"id": range(6), "tz": names}))):
+        first, second = error_of(
+            tmp_path / str(i), [usage_table()], people, subscribers=subscribers
+        )
+        where = "IN/people0.parquet: column tz: unknown time zone"
+        assert first.startswith(f"{where} Mars; ") and first.endswith(
+            "; rows with it: 2, the first 1"
+        )
+        assert second.startswith(f"{where} Europe/Brelin; did you mean Europe/Berlin")
+        assert second.endswith("; rows with it: 1, the first 4")
+    many = pa.table({"id": range(50), "tz": [f"zone {i % 25}" for i in range(50)]})
+    lines = error_of(tmp_path / "many", [usage_table()], many, subscribers=subscribers)
+    assert len(lines) == zones.MOST_TOLD + 1
+    assert lines[-1] == "IN/people0.parquet: column tz: 5 more unknown time zones"
 
 
 def test_a_glob_without_files_is_named(tmp_path):

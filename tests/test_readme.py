@@ -1,5 +1,6 @@
 """README is true: its blocks run, and every command, option and exit code is in it."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -57,7 +58,7 @@ def run(line):
 
 def test_the_shell_blocks_run_in_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "job.yaml").write_text(JOB)
+    (tmp_path / "job.yaml").write_text(JOB.replace("days: 60", "days: 40"))
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     ran = {line: run(line) for line in commands() if line.startswith("walras ")}
     assert len(ran) >= 6
@@ -84,6 +85,17 @@ def test_every_other_line_of_the_shell_blocks_is_a_target_of_make():
     assert rest == ["make run", "make test"]
     for line in [*rest, *re.findall(r"`(make \w+)`", README)]:
         subprocess.run([*line.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_make_has_python_keep_bytecode():
+    """Else each of the many processes of the tests compiles all packages anew."""
+    rule = 'said: ; @echo "[$$PYTHONDONTWRITEBYTECODE]"'
+    told = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        ["make", "--silent", f"--eval={rule}", "said"],
+        cwd=ROOT, env=told, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stdout == "[]\n"
 
 
 def test_the_yaml_blocks_are_settings(monkeypatch):

@@ -136,3 +136,19 @@ def test_a_minimum_is_missed_where_the_history_has_fewer_than_before(policy, ask
         (told,) = recheck.broken(job, plan, gone, NO_OUTCOMES)
         assert (told.subscriber, told.policy) == ("a", "pair")
         assert told.text == f"policy pair asks for {asks} 2, planned 1"
+
+
+@pytest.mark.parametrize(
+    ("policy", "is_closed_by_one", "times"),
+    [
+        ("{name: calm, cool_down: 7d, outcome: [rejected]}", True, 1),
+        ("{name: calm, cool_down: 7d, outcome: [rejected], times: 2, within: 1d}", True, 2),
+        ("{name: after, offer: voice, only_after: [data], outcome: [rejected]}", False, 1),
+    ],
+)
+def test_outcomes_count_up_to_the_instant_of_the_contact(policy, is_closed_by_one, times):
+    job, plan = job_of("ledger", policies=policy), frame([("a", NOW, "voice", "sms")])
+    for latest in (NOW - HOUR, NOW, NOW + 1, NOW + HOUR):
+        rows = [("a", latest - i, "data", "sms") for i in range(times)]
+        told = recheck.broken(job, plan, frame([]), frame(rows).assign(outcome="rejected"))
+        assert bool(told) == ((latest <= NOW) == is_closed_by_one)

@@ -128,7 +128,8 @@ def test_every_mistake_in_a_policy_is_said():
     policies = (
         "{name: a}, {name: b, at_most: 1, exactly: 1}, {name: c, exclusive: [data]},"
         "{name: d, offer: data}, {name: e, offer: data, requires: [data, data]},"
-        "{name: f, package: [data, voice], per: channel, within: 7d}, {name: g, at_least: 1}"
+        "{name: f, package: [data, voice], per: channel, within: 7d}, {name: g, at_least: 1},"
+        '{name: h, quiet: "08:00-08:00"}'
     )
     kinds = ", ".join(KINDS)
     assert refused(JOB, f"policies=[{policies}]") == [
@@ -144,6 +145,8 @@ def test_every_mistake_in_a_policy_is_said():
         "job.yaml: policies.5: policy f: within goes with at_most, exactly, at_least, cool_down, "
         "exclusive, not_after, only_after",
         "job.yaml: policies.6.at_least: input should be greater than or equal to 2, got 1",
+        "job.yaml: policies.7.quiet: should begin and end at different times, as it holds from the "
+        "first until before the second; for whole days there is blackout, got '08:00-08:00'",
     ]
 
 

@@ -63,6 +63,18 @@ BY_HAND = {  # setting, history, until, used
 }  # fmt: skip
 
 
+def test_contacts_of_a_package_at_one_instant_are_one_and_others_are_not():
+    """So counts :func:`engine.policies.left` too: offers a and b are a package, c is by itself."""
+    same = [("2026-09-28T10:00:00", offer, "app") for offer in ("a", "a", "b", "c", "c")]
+    letter = {"name": "letter", "package": ["a", "b"]}
+    for most, is_closed in ((3, True), (4, False)):
+        asked = job({"name": "p", "at_most": most, "within": "7d"}, letter)
+        (told,) = standings(asked, ME, past(*same))
+        assert told.used == 3 and bool(told.blocked) == is_closed
+        found = policies.left(asked, ME, past(*same)).closed["p"]
+        assert any(one.rows[0] for one in found) == is_closed
+
+
 @pytest.mark.parametrize("case", BY_HAND)
 def test_a_cap_blocks_until_its_window_has_room(case):
     setting, history, until, used = BY_HAND[case]

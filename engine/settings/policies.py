@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from engine.settings.base import Duration, Name, Settings, Sql, as_duration
 from engine.settings.catalogue import Catalogue
@@ -41,6 +41,16 @@ def _clock(value: object) -> str:
     raise ValueError('should be a time of day in quotes, for example "21:30"')
 
 
+def _some_hours(value: str) -> str:
+    begin, end = value.split("-")
+    if begin == end:
+        raise ValueError(
+            "should begin and end at different times, as it holds from the first until before the "
+            "second; for whole days there is blackout"
+        )
+    return value
+
+
 def _within(value: object) -> str:
     return EVER if value == EVER else as_duration(value)
 
@@ -53,7 +63,12 @@ def clock_s(clock: str) -> int:
 
 Day = Annotated[date, BeforeValidator(_day)]
 Clock = Annotated[str, BeforeValidator(_clock), Field(pattern=f"^{CLOCK}$")]
-Hours = Annotated[str, BeforeValidator(_clock), Field(pattern=f"^{CLOCK}-{CLOCK}$")]
+Hours = Annotated[
+    str,
+    BeforeValidator(_clock),
+    Field(pattern=f"^{CLOCK}-{CLOCK}$"),
+    AfterValidator(_some_hours),
+]
 Within = Annotated[
     str, BeforeValidator(_within), Field(json_schema_extra={"unit": "s, m, h, d or w; or ever"})
 ]
@@ -84,7 +99,7 @@ class ContactPolicy(Settings):
     blackout: list[Day] = []
     """No contact on these local dates."""
     exclusive: list[Name] = []
-    """Offers that exclude each other: one of them at most in this run, and ``within``."""
+    """Offers one of which excludes the others: in this run, and if ``within`` is set so long."""
     requires: list[Name] = []
     """The offer is allocated only together with one of these, in this run."""
     not_after: list[Name] = []

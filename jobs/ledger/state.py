@@ -1,5 +1,6 @@
 """What a ledger says: effective contacts, outcomes, and which rows belong together."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
@@ -26,9 +27,11 @@ EARLY = timedelta(days=1)
 HISTORY = ("subscriber", "time", "offer", "channel", "category", "team")
 
 
-def within(ledger: Ledger, first: date = date.min, last: date = date.max) -> list[File]:
+def within(ledger: Ledger, first: date = date.min, last: date = date.max) -> tuple[File, ...]:
     """Return the files of the days from ``first`` to ``last``."""
-    return [file for file in ledger.files if first <= file.date <= last]
+    begin = bisect_left(ledger.files, first, key=lambda file: file.date)
+    end = bisect_right(ledger.files, last, key=lambda file: file.date)
+    return ledger.files[begin:end]
 
 
 def freed(ledger: Ledger, *, first: date = date.min, last: date = date.max) -> Any:
@@ -93,7 +96,7 @@ def outcomes(
     return _repeated(rows).select(list(columns))
 
 
-def _read(ledger: Ledger, names: list[str], where: Any, files: list[File], of: Any) -> pa.Table:
+def _read(ledger: Ledger, names: list[str], where: Any, files: Sequence[File], of: Any) -> pa.Table:
     if of is None:
         return read(ledger, names, where, files=files)
     return read_of(ledger, names, where, files, of)

@@ -96,7 +96,7 @@ class Ledger:
     id: str
     version: int
     key: pa.DataType
-    files: tuple[File, ...]
+    files: tuple[File, ...]  # by date
     delta: DeltaTable
 
     def rows_of(self, entry: str) -> int | None:
@@ -132,7 +132,7 @@ def opened(folder: Path) -> Ledger | None:
         raise DataError(f"{folder}: is a Delta table, but no contact ledger; give another folder")
     names = ("path", "partition.date", "partition.bucket", "num_records", "size_bytes")
     rows = zip(*(found[name].to_pylist() for name in names), strict=True)
-    files = tuple(sorted((File(*row) for row in rows), key=lambda file: file.path))
+    files = tuple(sorted((File(*row) for row in rows), key=lambda file: (file.date, file.path)))
     return Ledger(folder, str(meta.id), delta.version(), key, files, delta)
 
 
