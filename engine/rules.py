@@ -86,7 +86,7 @@ class Rules:
         """Return what several days add; None: there is one."""
         if self.day_class is None:
             return None
-        by_day = self.members.reshape(len(self.members), -1, self.days)
+        by_day = self.members.reshape(len(self.members), len(self.day_class), self.days)
         counts, pairs = by_day.any(axis=1), by_day.any(axis=2)
         within, group = np.unique(pairs, axis=0, return_inverse=True)
         first = counts.argmax(axis=1)
