@@ -95,9 +95,9 @@ def agrees(job, features, history):
     past = Past.of(job, features, history)
     other = np.zeros_like(shut)
     for closure in closures(past, features):
-        other[np.ix_(closure.actions, closure.rows)] = True
+        other[np.ix_(closure.pairs, closure.days > 0)] = True
     for room in rooms(job, terms(job, question(job)), past):
-        other[np.ix_(room.counted, room.left == 0)] = True
+        other[np.ix_(room.counted, past.left(room.span)[:, 0] == 0)] = True
     return bool((shut == other).all())
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from engine.settings import Job
 from engine.settings.catalogue import Catalogue
 
+OF_A_DAY = ":day-"  # between the name of a pair and its day
+
 
 @dataclass(frozen=True)
 class Action:
@@ -18,6 +20,13 @@ class Action:
     def name(self) -> str:
         """Return ``offer@channel``, the name of the action's propensity column."""
         return f"{self.offer}@{self.channel}"
+
+
+def labels(job: Job) -> list[str]:
+    """Return [A] what the actions of a job are called, for people: of several days by day."""
+    if job.horizon.days == 1:
+        return [action.name for action in actions_of(job)]
+    return [f"{action.name}{OF_A_DAY}{action.day + 1}" for action in actions_of(job)]
 
 
 def actions(catalogue: Catalogue) -> list[Action]:

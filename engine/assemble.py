@@ -10,10 +10,12 @@ import numpy as np
 from engine import tables
 from engine.candidates import WORD, Candidates, scopes
 from engine.errors import ConfigError, DataError
-from engine.limits import limits, question
+from engine.limits import parts_of_limit, question
 from engine.parts import Parts, at_hand, parts_of
+from engine.plan_rules import rules
 from engine.pose import Groups, Stock
-from engine.problem import MOST_WEIGHT, Block, Problem
+from engine.problem import MOST_WEIGHT, Block, Problem, spanned
+from engine.rules import Plan
 from engine.settings import Job
 from engine.weights import BadWeights, refuse_weights
 from kernels.backend import to_cpu
@@ -47,6 +49,7 @@ class _Told:
     subscribers: int
     weight: float  # of all
     bad_weights: tuple[BadWeights, ...]
+    most: int  # actions of any of them
     matched: tuple[int, ...]  # [W] conditions that hold for some: bits as in Candidates.scope
 
 
@@ -86,7 +89,8 @@ def assemble(job: Job, parts: Sequence[Candidates] | Parts, *, is_whole: bool = 
     _refuse_many_groups(len(patterns), is_weighted=is_weighted, has_fatigue=bool(job.fatigue))
     number = {pattern: i for i, pattern in enumerate(patterns)}
     split = max(1, GROUPS_AT_LEAST // len(patterns))
-    placed = parts.keep(_placed, local, (number, split))
+    width = max([1, *(summary.most for summary in summaries)])
+    placed = parts.keep(_placed, local, (number, split, rules(job).plan(), width))
     blocks = at_hand(placed.keep(itemgetter(1)))
     table = np.array(patterns, np.int64).repeat(split, axis=0)  # [G, W], then the weight
     conditions = tuple(scopes(job))
@@ -103,16 +107,19 @@ def assemble(job: Job, parts: Sequence[Candidates] | Parts, *, is_whole: bool = 
 def _told(part: Candidates) -> _Told:
     weight = float(part.weight.sum(dtype="float64"))
     matched = tuple(int(np.bitwise_or.reduce(to_cpu(word), initial=0)) for word in part.scope)
-    return _Told(len(part.reason), weight, part.bad_weights, matched)
+    most = int(part.most.max()) if len(part.reason) else 1
+    return _Told(len(part.reason), weight, part.bad_weights, most, matched)
 
 
 def _found(local: _Patterns) -> list[tuple[int, ...]]:
     return local.found
 
 
-def _placed(part: Candidates, local: _Patterns, numbers: tuple[Any, int]) -> tuple[Any, Block]:
+def _placed(
+    part: Candidates, local: _Patterns, whole: tuple[Any, int, Plan | None, int]
+) -> tuple[Any, Block]:
     """Return a partition's rows in the order of its block, and the block."""
-    number, split = numbers
+    number, split, plan, width = whole
     side = tables.array_library(part.subscriber)
     code = side.asarray([number[pattern] for pattern in local.found], dtype="int64")[local.inverse]
     group = (code * split + (part.key >> 20) % split).astype("int32")
@@ -125,8 +132,9 @@ def _placed(part: Candidates, local: _Patterns, numbers: tuple[Any, int]) -> tup
         part.most[rows],
         part.fewest[rows],
         side.ascontiguousarray(part.cap[:, rows]),
+        side.ascontiguousarray(part.days[:, rows]),
     )
-    return rows, block
+    return rows, spanned(block, plan, width)
 
 
 def counts_weights(job: Job) -> bool:
@@ -173,12 +181,11 @@ def _refuse_empty_scopes(job: Job, parts: Sequence[_Told]) -> None:
         word, bit = divmod(place[where], WORD)
         return any(part.matched[word] >> bit & 1 for part in parts)
 
-    constraints = {c.name: c for c in job.constraints if c.enforce}
     problems = []
-    for limit in limits(job):
-        constraint = constraints.get(limit.name)  # the one with this name tells it once
-        for name, part in (("of", limit.of), ("to", limit.to)):
-            if constraint is None or part is None or part.where is None or matches(part.where):
+    for constraint in job.constraints:
+        parts_of_it = zip(("of", "to"), parts_of_limit(constraint, job), strict=True)
+        for name, part in parts_of_it if constraint.enforce else ():
+            if part is None or part.where is None or matches(part.where):
                 continue
             setting = "where" if constraint.ratio is None else f"ratio.{name}"
             problems.append(

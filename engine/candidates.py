@@ -12,18 +12,20 @@ from typing import Any
 import numpy as np
 
 from engine import expressions, policies, tables
-from engine.actions import Action, actions_of
+from engine.actions import Action, actions, actions_of
 from engine.history import History
 from engine.limits import limits
+from engine.plan_rules import day_class
 from engine.problem import KEY_RANGE
-from engine.send_times import SendTimes
+from engine.send_times import SendTimes, plan_of, send_times
 from engine.settings import Job
-from engine.settings.catalogue import Catalogue
+from engine.settings.catalogue import Catalogue, Offer
 from engine.weights import BadWeights, weights
 from kernels.backend import library, to_cpu
 from kernels.choose import PROPENSITY_GRID
 
 REASONS = ("open", "hold_out", "not_eligible", "policy")
+HOUR_S = 3_600
 WORD = 62  # conditions in a 64-bit word of a subscriber's scope
 
 
@@ -36,11 +38,12 @@ class Candidates:
     scope: Any  # [W, S] int64, word i // 62 bit i % 62: the i-th ``where`` of the limits holds
     reason: Any  # [S] int8, position in REASONS
     blocked_by: list[str]  # [S] for reason "policy": the policies that forbid every action
-    propensity: Any  # [A, S] as in Block
+    propensity: Any  # [P, S] as in Block
     weight: Any  # [S]
     most: Any  # [S]
     fewest: Any  # [S]
     cap: Any  # [D, S]
+    days: Any  # [M, S] as in Block
     times: SendTimes  # when they are contacted
     bad_weights: tuple[BadWeights, ...] = ()  # at most one
 
@@ -63,31 +66,38 @@ def candidates(job: Job, features: Any, propensity: Any, history: History) -> Ca
     Returns:
         The candidates, on the side of the frames.
     """
-    acts, catalogue = actions_of(job), job.catalogue
+    pairs, catalogue, classes = actions(job.catalogue), job.catalogue, day_class(job)
     side, keys = tables.array_library(features), features["subscriber"]
     held = tables.unit_hash(keys, job.seed) < job.holdout_share
-    allowed = eligible(job, features, acts, side)
     left = policies.left(job, features, history)
-    open_ = allowed & ~held
-    blocked = left.blocked(len(acts))
-    policies.forbid_the_stuck(job, left, open_ & ~blocked, side)
-    blocked = left.blocked(len(acts))
+    fit = Fit.of(job, features, left.times)
+    allowed = fit.pairs(pairs)
+    if policies.may_be_stuck(job):
+        acts = actions_of(job)
+        open_ = fit.actions(acts) & ~held & ~left.blocked(len(acts))
+        policies.forbid_the_stuck(job, left, open_, side)
+    open_ = allowed & ~held & ~left.blocked_pairs(len(pairs))
+    days = fit.days(pairs, classes)
+    if classes is not None:
+        days &= ~left.blocked_days(classes)
+        open_ &= (days > 0)[side.asarray(classes)]
+    p = propensities(propensity, pairs, side)
+    p[~open_] = np.nan
     reason = side.where(held, 1, side.where(~allowed.any(axis=0), 2, 3)).astype("int8")
-    reason[(open_ & ~blocked).any(axis=0)] = 0
-    p = propensities(propensity, acts, side)
-    p[~open_ | blocked] = np.nan
+    reason[open_.any(axis=0)] = 0
     weight, bad_weights = weights(catalogue.weight, features, side)
     return Candidates(
         keys.reset_index(drop=True),
         tables.bucket(keys, KEY_RANGE),
         _scope(job, features, side),
         reason,
-        _blockers(reason, allowed, left),
+        _blockers(job, reason, fit, left),
         p,
         weight,
         left.most,
         left.fewest,
         left.cap,
+        days,
         left.times,
         bad_weights,
     )
@@ -102,33 +112,97 @@ def propensities(propensity: Any, acts: Sequence[Action], side: Any) -> Any:
     return p
 
 
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Who may get what, but for policies: by catalogue, consent and device, on each day."""
+
+    job: Job
+    times: SendTimes
+    offers: dict[str, Any]  # [S] bool, who is eligible
+    columns: dict[str | None, Any]  # [S] bool, consents and devices
+    until: dict[str, Any]  # [S] float64 s after the start, of offers that ask for it
+
+    @classmethod
+    def of(cls, job: Job, features: Any, times: SendTimes) -> "Fit":
+        """Ask the columns of a partition."""
+        side, catalogue, rows = tables.array_library(features), job.catalogue, len(features)
+        offers: dict[str, Any] = {}
+        until: dict[str, Any] = {}
+        for name, offer in catalogue.offers.items():
+            where = f"catalogue.offers.{name}"
+            if offer.eligible is None:
+                offers[name] = side.ones(rows, bool)
+            else:
+                mask = expressions.parse(offer.eligible, f"{where}.eligible").mask(features)
+                offers[name] = tables.array(mask).astype(bool)
+            if offer.until is not None:
+                hours = expressions.parse(offer.until, f"{where}.until").evaluate(features)
+                until[name] = tables.array(hours).astype("float64") * HOUR_S
+        columns: dict[str | None, Any] = {None: side.ones(rows, bool)}
+        for column in _asked(catalogue):
+            columns[column] = tables.array(features[column].fillna(value=False)).astype(bool)
+        return cls(job, times, offers, columns, until)
+
+    def pairs(self, pairs: Sequence[Action]) -> Any:
+        """Return [P, S] bool, whether the pair is allowed on some day."""
+        days = range(self.times.days)
+        some = {}
+        for name in dict.fromkeys(pair.offer for pair in pairs):
+            some[name] = self._is_valid(name, 0)
+            for day in days[1:]:
+                some[name] = some[name] | self._is_valid(name, day)
+        return self._table([some[pair.offer] & self._is_reached(pair) for pair in pairs])
+
+    def actions(self, acts: Sequence[Action]) -> Any:
+        """Return [A, S] bool, whether the pair is allowed on the day."""
+        valid = {key: self._is_valid(*key) for key in dict.fromkeys((a.offer, a.day) for a in acts)}
+        return self._table([valid[a.offer, a.day] & self._is_reached(a) for a in acts])
+
+    def days(self, pairs: Sequence[Action], classes: Any) -> Any:
+        """Return [M, S] uint16, bit d: the offers of a class of pairs are valid on day d."""
+        side = library(self.times.zone)
+        first = (
+            {} if classes is None else dict(zip(classes[::-1].tolist(), pairs[::-1], strict=True))
+        )
+        found = side.zeros((len(first), len(self.times.zone)), "uint16")
+        for m, pair in first.items():
+            for day in range(self.times.days):
+                found[m] |= self._is_valid(pair.offer, day).astype("uint16") << np.uint16(day)
+        return found
+
+    def _table(self, rows: list[Any]) -> Any:
+        side = library(self.times.zone)
+        return side.stack(rows) if rows else side.zeros((0, len(self.times.zone)), bool)
+
+    def _is_reached(self, action: Action) -> Any:
+        """Return [S] bool, who is eligible, consents and has the device."""
+        catalogue = self.job.catalogue
+        channel, offer = catalogue.channels[action.channel], catalogue.offers[action.offer]
+        consents = self.columns[channel.consent_for(offer.purpose)]
+        return self.offers[action.offer] & consents & self.columns[channel.device]
+
+    def _is_valid(self, name: str, day: int) -> Any:
+        """Return [S] bool, for whom an offer may still, or already, go out on a day."""
+        offer, at = self.job.catalogue.offers[name], self.times.on(day)
+        found = self.times.of_rows([_is_within(offer, instant) for instant in at])
+        if name in self.until:
+            start = plan_of(self.job)[0]
+            passed = self.times.of_rows([float(instant - start) for instant in at])
+            found &= ~(passed > self.until[name])  # null: no bound
+        return found
+
+
+def _is_within(offer: Offer, instant: int) -> bool:
+    """Return whether an offer is valid at an instant, s."""
+    first, end = offer.valid_from, offer.valid_until
+    return (first is None or first.timestamp() <= instant) and (
+        end is None or instant < end.timestamp()
+    )
+
+
 def eligible(job: Job, features: Any, acts: Sequence[Action], side: Any) -> Any:
-    """Return [A, S] whether catalogue, consent and device allow the pair."""
-    catalogue, rows = job.catalogue, len(features)
-    by_offer: dict[str, Any] = {}
-    for name, offer in catalogue.offers.items():
-        valid = (offer.valid_from is None or offer.valid_from <= job.as_of) and (
-            offer.valid_until is None or job.as_of < offer.valid_until
-        )
-        if not valid:
-            by_offer[name] = side.zeros(rows, bool)
-        elif offer.eligible is None:
-            by_offer[name] = side.ones(rows, bool)
-        else:
-            where = f"catalogue.offers.{name}.eligible"
-            mask = expressions.parse(offer.eligible, where).mask(features)
-            by_offer[name] = tables.array(mask).astype(bool)
-    true: dict[str | None, Any] = {None: side.ones(rows, bool)}
-    for column in _asked(catalogue):
-        true[column] = tables.array(features[column].fillna(value=False)).astype(bool)
-    out = side.empty((len(acts), rows), bool)
-    for a, action in enumerate(acts):
-        channel, purpose = (
-            catalogue.channels[action.channel],
-            catalogue.offers[action.offer].purpose,
-        )
-        out[a] = by_offer[action.offer] & true[channel.device] & true[channel.consent_for(purpose)]
-    return out
+    """Return [A, S] whether catalogue, consent and device allow the pair on the day."""
+    return Fit.of(job, features, send_times(job, features)).actions(acts)
 
 
 def _asked(catalogue: Catalogue) -> set[str]:
@@ -149,19 +223,24 @@ def _scope(job: Job, features: Any, side: Any) -> Any:
     return words
 
 
-def _blockers(reason: Any, allowed: Any, left: policies.Left) -> list[str]:
+def _blockers(job: Job, reason: Any, fit: Fit, left: policies.Left) -> list[str]:
     """Return the policies that forbid an eligible action, for those whom policies leave none."""
-    stuck = reason == 3
     text = ["" for _ in range(len(reason))]
+    rows = library(reason).flatnonzero(reason == 3)
+    if not len(rows):
+        return text
+    allowed = fit.actions(actions_of(job))[:, rows]
+    stuck = to_cpu(rows)
     for name, closed in left.closed.items():
-        stands = library(reason).zeros(len(reason), bool)
+        stands = library(reason).zeros(len(rows), bool)
         for one in closed:
-            stands |= one.rows & allowed[list(one.actions)].any(axis=0)
-        for row in np.flatnonzero(to_cpu(stuck & stands)):
+            stands |= one.rows[rows] & allowed[list(one.actions)].any(axis=0)
+        for row in stuck[to_cpu(stands)]:
             text[row] += f", {name}" if text[row] else name
     return text
 
 
 def described(part: Candidates) -> Candidates:
     """Return the candidates without the large arrays, which the blocks have too."""
-    return replace(part, propensity=None, scope=None, most=None, fewest=None, cap=None)
+    return replace(part, propensity=None, scope=None, most=None, fewest=None, cap=None,
+                   days=None)  # fmt: skip

@@ -13,7 +13,7 @@ bound) / ...
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from heapq import nsmallest
 from math import inf, nextafter
@@ -27,17 +27,12 @@ from engine import certificate_policies as policies
 from engine import certificate_rules as rules
 from engine.actions import actions
 from engine.certificate_bundles import exempt, freedom
-from engine.certificate_contacts import (
-    Contacts,
-    Violation,
-    broken_relations,
-    misdated,
-    violations,
-)
+from engine.certificate_contacts import Contacts, Violation, misdated, violations
 from engine.certificate_history import Past
 from engine.certificate_history import closures as closed_by_policies
 from engine.certificate_limits import Form, state
 from engine.certificate_rules import BUNDLE
+from engine.certificate_together import broken_relations, passed
 from engine.errors import DataError
 from engine.history import History
 from engine.limits import MICRO, Aim, Limit, Question, question
@@ -83,7 +78,7 @@ def check_partition(
     Args:
         job: the job.
         features: its subscribers with their columns and features.
-        propensity: ``subscriber``, as in ``features``, and a column per action.
+        propensity: ``subscriber``, as in ``features``, and a column per offer and channel.
         history: its contacts and outcomes.
         allocations: what was written for its subscribers.
         prices: [K] money per unit of each limit's form, in the order of the question's limits.
@@ -102,30 +97,36 @@ def check_partition(
     if not keys.equals(pd.Index(propensity["subscriber"])):
         raise DataError("propensity: its subscribers are not those of features, in their order")
     past = Past.of(job, features, history)
-    closures = [*rules.closures(job, features), *closed_by_policies(past, features)]
+    at = [past.at(day) for day in range(past.days)]
+    closures = [*rules.closures(job, features, at), *closed_by_policies(past, features)]
     rooms, leasts = policies.rooms(job, terms, past), policies.leasts(job, past)
     related = policies.relations(job, terms)
     held_out, weight = rules.held_out(job, features), rules.weights(job, features)
-    units = rules.propensities(propensity, [action.name for action in actions(job.catalogue)])
-    is_open = np.repeat(~held_out[:, None], len(terms.offer), axis=1)
+    units = rules.propensities(propensity, [pair.name for pair in actions(job.catalogue)])
+    is_open = np.repeat(rules.every_day(~held_out, past.days)[:, None], len(terms.offer), axis=1)
     for closure in closures:
-        for action in closure.actions:
-            is_open[closure.rows, action] = False
-    scope = rules.in_scopes(terms, features)
+        for pair in closure.pairs:
+            is_open[:, pair] &= ~closure.days
     menu = upper.Menu(
-        weight, units, is_open, scope,
-        most=policies.most(rooms, ("run", "all"), 1, len(keys))[:, 0],
-        channel_most=policies.most(rooms, ("channel",), len(job.catalogue.channels), len(keys)),
-        category_most=policies.most(rooms, ("category",), len(terms.categories), len(keys)),
-        freedom=freedom(terms, rooms, leasts, related, len(keys)),
+        weight, units, is_open, rules.in_scopes(terms, features),
+        freedom(terms, rooms, leasts, related, past),
     )  # fmt: skip
+    if menu.freedom is None:
+        menu = replace(
+            menu,
+            most=policies.most(past, rooms, ("run", "all"), 1)[:, 0],
+            channel_most=policies.most(past, rooms, ("channel",), len(job.catalogue.channels)),
+            category_most=policies.most(past, rooms, ("category",), len(terms.categories)),
+        )
     is_exempt = np.zeros(len(keys), bool)
     if menu.freedom is not None:
-        is_exempt = exempt(menu.open, menu.freedom)
+        is_exempt = exempt(menu.open, menu.freedom, upper.chunk_of(terms))
     written = Contacts.of(job, keys, allocations)
-    found = list(violations(job, terms, written, menu, (held_out, closures, rooms)))
+    names = [key if isinstance(key, int) else str(key) for key in keys.tolist()]
+    found = list(violations(job, terms, written, menu, (held_out, closures)))
+    found += passed(written, past, rooms, related.contact, names)
     found += misdated(written, past)
-    found += broken_relations(job, terms, written, keys, (leasts, related, is_exempt))
+    found += broken_relations(job, terms, written, past, (leasts, related, is_exempt, names))
     value, worth, uses = _sums(terms, menu, written)
     return Check(
         subscribers=len(keys),
@@ -162,8 +163,8 @@ def _sums(
 ) -> tuple[int, int, tuple[int, ...]]:
     """Return the exact value, worth and sums of the contacts whose subscriber and action exist."""
     s, a = written.subscriber[written.known], written.action[written.known]
-    p, w = menu.propensity[s, a].astype(np.int64), menu.weight[s]
-    n, size = len(terms.offer), rules.P_ONE
+    p, w = menu.propensity[s, a // terms.days].astype(np.int64), menu.weight[s]
+    n, size = terms.value.shape[1], rules.P_ONE
 
     def added(use: Any, inside: Any, weight: Any) -> int:
         each = np.broadcast_to(weight, p.shape)[inside]

@@ -48,13 +48,13 @@ class Menu:
     """What a partition's subscribers may choose from. [S, ...] arrays are C-contiguous."""
 
     weight: Any  # [S] int64, 2**-10
-    propensity: Any  # [S, A] int32, 2**-24
-    open: Any  # [S, A] bool
+    propensity: Any  # [S, P] int32, 2**-24
+    open: Any  # [S, P] uint16, bit d: on day d
     scope: Any  # [S, D] bool
-    most: Any  # [S] uint8
-    channel_most: Any  # [S, C] uint8
-    category_most: Any  # [S, H] uint8
-    freedom: Freedom | None  # what other policies there are
+    freedom: Freedom | None  # what other policies there are, or of several days; else:
+    most: Any = None  # [S] uint8
+    channel_most: Any = None  # [S, C] uint8
+    category_most: Any = None  # [S, H] uint8
 
 
 def grid(terms: Terms, prices: Sequence[float]) -> int:
@@ -94,9 +94,9 @@ def highest_surplus(terms: Terms, menu: Menu, prices: Sequence[float]) -> int:
     """
     scale = 2.0 ** grid(terms, prices)
     value = _worth(terms, prices)
-    total = 0
-    for start in range(0, len(menu.weight), CHUNK):
-        rows = slice(start, start + CHUNK)
+    total, chunk = 0, chunk_of(terms)
+    for start in range(0, len(menu.weight), chunk):
+        rows = slice(start, start + chunk)
         groups, group = np.unique(menu.scope[rows], axis=0, return_inverse=True)
         paid = _paid(terms, groups, prices)
         worth = _worths(
@@ -105,7 +105,7 @@ def highest_surplus(terms: Terms, menu: Menu, prices: Sequence[float]) -> int:
         )  # fmt: skip
         if menu.freedom is None:
             surplus = _best_bundles(
-                worth, menu.open[rows], menu.most[rows], menu.channel_most[rows],
+                worth[:, :, 0], menu.open[rows], menu.most[rows], menu.channel_most[rows],
                 menu.category_most[rows], terms.offer, terms.channel, terms.category,
             )  # fmt: skip
         else:
@@ -113,6 +113,11 @@ def highest_surplus(terms: Terms, menu: Menu, prices: Sequence[float]) -> int:
             surplus[surplus == NONE] = 0  # exempt: no bundle
         total += int((surplus >> 32).sum()) * 2**32 + int((surplus & 0xFFFFFFFF).sum())
     return total
+
+
+def chunk_of(terms: Terms) -> int:
+    """Return of how many subscribers all actions are looked at at a time."""
+    return max(1, CHUNK // terms.days)
 
 
 def _worth(terms: Terms, prices: Sequence[float]) -> Any:
@@ -129,7 +134,7 @@ def _paid(terms: Terms, groups: Any, prices: Sequence[float]) -> Any:
 
     The sizes also cover what cancels out in :func:`_worth`.
     """
-    paid = np.zeros((4, len(groups), len(terms.offer)))
+    paid = np.zeros((4, len(groups), terms.value.shape[1]))
     if not terms.is_weighted:
         paid[:2] -= terms.objective[:, None]
         paid[2:] += abs(terms.objective)[:, None]
@@ -159,18 +164,25 @@ def _worths(  # noqa: PLR0917 (arrays, as kernels take them)
     weight: Any, propensity: Any, is_open: Any, group: Any, value: Any, paid: Any,
     error: float, scale: float,
 ) -> Any:  # fmt: skip
-    """Return [S, A] int64, what the open pairs are worth at the prices, never too low."""
-    worth = np.zeros(propensity.shape, np.int64)
+    """Return [S, P, N] int64, what the open actions are worth at the prices, never too low."""
+    pairs = propensity.shape[1]
+    days = value.shape[1] // pairs
+    worth = np.zeros((len(weight), pairs, days), np.int64)
     for s in range(len(weight)):
         w, g = weight[s], group[s]
-        for a in range(propensity.shape[1]):
-            if not is_open[s, a]:
+        for pair in range(pairs):
+            bits = np.int64(is_open[s, pair])
+            if bits == 0:
                 continue
-            p = propensity[s, a] / P_ONE
-            fixed, accept = value[0, a], value[1, a]
-            t = (w * fixed - paid[0, g, a]) + (w * accept - paid[1, g, a]) * p
-            m = (w * abs(fixed) + paid[2, g, a]) + (w * abs(accept) + paid[3, g, a]) * p
-            worth[s, a] = np.int64(np.ceil((t + error * m) * scale))
+            p = propensity[s, pair] / P_ONE
+            for day in range(days):
+                if not (bits >> day) & 1:
+                    continue
+                a = pair * days + day
+                fixed, accept = value[0, a], value[1, a]
+                t = (w * fixed - paid[0, g, a]) + (w * accept - paid[1, g, a]) * p
+                m = (w * abs(fixed) + paid[2, g, a]) + (w * abs(accept) + paid[3, g, a]) * p
+                worth[s, pair, day] = np.int64(np.ceil((t + error * m) * scale))
     return worth
 
 

@@ -1,9 +1,11 @@
 """The best bundle under any policies, by trying bundles one after the other: for the certificate.
 
-A bundle is at most four actions. Actions are sorted by worth; a bundle grows by later ones. What
-may not be together (conflicts, caps) ends a branch; what must be together (a minimum, an offer that
-another needs) is asked of the whole bundle. A branch ends when its total and the worths that follow
-do not beat the best. Everything is a whole number, so the best is the best.
+A bundle is at most four actions, of pairs on days. Actions are sorted by worth; a bundle grows by
+later ones. What may not be together (offers, conflicts, caps) is left out of what can follow; what
+must be together (a minimum, an offer that another needs) is asked of the whole bundle. A branch
+ends when its total, and the most that so many different offers of what can follow are worth, do not
+beat the best. Where the best actions of distinct offers may be together, they are the best bundle.
+Everything is a whole number, so the best is the best.
 """
 
 from collections.abc import Sequence
@@ -13,32 +15,44 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from engine.certificate_history import Past
 from engine.certificate_policies import Least, Relations, Room
 from engine.certificate_rules import BUNDLE, Terms
+from engine.certificate_windows import UNBOUNDED
 
 NONE = np.iinfo(np.int64).min // 4
 
 
 @dataclass(frozen=True)
 class Freedom:
-    """What a partition's subscribers may have together. [S, ...] arrays are C-contiguous."""
+    """What a partition's subscribers may have together. [S, ...] arrays are C-contiguous.
 
-    most: Any  # [S] int64
+    D caps, N days, P pairs, A actions, R needs, G time zones that differ.
+    """
+
+    past: Past
+    rooms: tuple[Room, ...]  # [D] the caps
     least: Any  # [S] int64, 0 or 1: no minimum
     must: Any  # [S] bool
-    left: Any  # [S, D] int64
-    counted: Any  # [D, A] bool
+    counted: Any  # [D, P] bool
     by_contact: Any  # [D] bool
-    contact: Any  # [A] int64
-    conflict: Any  # [A, A] bool
-    needy: Any  # [R, A] bool
-    met_by: Any  # [R, A] bool
+    contact: Any  # [P] int64
+    offer: Any  # [P] int64
+    group: Any  # [S] int64, in [0, G)
+    conflict: Any  # [G, A, A] bool
+    needy: Any  # [R, P] bool
+    met_by: Any  # [R, P] bool
+    is_whole: Any  # [D] bool, caps of actions that count all pairs
 
     def arrays(self, rows: slice) -> tuple[Any, ...]:
         """Return the arrays of some of the subscribers."""
-        own = (self.most[rows], self.least[rows], self.must[rows], self.left[rows])
-        return (*own, self.counted, self.by_contact, self.contact, self.conflict, self.needy,
-                self.met_by)  # fmt: skip
+        days, found = self.past.days, [self.past.left(room.span, rows) for room in self.rooms]
+        left = np.empty((len(self.least[rows]), len(found), days, days), np.uint8)
+        for d, own in enumerate(found):
+            left[:, d] = own.reshape(-1, days, days)
+        return (left, self.least[rows], self.must[rows], self.group[rows], self.counted,
+                self.by_contact, self.contact, self.offer, self.conflict, self.needy,
+                self.met_by, self.is_whole)  # fmt: skip
 
 
 def freedom(
@@ -46,26 +60,32 @@ def freedom(
     found: Sequence[Room],
     asked: Sequence[Least],
     related: Relations,
-    subscribers: int,
+    past: Past,
 ) -> Freedom | None:
-    """Return what there is beside caps in all, per channel and per category; None: nothing."""
+    """Return what there is beside caps in all, per channel and per category; None: nothing.
+
+    Of several days there always is.
+    """
     together = len(np.unique(related.contact)) < len(related.contact)
-    caps = [room for room in found if room.policy]
-    if not (
-        asked or together or related.exclusive or related.requires
+    caps = tuple(room for room in found if room.policy)
+    if past.days == 1 and not (
+        asked or together or related.apart or related.requires
         or any(room.per in {"team", "offers"} for room in caps)
     ):  # fmt: skip
         return None
-    most = np.full(subscribers, BUNDLE, np.int64)
-    least, must = np.zeros(subscribers, np.int64), np.zeros(subscribers, bool)
+    least, must = np.zeros(past.size, np.int64), np.zeros(past.size, bool)
     for one in asked:
         least, must = np.maximum(least, one.wanted), must | one.must
-    left = np.array([room.left for room in caps], np.int64).reshape(len(caps), subscribers)
     counted = np.array([room.counted for room in caps], bool).reshape(len(caps), len(terms.offer))
+    later = past.instants - past.instants[:, :1]
+    kinds, group = np.unique(later, axis=0, return_inverse=True)
     return Freedom(
-        most, least, must, np.ascontiguousarray(left.T), counted,
-        np.array([room.by_contact for room in caps], bool), related.contact,
-        related.conflict(terms.offer), *related.needs(terms.offer),
+        past, caps, least, must, counted,
+        np.array([room.by_contact and together for room in caps], bool),
+        related.contact, terms.offer, group.reshape(-1)[past.zone],
+        np.array([related.conflict(terms.offer, own) for own in kinds]),
+        *related.needs(terms.offer),
+        np.array([r.counted.all() and not (r.by_contact and together) for r in caps], bool),
     )  # fmt: skip
 
 
@@ -76,96 +96,302 @@ def best_of(worth: Any, is_open: Any, free: Any) -> Any:
     ``NONE`` is the answer for those who must have a bundle and can have none.
 
     Args:
-        worth: [S, A] int64.
-        is_open: [S, A] bool.
+        worth: [S, P, N] int64.
+        is_open: [S, P] uint16, bit d: on day d.
         free: from :meth:`Freedom.arrays`.
     """
+    (
+        left,
+        least,
+        must,
+        group,
+        counted,
+        by_contact,
+        contact,
+        offer,
+        conflict,
+        needy,
+        met_by,
+        whole,
+    ) = free
+    pairs, days = worth.shape[1:]
     highest = np.empty(len(worth), np.int64)
-    number, value = np.empty(worth.shape[1], np.int64), np.empty(worth.shape[1], np.int64)
+    value, act = np.empty(pairs * days, np.int64), np.empty((pairs * days, 4), np.int64)
+    top, first = np.empty(1 + offer.max(), np.int64), np.empty(1 + offer.max(), np.int64)
+    after = np.empty((BUNDLE, pairs * days), np.int64)
+    room = np.empty((BUNDLE, pairs), np.int64)
+    room[0] = ~np.int64(0)
     for s in range(len(worth)):
-        most, least, must, left = free[0][s], free[1][s], free[2][s], free[3][s]
-        loses = must or least > 1 or len(free[8]) > 0  # whether an action may be worth its loss
-        n = 0
-        for a in range(worth.shape[1]):
-            if is_open[s, a] and (loses or worth[s, a] > 0):
-                place = n
-                while place > 0 and value[place - 1] < worth[s, a]:
-                    number[place], value[place] = number[place - 1], value[place - 1]
-                    place -= 1
-                number[place], value[place] = a, worth[s, a]
-                n += 1
-        best = np.int64(NONE) if must else np.int64(0)
-        highest[s] = _search(number[:n], value[:n], most, least, best, left, free)
+        loses = must[s] or least[s] > 1 or len(needy) > 0  # whether an action may be worth its loss
+        n = _candidates(worth[s], is_open[s], left[s], loses, counted, offer, act, value)
+        best, most = np.int64(NONE) if must[s] else np.int64(0), _most(left[s], whole)
+        if n and most:
+            own, apart = left[s], conflict[group[s]]
+            if not loses:
+                best = _greedy(act, value, n, most, own, apart, counted, by_contact, contact, room)
+                n = _worthy(act, value, n, most, best, top, first)
+            order = np.argsort(-value[:n], kind="mergesort")
+            best = _search(
+                act[order], value[order], most, least[s], best, own, apart, counted, by_contact,
+                contact, room, after, needy, met_by,
+            )  # fmt: skip
+        highest[s] = best
     return highest
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _candidates(  # noqa: PLR0917 (arrays, as kernels take them)
+    worth: Any, is_open: Any, left: Any, loses: int, counted: Any, offer: Any, act: Any, value: Any
+) -> int:
+    """Write down the actions that may be in a bundle, by themselves; return how many.
+
+    A row of ``act`` has the action, its pair, its day and its offer.
+    """
+    days, n = worth.shape[1], 0
+    for p in range(len(worth)):
+        bits = np.int64(is_open[p])
+        if bits == 0:
+            continue
+        for c in range(len(counted)):
+            if counted[c, p]:
+                for day in range(days):
+                    if left[c, day, day] == 0:
+                        bits &= ~(np.int64(1) << day)
+        for day in range(days):
+            if (bits >> day) & 1 and (loses or worth[p, day] > 0):
+                act[n, 0], act[n, 1], act[n, 2], act[n, 3] = p * days + day, p, day, offer[p]
+                value[n] = worth[p, day]
+                n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _most(left: Any, whole: Any) -> int:
+    """Return how many actions there may be at most, by the caps that count all pairs.
+
+    The days fall into runs, of each of which there may be as many as is left; of others any number.
+    """
+    days, most = left.shape[1], BUNDLE
+    fewest = np.zeros(days + 1, np.int64)
+    for c in range(len(left)):
+        if not whole[c]:
+            continue
+        for d in range(days):
+            fewest[d + 1] = UNBOUNDED
+            for i in range(d + 1):
+                fewest[d + 1] = min(fewest[d + 1], fewest[i] + left[c, i, d])
+        most = min(most, fewest[days])
+    return most
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _greedy(  # noqa: PLR0917 (arrays, as kernels take them)
+    act: Any, value: Any, n: int, most: int, left: Any, conflict: Any, counted: Any,
+    by_contact: Any, contact: Any, room: Any,
+) -> Any:  # fmt: skip
+    """Return what a bundle is worth that takes the worthiest action that fits, again and again."""
+    taken, total = np.zeros(BUNDLE, np.int64), np.int64(0)
+    for size in range(most):
+        best, place = np.int64(0), -1
+        for i in range(n):
+            if value[i] > best and (room[size, act[i, 1]] >> act[i, 2]) & 1:
+                is_free = True
+                for m in range(size):
+                    is_free &= not conflict[act[taken[m], 0], act[i, 0]]
+                if is_free:
+                    best, place = value[i], i
+        if place < 0:
+            break
+        taken[size] = place
+        total += best
+        if size + 1 < most:
+            _make_room(act, taken, size + 1, left, counted, by_contact, contact, room)
+    return total
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _worthy(  # noqa: PLR0917 (arrays, as kernels take them)
+    act: Any, value: Any, n: int, most: int, best: int, top: Any, first: Any
+) -> int:
+    """Keep the actions that, with the best of other offers, beat a bundle; return how many."""
+    first[:] = 0  # the best action of each offer
+    for i in range(n):
+        first[act[i, 3]] = max(first[act[i, 3]], value[i])
+    top[:] = np.sort(first)[::-1]
+    others = np.int64(0)  # the best of so many offers but one
+    for m in range(min(most, len(top)) - 1):
+        others += top[m]
+    last = top[min(most, len(top)) - 1]
+    kept = 0
+    for i in range(n):
+        own = first[act[i, 3]]
+        rest = others - own + last if own > last else others  # without its own offer
+        if value[i] + rest > best:
+            act[kept], value[kept] = act[i], value[i]
+            kept += 1
+    return kept
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _search(  # noqa: PLR0917 (arrays, as kernels take them)
-    number: Any, value: Any, most: int, least: int, best: int, left: Any, free: Any
-) -> Any:
-    place, taken = np.zeros(BUNDLE + 1, np.int64), np.zeros(BUNDLE, np.int64)
-    total = np.zeros(BUNDLE + 1, np.int64)
-    depth, place[0] = 0, -1
+    act: Any, value: Any, most: int, least: int, best: int, left: Any, conflict: Any, counted: Any,
+    by_contact: Any, contact: Any, room: Any, after: Any, needy: Any, met_by: Any,
+) -> Any:  # fmt: skip
+    """Return the highest worth of a bundle of at most so many of some actions, the worthiest first.
+
+    Row ``depth`` of ``after`` has what can follow the first ``depth`` actions of a bundle.
+    """
+    is_simple = least <= 1 and len(needy) == 0
+    size, place = np.zeros(BUNDLE, np.int64), np.zeros(BUNDLE, np.int64)
+    taken, total = np.zeros(BUNDLE, np.int64), np.zeros(BUNDLE, np.int64)
+    offers = np.zeros(BUNDLE, np.int64)
+    for i in range(len(value)):
+        after[0, i] = i
+    size[0], depth = len(value), 0
     while depth >= 0:
+        row, more = place[depth], most - depth
         place[depth] += 1
-        i = place[depth]
-        is_over = i >= len(number) or depth == most
-        if not is_over:
-            reach = total[depth] + value[i]
-            for j in range(i + 1, min(len(number), i + most - depth)):
-                reach += max(value[j], 0)
-            is_over = reach <= best
-        if is_over:
+        if (
+            row >= size[depth]
+            or total[depth] + _reach(after, depth, row, size[depth], act, value, more, offers)
+            <= best
+        ):
             depth -= 1
             continue
-        taken[depth] = number[i]
-        if not _may_be_together(taken[: depth + 1], left, free):
-            continue
+        i = after[depth, row]
+        taken[depth] = i
         worth = total[depth] + value[i]
-        if depth + 1 >= least and worth > best and _has_its_needs(taken[: depth + 1], free):
+        if (
+            depth + 1 >= least
+            and worth > best
+            and (is_simple or _has_its_needs(act, taken, depth, needy, met_by))
+        ):
             best = worth
+        if more == 1:
+            continue
+        rest = _reach(after, depth, row + 1, size[depth], act, value, more - 2, offers)
+        others = worth + max(rest, 0)
+        _make_room(act, taken, depth + 1, left, counted, by_contact, contact, room)
+        n = 0
+        for j in range(row + 1, size[depth]):
+            then = after[depth, j]
+            if others + value[then] <= best:
+                break
+            is_free = (room[depth + 1, act[then, 1]] >> act[then, 2]) & 1
+            if is_free and not conflict[act[i, 0], act[then, 0]]:
+                after[depth + 1, n] = then
+                n += 1
+                if more == 2 and is_simple:
+                    break
         depth += 1
-        place[depth], total[depth] = i, worth
+        size[depth], place[depth], total[depth] = n, 0, worth
     return best
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _may_be_together(taken: Any, left: Any, free: Any) -> Any:
-    """Whether the last of the actions may be with the others, which may be together."""
-    counted, by_contact, contact, conflict = free[4], free[5], free[6], free[7]
-    last = len(taken) - 1
-    for i in range(last):
-        if conflict[taken[i], taken[last]]:
-            return False
-    for d in range(len(counted)):
-        if not counted[d, taken[last]]:
-            continue
-        count = 0
-        for i in range(len(taken)):
-            is_new = counted[d, taken[i]]
-            for j in range(i if by_contact[d] else 0):
-                if counted[d, taken[j]] and contact[taken[j]] == contact[taken[i]]:
-                    is_new = False
-            count += is_new
-        if count > left[d]:
-            return False
-    return True
+def _reach(  # noqa: PLR0917 (arrays, as kernels take them)
+    after: Any, depth: int, begin: int, end: int, act: Any, value: Any, most: int, offers: Any
+) -> Any:
+    """Return the most that so many of some actions are worth, of distinct offers."""
+    reach, n = np.int64(0), 0
+    for row in range(begin, end):
+        i = after[depth, row]
+        if n == most or (n and value[i] <= 0):
+            break
+        is_new = True
+        for m in range(n):
+            is_new &= offers[m] != act[i, 3]
+        if is_new:
+            offers[n] = act[i, 3]
+            reach += value[i]
+            n += 1
+    return reach
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _has_its_needs(taken: Any, free: Any) -> Any:
-    needy, met_by = free[8], free[9]
+def _make_room(  # noqa: PLR0917 (arrays, as kernels take them)
+    act: Any, taken: Any, size: int, left: Any, counted: Any, by_contact: Any, contact: Any,
+    room: Any,
+) -> None:  # fmt: skip
+    """Write down, for each pair, the days on which it may be beside so many actions, by the caps.
+
+    A bit for each day. All but the last action have had their room made.
+    """
+    on = np.empty(BUNDLE, np.int64)
+    last = act[taken[size - 1], 1]
+    room[size] = room[size - 1]
+    for c in range(len(counted)):
+        if not counted[c, last]:
+            continue
+        k = 0  # contacts that count, their days in order
+        for n in range(size):
+            pair, day = act[taken[n], 1], act[taken[n], 2]
+            is_new = counted[c, pair]
+            for m in range(n if by_contact[c] else 0):
+                other = act[taken[m], 1]
+                if counted[c, other] and contact[other] == contact[pair]:
+                    is_new &= act[taken[m], 2] != day
+            if is_new:
+                place = k
+                while place > 0 and on[place - 1] > day:
+                    on[place] = on[place - 1]
+                    place -= 1
+                on[place] = day
+                k += 1
+        bits = _free_days(on, k, left[c])
+        for pair in range(room.shape[1]):
+            if not counted[c, pair]:
+                continue
+            own = bits
+            for n in range(size if by_contact[c] else 0):
+                if contact[act[taken[n], 1]] == contact[pair]:  # one contact with it
+                    own |= np.int64(1) << act[taken[n], 2]
+            room[size, pair] &= own
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _free_days(on: Any, k: int, left: Any) -> Any:
+    """Return the days, as bits, on which one more contact may be beside k, of days in order."""
+    bits, before = np.int64(0), 0  # contacts up to the day
+    for day in range(len(left)):
+        while before < k and on[before] <= day:
+            before += 1
+        is_free = True
+        for i in range(before + 1):
+            first = on[i] if i < before else day
+            for j in range(before, k + 1):
+                end = on[j - 1] if j > before else day
+                is_free &= j - i + 1 <= left[first, end]
+        bits |= np.int64(is_free) << day
+    return bits
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _has_its_needs(act: Any, taken: Any, last: int, needy: Any, met_by: Any) -> Any:
     for r in range(len(needy)):
         is_needed = is_met = False
-        for a in taken:
-            is_needed |= needy[r, a]
-            is_met |= met_by[r, a]
+        for i in range(last + 1):
+            is_needed |= needy[r, act[taken[i], 1]]
+            is_met |= met_by[r, act[taken[i], 1]]
         if is_needed and not is_met:
             return False
     return True
 
 
-def exempt(is_open: Any, free: Freedom) -> Any:
-    """Return [S] bool: who must have a bundle and can have none."""
-    found = best_of(np.zeros(is_open.shape, np.int64), is_open, free.arrays(slice(None)))
-    return free.must & (found == NONE)
+def exempt(is_open: Any, free: Freedom, chunk: int) -> Any:
+    """Return [S] bool: who must have a bundle and can have none.
+
+    Args:
+        is_open: [S, P] uint16, bit d: on day d.
+        free: what they may have together.
+        chunk: subscribers at a time.
+    """
+    found = np.zeros(len(is_open), bool)
+    if not free.must.any():
+        return found
+    for start in range(0, len(is_open), chunk):
+        rows = slice(start, start + chunk)
+        own = is_open[rows]
+        worth = np.zeros((*own.shape, free.past.days), np.int64)
+        found[rows] = free.must[rows] & (best_of(worth, own, free.arrays(rows)) == NONE)
+    return found

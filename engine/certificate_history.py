@@ -1,10 +1,11 @@
 """The contact history as the certificate reads it, and the pairs that policies close because of it.
 
 Written for the certificate alone; with the solver it shares when contacts go out, and the tables of
-time zones. Local dates come from pandas here. Letters as in DESIGN.md.
+time zones. Local dates come from pandas here. Pairs are of offer and channel; each policy is asked
+about each of the N days of the plan. Letters as in DESIGN.md.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,27 +14,31 @@ import pandas as pd
 
 from engine import expressions, zones
 from engine.actions import actions
-from engine.certificate_rules import Closure
+from engine.certificate_rules import Closure, every_day, on_days
+from engine.certificate_windows import END, LENGTH, Span, Windows
 from engine.errors import DataError
 from engine.history import History, accepting
-from engine.send_times import SendTimes, send_times
+from engine.send_times import send_times
 from engine.settings import Job
 from engine.settings.base import seconds
 from engine.settings.policies import WEEKDAYS, ContactPolicy
 
+LONGEST_PERIOD = 32  # days that no calendar period is longer than
+
 
 @dataclass(frozen=True)
 class Lines:
-    """A table of the history: whose rows, when, and what they say."""
+    """The L lines of a table of the history, by subscriber and time: what they say."""
 
-    row: Any  # [N] int64, the subscriber's position
-    time: Any  # [N] int64 s
+    row: Any  # [L] int64, the subscriber's position
+    indptr: Any  # [S + 1] int64, the lines of each subscriber
+    time: Any  # [L] int64 s
     codes: dict[str, tuple[Any, list[str]]]  # column -> code of each line, and texts by code
-    repeated: Any  # [N] bool, lines of a package that an earlier one already stands for
-    accepted: Any  # [N] bool, outcomes that are accepts
+    repeated: Any  # [L] bool, lines of a package that an earlier one already stands for
+    accepted: Any  # [L] bool, outcomes that are accepts
 
     def named(self, column: str, names: Sequence[str]) -> Any:
-        """Return [N] bool: lines with one of some names in a column."""
+        """Return [L] bool: lines with one of some names in a column."""
         codes, texts = self.codes[column]
         return np.array([text in names for text in texts], bool)[codes]
 
@@ -44,9 +49,10 @@ class Past:
 
     job: Job
     size: int  # S
-    times: SendTimes
-    at: Any  # [S] int64 s
-    contacts: Lines | None
+    zones: tuple[str, ...]  # [Z]
+    zone: Any  # [S] int64
+    instants: Any  # [Z, N] int64 s
+    contacts: Lines
     outcomes: Lines | None
 
     @classmethod
@@ -63,96 +69,126 @@ class Past:
                 raise DataError(f"contacts: missing, but policy {policy.name} counts {what}")
             if policy.needs_outcomes and history.outcomes is None:
                 raise DataError(f"outcomes: missing, but policy {policy.name} asks for them")
-        at = np.array(times.instants, np.int64)[times.zone]
+        instants = np.array(times.instants, np.int64).reshape(len(times.zones), -1)
         contacts = _lines(job, "contacts", keys, history.contacts)
-        return cls(job, len(keys), times, at, contacts,
-                   _lines(job, "outcomes", keys, history.outcomes))  # fmt: skip
+        outcomes = history.outcomes
+        return cls(
+            job, len(keys), times.zones, np.asarray(times.zone, np.int64), instants, contacts,
+            None if outcomes is None else _lines(job, "outcomes", keys, outcomes),
+        )  # fmt: skip
 
-    def used(self, policy: ContactPolicy, names: Sequence[str] | None, *, once: bool) -> Any:
-        """Return [S] int64, how many contacts count against a policy's cap or minimum.
+    @property
+    def days(self) -> int:
+        """Return N."""
+        return int(self.instants.shape[1])
+
+    def at(self, day: int) -> Any:
+        """Return [S] int64 s, when each subscriber is contacted on a day."""
+        return self.instants[self.zone, day]
+
+    def span(
+        self, policy: ContactPolicy, names: Sequence[str] | None, days: Sequence[tuple[int, int]],
+        *, once: bool,
+    ) -> Span:  # fmt: skip
+        """Return what counts against a policy's cap or minimum on pairs of days.
 
         Args:
             policy: the policy.
             names: channels, categories ... that count; None: every contact does.
+            days: the pairs of days.
             once: whether a package on one channel counts once.
         """
         lines, length = self.contacts, policy.spacing or policy.within
-        if lines is None or (length is None and policy.each is None):
-            return np.zeros(self.size, np.int64)
-        kept = np.ones(len(lines.row), bool)
+        is_past = length is not None or policy.each is not None
+        kept = np.full(len(lines.row), is_past, bool)
         if names is not None:
-            kept = lines.named("offer" if policy.per == "offers" else policy.per, names)
+            kept &= lines.named("offer" if policy.per == "offers" else policy.per, names)
         if once:
             kept &= ~lines.repeated
-        if policy.each is not None:
-            kept &= self._is_same_period(policy)
-            return np.bincount(lines.row[kept], minlength=self.size)
+        cap = policy.cap if policy.cap is not None else policy.exactly or policy.at_least or 0
+        return Span(cap, kept, Windows.of(len(self.zones), days, self._window(policy)))
+
+    def _window(self, policy: ContactPolicy) -> Callable[..., tuple[int, int, int]]:
+        """Return what tells the windows that hold two days, given a zone's number and the days."""
+        length, at = policy.spacing or policy.within, self.instants.tolist()
+        width = LENGTH if length in {None, "ever"} else seconds(str(length))
         if policy.cap is None:  # what is booked for later is not there yet
-            kept &= lines.time <= self.at[lines.row]
-        row, time = lines.row[kept], lines.time[kept]
-        if length == "ever":
-            return np.bincount(row, minlength=self.size)
-        return self._fullest(row, time, seconds(str(length)))
+            return lambda z, i, d: (width, at[z][0], at[z][0])
+        if policy.each is not None:
+            periods = [
+                _periods(own, name, policy)
+                for own, name in zip(self.instants, self.zones, strict=True)
+            ]
 
-    def _fullest(self, row: Any, time: Any, width: int) -> Any:
-        """Return [S] int64, the most lines in a window that the new contact is in."""
-        at = self.at[row]
-        near = (time > at - width) & (time < at + width)
-        row, time, at = row[near], time[near], at[near]
-        most = np.bincount(row[time <= at], minlength=self.size)
-        ends = time > at
-        inside = _within(row, time, width)
-        np.maximum.at(most, row[ends], inside[ends])
-        return most
+            def period(z: int, i: int, d: int) -> tuple[int, int, int]:
+                (begin, end), is_same = periods[z][i], periods[z][i] == periods[z][d]
+                return end - begin, end - 1, end - 1 if is_same and i <= d else begin
 
-    def _is_same_period(self, policy: ContactPolicy) -> Any:
-        """Return [N] bool: contacts in the calendar period in which the subscriber's new one is."""
-        assert self.contacts is not None
-        same = np.zeros(len(self.contacts.row), bool)
-        of_row = self.times.zone[self.contacts.row]
-        for z, (name, at) in enumerate(zip(self.times.zones, self.times.instants, strict=True)):
-            own = np.flatnonzero(of_row == z)
-            told = np.concatenate([self.contacts.time[own], [at]])
-            label = _labels(told, name, policy)
-            same[own] = label[:-1] == label[-1]
-        return same
+            return period
+        if width == LENGTH:
+            return lambda z, i, d: (width, END, END if i <= d else 0)
+        return lambda z, i, d: (width, at[z][d], at[z][i] + width - 1 if i <= d else -END)
 
-    def near(self, offers: Sequence[str], low: Any, high: Any) -> Any:
-        """Return [S] bool: who has a contact with one of some offers strictly between two times.
+    def left(self, span: Span, rows: Any = slice(None)) -> Any:
+        """Return [S, R] uint8, how many contacts a cap leaves some of the subscribers.
+
+        Args:
+            span: the cap.
+            rows: which subscribers; all by default.
+        """
+        begin, end = self.contacts.indptr[:-1][rows], self.contacts.indptr[1:][rows]
+        return span.left(begin, end, self.contacts.time, self.zone[rows])
+
+    def near(self, offers: Sequence[str], within: str, *, sides: tuple[int, ...]) -> Any:
+        """Return [S] uint16 who has a contact with one of some offers near a day, a bit for each.
 
         Args:
             offers: names.
-            low: [S] int64 s; None: from the beginning.
-            high: [S] int64 s; None: without end.
+            within: less than so long away, or ever.
+            sides: -1: before the day's contact, 0: at the same time, 1: after it.
         """
-        lines = self.contacts
-        assert lines is not None
-        kept = lines.named("offer", offers)
-        for limit, sign in ((low, 1), (high, -1)):
-            if limit is not None:
-                kept &= sign * lines.time > sign * limit[lines.row]
-        return np.bincount(lines.row[kept], minlength=self.size) > 0
+        kept = np.flatnonzero(self.contacts.named("offer", offers))
+        row, time = self.contacts.row[kept], self.contacts.time[kept]
+        width, found = LENGTH if within == "ever" else seconds(within), []
+        for day in range(self.days):
+            gap = time - self.instants[self.zone[row], day]
+            inside = (abs(gap) < width) & np.isin(np.sign(gap), sides)
+            found.append(np.bincount(row[inside], minlength=self.size) > 0)
+        return on_days(found)
 
-    def latest(self, policy: ContactPolicy, column: str, names: Sequence[str] | None) -> Any:
-        """Return [S] float64 s: when outcomes that a policy asks for last were enough; -inf.
+    def latest(self, policy: ContactPolicy, column: str, names: Sequence[str] | None) -> list[Any]:
+        """Return, for each day, [S] float64 s: when outcomes asked for last were enough; -inf.
 
         Those after the new contact are not there yet: a run may be booked long after it was made.
         """
         lines = self.outcomes
-        found = np.full(self.size, -np.inf)
         if lines is None:
-            return found
+            return [np.full(self.size, -np.inf)] * self.days
         kept = lines.named("outcome", policy.outcome) if policy.outcome else lines.accepted
         if names is not None:
             kept = kept & lines.named(column, names)
-        kept = kept & (lines.time <= self.at[lines.row])
         row, time = lines.row[kept], lines.time[kept]
         enough = np.ones(len(row), bool)
         if policy.kind == "cool_down" and policy.times > 1:
             assert policy.within is not None
             width = None if policy.within == "ever" else seconds(policy.within)
             enough = _within(row, time, width) >= policy.times
-        np.maximum.at(found, row[enough], time[enough].astype(np.float64))
+        row, time = row[enough], time[enough]
+        found: list[Any] = []
+        count = -1
+        for day in range(self.days):
+            there = time <= self.at(day)[row]
+            if day and there.sum() == count:  # days follow each other: the same as before
+                found.append(found[-1])
+            else:
+                found.append(self._last(row[there], time[there]))
+            count = there.sum()
+        return found
+
+    def _last(self, row: Any, time: Any) -> Any:
+        """Return [S] float64, the latest time of each subscriber's lines, or -inf."""
+        found = np.full(self.size, -np.inf)
+        np.maximum.at(found, row, time.astype(np.float64))
         return found
 
 
@@ -177,11 +213,14 @@ def _local(times: Any, zone: str) -> Any:
     return utc.dt.tz_convert(zones.zone(zone)).dt.tz_localize(None)
 
 
-def _labels(times: Any, zone: str, policy: ContactPolicy) -> Any:
-    """Return what tells calendar periods apart: a day begins when its date is first shown."""
-    ends = _local(np.array([times.min(), times.max()]), zone)
-    after = ends[1] + pd.Timedelta(days=2)
-    days = pd.date_range(ends[0].normalize(), after, normalize=True)
+def _periods(instants: Any, zone: str, policy: ContactPolicy) -> list[tuple[int, int]]:
+    """Return begin and end of the calendar period of each instant.
+
+    A day begins when its date is first shown.
+    """
+    ends = _local(np.array([instants.min(), instants.max()]), zone)
+    more = pd.Timedelta(days=LONGEST_PERIOD)
+    days = pd.date_range(ends[0].normalize() - more, ends[1].normalize() + more)
     starts = days.tz_localize(
         zones.zone(zone), ambiguous=np.ones(len(days), bool), nonexistent="shift_forward"
     )
@@ -191,17 +230,23 @@ def _labels(times: Any, zone: str, policy: ContactPolicy) -> Any:
         label = np.asarray(days.year * 12 + days.month)
     elif policy.each == "week":
         label -= 86_400 * ((days.dayofweek.to_numpy() - WEEKDAYS.index(policy.week_starts)) % 7)
-    return label[np.searchsorted(begins, times, "right") - 1]
+    own = label[np.searchsorted(begins, instants, "right") - 1]
+    first, after = np.searchsorted(label, own), np.searchsorted(label, own, "right")
+    return list(zip(begins[first].tolist(), begins[after].tolist(), strict=True))
 
 
-def _lines(job: Job, table: str, keys: "pd.Index[Any]", frame: pd.DataFrame | None) -> Lines | None:
+def _lines(job: Job, table: str, keys: "pd.Index[Any]", frame: pd.DataFrame | None) -> Lines:
     """Return a table of the history as arrays; an offer may have left the catalogue."""
     if frame is None:
-        return None
+        frame = pd.DataFrame({"subscriber": keys[:0], "time": [], "offer": [], "channel": []})
     row = keys.get_indexer(pd.Index(frame["subscriber"]))
     if (row < 0).any():
         stranger = frame["subscriber"].iloc[int(np.argmax(row < 0))]
         raise DataError(f"{table}: subscriber {stranger} is not in this partition")
+    time = frame["time"].to_numpy(np.int64)
+    if _is_disordered(row, time):
+        order = np.lexsort((time, row))
+        row, time, frame = row[order], time[order], frame.iloc[order]
     codes = {
         column: _coded(frame[column])
         for column in ("offer", "channel", "category", "team", "outcome")
@@ -209,12 +254,18 @@ def _lines(job: Job, table: str, keys: "pd.Index[Any]", frame: pd.DataFrame | No
     }
     for column in ("category", "team"):
         codes[column] = _told_or_known(job, column, codes)
-    time = frame["time"].to_numpy(np.int64)
     accepted = np.ones(len(row), bool)
     condition = accepting(job) if table == "outcomes" else None
     if condition is not None:
         accepted = condition.mask(frame).to_numpy().astype(bool)
-    return Lines(row.astype(np.int64), time, codes, _repeated(job, row, time, codes), accepted)
+    row, repeated = row.astype(np.int64), _repeated(job, row, time, codes)
+    indptr = np.searchsorted(row, np.arange(len(keys) + 1))
+    return Lines(row, indptr, time, codes, repeated, accepted)
+
+
+def _is_disordered(row: Any, time: Any) -> bool:
+    is_back = (row[1:] < row[:-1]) | ((row[1:] == row[:-1]) & (time[1:] < time[:-1]))
+    return bool(is_back.any())
 
 
 def _coded(column: "pd.Series[Any]") -> tuple[Any, list[str]]:
@@ -254,39 +305,39 @@ def _told_or_known(
 
 def closures(past: Past, features: pd.DataFrame) -> Iterator[Closure]:
     """Yield the pairs that policies close: by condition, hour, date, outcome or earlier contact."""
-    job, at = past.job, past.at
+    job, days = past.job, range(past.days)
     found = actions(job.catalogue)
 
     def of(offers: Sequence[str]) -> tuple[int, ...]:
-        return tuple(a for a, action in enumerate(found) if action.offer in offers)
-
-    def reach(within: str | None, sign: int) -> Any:
-        return None if within == "ever" else at + sign * seconds(str(within))
+        return tuple(p for p, pair in enumerate(found) if pair.offer in offers)
 
     for policy in job.policies:
-        text = f"policy {policy.name}"
-        if policy.kind == "exclusive" and policy.within:
+        text, within = f"policy {policy.name}", policy.within
+        if policy.kind == "exclusive" and within:
             for offer in policy.exclusive:
                 others = [o for o in policy.exclusive if o != offer]
-                low, high = reach(policy.within, -1), reach(policy.within, 1)
-                yield Closure(text, of([offer]), past.near(others, low, high))
-        elif policy.not_after and policy.offer:
-            low, high = reach(policy.within, -1), reach(policy.within, 1)
-            yield Closure(text, of([policy.offer]), past.near(policy.not_after, low, at))
-            yield Closure(text, of(policy.not_after), past.near([policy.offer], at, high))
+                yield Closure(text, of([offer]), past.near(others, within, sides=(-1, 0, 1)))
+        elif policy.not_after and policy.offer and within:
+            before = past.near(policy.not_after, within, sides=(-1,))
+            yield Closure(text, of([policy.offer]), before)
+            yield Closure(text, of(policy.not_after), past.near([policy.offer], within, sides=(1,)))
         elif policy.only_after and policy.offer:
             latest = past.latest(policy, "offer", policy.only_after)
-            since = reach(policy.within or "ever", -1)
-            met = np.isfinite(latest) if since is None else latest > since
-            yield Closure(text, of([policy.offer]), ~met)
+            width = np.inf if within in {None, "ever"} else seconds(str(within))
+            late = [
+                ~((latest[day] > past.at(day) - width) & np.isfinite(latest[day])) for day in days
+            ]
+            yield Closure(text, of([policy.offer]), on_days(late))
         elif policy.cool_down is not None:
             for names, own in members(job, policy):
                 column = "offer" if policy.per == "offers" else policy.per
-                latest = past.latest(policy, column, names)
-                yield Closure(text, own, latest + seconds(policy.cool_down) > at)
+                latest, width = past.latest(policy, column, names), seconds(policy.cool_down)
+                shut = [latest[day] + width > past.at(day) for day in days]
+                yield Closure(text, own, on_days(shut))
         elif policy.cap is not None and policy.per == "offer":
             for names, own in members(job, policy):
-                yield Closure(text, own, past.used(policy, names, once=False) >= policy.cap)
+                span = past.span(policy, names, [(day, day) for day in days], once=False)
+                yield Closure(text, own, on_days(list((past.left(span) == 0).T)))
         elif policy.suppress or policy.quiet or policy.blackout:
             rows = _closed(past, policy, features)
             for _, own in members(job, policy):
@@ -296,9 +347,9 @@ def closures(past: Past, features: pd.DataFrame) -> Iterator[Closure]:
 def members(
     job: Job, policy: ContactPolicy
 ) -> Iterator[tuple[tuple[str, ...] | None, tuple[int, ...]]]:
-    """Yield what a policy counts or closes together: names (None: everything) and its actions.
+    """Yield what a policy counts or closes together: names (None: everything) and its pairs.
 
-    Exempt actions are none of it.
+    Exempt pairs are none of it.
     """
     offers = job.catalogue.offers
     by_name: dict[str, list[int]] = {}
@@ -321,20 +372,23 @@ def members(
 
 
 def _closed(past: Past, policy: ContactPolicy, features: pd.DataFrame) -> Any:
-    """Return [S] bool: whom a condition, the hour or the date closes."""
+    """Return [S] uint16: whom a condition, the hour or the date closes, a bit for each day."""
     if policy.suppress is not None:
-        return _mask(policy.suppress, f"policies.{policy.name}.suppress", features)
-    is_shut = []
-    for name, at in zip(past.times.zones, past.times.instants, strict=True):
-        local = _local([at], name).iloc[0]
-        if policy.quiet is None:
-            is_shut.append(local.date() in policy.blackout)
-            continue
-        clock = f"{local:%H:%M}"
-        begin, end = policy.quiet.split("-")
-        inside = begin <= clock < end if begin <= end else not end <= clock < begin
-        is_shut.append(inside)
-    return np.array(is_shut, bool)[past.times.zone]
+        rows = _mask(policy.suppress, f"policies.{policy.name}.suppress", features)
+        return every_day(rows, past.days)
+    shut = np.zeros(past.instants.shape, bool)
+    for z, name in enumerate(past.zones):
+        for day, local in enumerate(_local(past.instants[z], name)):
+            shut[z, day] = _is_shut(policy, local)
+    return on_days(list(shut.T))[past.zone]
+
+
+def _is_shut(policy: ContactPolicy, local: pd.Timestamp) -> bool:
+    if policy.quiet is None:
+        return local.date() in policy.blackout
+    clock = f"{local:%H:%M}"
+    begin, end = policy.quiet.split("-")
+    return begin <= clock < end if begin <= end else not end <= clock < begin
 
 
 def _mask(sql: str, where: str, frame: pd.DataFrame) -> Any:

@@ -11,19 +11,22 @@ import numpy as np
 
 from engine.certificate_history import Past, members
 from engine.certificate_rules import BUNDLE, Terms
+from engine.certificate_windows import END, LENGTH, Span, Windows, spans
 from engine.settings import Job
+from engine.settings.base import seconds
+from engine.settings.policies import EVER
 
 
 @dataclass(frozen=True)
 class Room:
-    """How many more contacts a policy leaves each subscriber."""
+    """A cap: which contacts it counts, planned and past."""
 
     policy: str
     per: str  # run (its offers, no policy's contacts), all, channel, category, team or offers
     member: int  # position of the channel or category; -1 for the others
     text: str  # name of the policy and of the channel or category
-    left: Any  # [S] int64, >= 0
-    counted: Any  # [A] bool, the actions that count
+    span: Span  # of all pairs of days, past contacts and windows
+    counted: Any  # [P] bool, the pairs that count
     by_contact: bool  # whether a package on one channel counts once
 
 
@@ -38,23 +41,50 @@ class Least:
 
 
 @dataclass(frozen=True)
+class Apart:
+    """Offers that a policy keeps apart in time."""
+
+    policy: str
+    offers: tuple[int, ...]  # of not_after: those that may not come before
+    late: int | None  # the offer that may not come after them; None: all exclude each other
+    width: int  # s, they are that far apart at least
+
+    def near(self, instants: Any) -> Any:
+        """Return [N, N] bool: whether the second of two days is too near to the first."""
+        gap = instants[None, :] - instants[:, None]
+        return (abs(gap) < self.width) & ((self.late is None) | (gap > 0))
+
+    def between(self, offer: Any) -> Any:
+        """Return [P, P] bool: whether it concerns the second pair beside, or after, the first."""
+        first = np.isin(offer, self.offers)
+        return first[:, None] & (first if self.late is None else offer == self.late)
+
+
+@dataclass(frozen=True)
 class Relations:
     """What policies say of one run's offers, whoever the subscriber is."""
 
-    contact: Any  # [A] int64, equal for the offers of a package on one channel
-    exclusive: tuple[tuple[str, tuple[int, ...]], ...]  # policy, offers
+    contact: Any  # [P] int64, equal for the offers of a package on one channel
+    apart: tuple[Apart, ...]
     requires: tuple[tuple[str, int, tuple[int, ...]], ...]  # policy, offer, offers
 
-    def conflict(self, offer: Any) -> Any:
-        """Return [A, A] bool: two actions that no subscriber has together."""
-        found = offer[:, None] == offer
-        for _, offers in self.exclusive:
-            inside = np.isin(offer, offers)
-            found |= inside[:, None] & inside
-        return found
+    def conflict(self, offer: Any, instants: Any) -> Any:
+        """Return [A, A] bool: two actions that no subscriber has together.
+
+        Args:
+            offer: [P] the offers of pairs.
+            instants: [N] int64 s, when the days go out.
+        """
+        pairs, days = len(offer), len(instants)
+        found = np.zeros((pairs, days, pairs, days), bool)
+        found |= (offer[:, None] == offer)[:, None, :, None]
+        for apart in self.apart:
+            found |= apart.between(offer)[:, None, :, None] & apart.near(instants)[:, None]
+        both = found.reshape(pairs * days, pairs * days)
+        return both | both.T
 
     def needs(self, offer: Any) -> tuple[Any, Any]:
-        """Return [R, A] bool twice: the actions that need another, and those that they need."""
+        """Return [R, P] bool twice: the pairs that need another, and those that they need."""
         needy = [offer == one for _, one, _ in self.requires]
         met_by = [np.isin(offer, others) for _, _, others in self.requires]
         shape = (len(self.requires), len(offer))
@@ -69,14 +99,19 @@ def relations(job: Job, terms: Terms) -> Relations:
         for channel in range(len(job.catalogue.channels)):
             inside = np.isin(terms.offer, [place[o] for o in offers]) & (terms.channel == channel)
             contact[inside] = np.argmax(inside)
-    exclusive, requires = [], []
+    apart, requires = [], []
     for policy in job.policies:
+        width = LENGTH if policy.within in {None, EVER} else seconds(str(policy.within))
         if policy.exclusive:
-            exclusive.append((policy.name, tuple(place[o] for o in policy.exclusive)))
-        if policy.offer is not None and policy.requires:
+            own = tuple(place[o] for o in policy.exclusive)
+            apart.append(Apart(policy.name, own, None, width))
+        elif policy.offer is not None and policy.not_after:
+            own = tuple(place[o] for o in policy.not_after)
+            apart.append(Apart(policy.name, own, place[policy.offer], width))
+        elif policy.offer is not None and policy.requires:
             needed = tuple(place[o] for o in policy.requires)
             requires.append((policy.name, place[policy.offer], needed))
-    return Relations(contact, tuple(exclusive), tuple(requires))
+    return Relations(contact, tuple(apart), tuple(requires))
 
 
 def _packages(job: Job) -> list[list[str]]:
@@ -84,24 +119,24 @@ def _packages(job: Job) -> list[list[str]]:
 
 
 def rooms(job: Job, terms: Terms, past: Past) -> list[Room]:
-    """Return what each cap leaves, after the contact history.
+    """Return the caps.
 
     Args:
         job: the job.
         terms: its terms.
         past: the partition's history.
     """
-    every = np.ones(len(terms.offer), bool)
-    no_policy = np.full(past.size, BUNDLE, np.int64)
-    found = [Room("", "run", -1, f"a run's {BUNDLE} actions", no_policy, every, by_contact=False)]
+    every, days = np.ones(len(terms.offer), bool), spans(terms.days)
+    whole = Windows.of(len(past.zones), days, lambda _, i, d: (LENGTH, END, END if i <= d else 0))
+    run = Span(BUNDLE, np.zeros(len(past.contacts.row), bool), whole)
+    found = [Room("", "run", -1, f"a run's {BUNDLE} actions", run, every, by_contact=False)]
     place = {"channel": list(job.catalogue.channels), "category": list(terms.categories)}
     for policy in job.policies:
         if policy.per == "offer" or (policy.cap is None and policy.exactly is None):
             continue  # of one offer there is one contact at most: a closure
         by_contact = policy.cap is not None and policy.per in {"all", "channel"}
-        cap = policy.exactly if policy.cap is None else policy.cap
         for names, own in members(job, policy):
-            left = cap - past.used(policy, names, once=by_contact)
+            span = past.span(policy, names, days, once=by_contact)
             counted = np.isin(np.arange(len(every)), own)
             name = names[0] if names is not None and policy.per != "offers" else ""
             per = "run" if policy.cap is None else policy.per
@@ -109,8 +144,7 @@ def rooms(job: Job, terms: Terms, past: Past) -> list[Room]:
                 per = "offers"  # those that are not exempt
             member = place[per].index(name) if per in place else -1
             text = f"policy {policy.name} {name}".rstrip()
-            room = Room(policy.name, per, member, text, np.maximum(left, 0), counted, by_contact)
-            found.append(room)
+            found.append(Room(policy.name, per, member, text, span, counted, by_contact))
     return found
 
 
@@ -118,21 +152,24 @@ def leasts(job: Job, past: Past) -> list[Least]:
     """Return what the policies with a minimum ask for; arguments as in :func:`rooms`."""
     found = []
     for policy in job.policies:
-        wanted = policy.at_least or policy.exactly
-        if wanted is None:
+        if policy.at_least is None and policy.exactly is None:
             continue
-        left = np.maximum(wanted - past.used(policy, None, once=False), 0)
+        span = past.span(policy, None, [(0, 0)], once=False)
+        left = past.left(span)[:, 0].astype(np.int64)
         is_exact = policy.exactly is not None
         text = f"policy {policy.name} asks for " + ("exactly" if is_exact else "none or at least")
         found.append(Least(policy.name, text, left, (left > 0) & is_exact))
     return found
 
 
-def most(found: Iterable[Room], per: Sequence[str], members: int, subscribers: int) -> Any:
-    """Return [S, members] uint8: the fewest contacts that the policies of some kinds leave."""
-    left = np.full((subscribers, members), BUNDLE, np.int64)
+def most(past: Past, found: Iterable[Room], per: Sequence[str], members: int) -> Any:
+    """Return [S, members] uint8: the fewest contacts that the policies of some kinds leave.
+
+    This is of one day alone.
+    """
+    left = np.full((past.size, members), BUNDLE, np.uint8)
     for room in found:
         if room.per in per:
             column = max(room.member, 0)
-            np.minimum(left[:, column], room.left, out=left[:, column])
-    return left.astype(np.uint8)
+            np.minimum(left[:, column], past.left(room.span)[:, 0], out=left[:, column])
+    return left

@@ -1,9 +1,11 @@
 """What a job allows, as the certificate reads it: weights, open pairs, scopes of limits.
 
-Written for the certificate alone; it shares no code with the solver. Letters as in DESIGN.md.
+Written for the certificate alone; it shares no code with the solver. A pair is an offer on a
+channel, of P in all; an action is a pair on one of N days: action a is pair ``a // N`` on day
+``a % N``. Letters as in DESIGN.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import gcd
@@ -17,6 +19,7 @@ from engine.actions import actions
 from engine.errors import DataError
 from engine.limits import Limit, Measured, Part, Question, coefficients, measured
 from engine.settings import Job
+from engine.settings.catalogue import Offer
 
 P_ONE = 2**24
 """Propensities are whole numbers of 2**-24."""
@@ -50,9 +53,10 @@ class Charge:
 class Terms:
     """What holds for every subscriber alike."""
 
-    offer: Any  # [A] int64, position of the action's offer in the catalogue
-    channel: Any  # [A] int64
-    category: Any  # [A] int64, position among the sorted categories
+    days: int  # N
+    offer: Any  # [P] int64, position of the pair's offer in the catalogue
+    channel: Any  # [P] int64
+    category: Any  # [P] int64, position among the sorted categories
     categories: tuple[str, ...]
     value: Any  # [2, A] int64, money per contact and per acceptance, micro-units
     objective: Any  # [2, A] int64, what is maximised, per contact and per acceptance, micro-units
@@ -79,6 +83,7 @@ def terms(job: Job, asked: Question) -> Terms:
             use = _coefficients(job, part, factor)
             charges.append(Charge(k, use, place[part.where], bound.is_weighted))
     return Terms(
+        days=job.horizon.days,
         offer=np.array([offers.index(action.offer) for action in found], np.int64),
         channel=np.array([channels.index(action.channel) for action in found], np.int64),
         category=np.array([categories.index(c) for c in of_action], np.int64),
@@ -163,27 +168,48 @@ def in_scopes(terms: Terms, features: pd.DataFrame) -> Any:
 
 @dataclass(frozen=True)
 class Closure:
-    """Why some actions are closed to some subscribers."""
+    """Why some pairs are closed to some subscribers."""
 
     text: str
-    actions: tuple[int, ...]
-    rows: Any  # [S] bool, to whom
+    pairs: tuple[int, ...]
+    days: Any  # [S] uint16, bit d: on day d
+
+    def closes(self, subscriber: Any, pair: Any, day: Any) -> Any:
+        """Return bool whether it closes pairs of some subscribers on some days."""
+        return np.isin(pair, self.pairs) & ((self.days[subscriber] >> day) & 1 > 0)
 
 
-def closures(job: Job, features: pd.DataFrame) -> list[Closure]:
-    """Return every reason that closes pairs: eligibility, validity, consent, device."""
-    found, catalogue = actions(job.catalogue), job.catalogue
-    everyone = np.ones(len(features), bool)
+def on_days(rows: Sequence[Any]) -> Any:
+    """Return [S] uint16, whether something holds on each day, as bits; given [S] bool by day."""
+    found = np.zeros(len(rows[0]), np.uint16)
+    for day, own in enumerate(rows):
+        found |= np.left_shift(own.astype(np.uint16), np.uint16(day))
+    return found
+
+
+def every_day(rows: Any, days: int) -> Any:
+    """Return [S] uint16: what holds on no day or on each, as bits."""
+    return rows.astype(np.uint16) * np.uint16((1 << days) - 1)
+
+
+def closures(job: Job, features: pd.DataFrame, at: Sequence[Any]) -> list[Closure]:
+    """Return every reason that closes pairs: eligibility, validity, consent, device.
+
+    Args:
+        job: the job.
+        features: the partition's subscribers.
+        at: [N] of [S] int64 s, when each is contacted on each day.
+    """
+    found, catalogue, days = actions(job.catalogue), job.catalogue, len(at)
     reasons = []
     for name, offer in catalogue.offers.items():
-        own = tuple(a for a, action in enumerate(found) if action.offer == name)
+        own = tuple(p for p, pair in enumerate(found) if pair.offer == name)
         if offer.eligible is not None:
             rows = ~_mask(offer.eligible, f"catalogue.offers.{name}.eligible", features)
-            reasons.append(Closure(f"not eligible for {name}", own, rows))
-        if offer.valid_from is not None and job.as_of < offer.valid_from:
-            reasons.append(Closure(f"{name} is not valid yet", own, everyone))
-        if offer.valid_until is not None and job.as_of >= offer.valid_until:
-            reasons.append(Closure(f"{name} is no longer valid", own, everyone))
+            reasons.append(Closure(f"not eligible for {name}", own, every_day(rows, days)))
+        reasons += [
+            Closure(text, own, rows) for text, rows in _late(job, name, offer, features, at)
+        ]
     for name, channel in catalogue.channels.items():
         by_column: dict[tuple[str, str], list[int]] = {}
         for a, action in enumerate(found):
@@ -195,10 +221,29 @@ def closures(job: Job, features: pd.DataFrame) -> list[Closure]:
             for kind, wanted in (("consent", column), ("device", channel.device)):
                 if wanted is not None:
                     by_column.setdefault((kind, wanted), []).append(a)
-        for (kind, column), actions_ in by_column.items():
+        for (kind, column), closed in by_column.items():
             rows = ~_is_true(features, column, f"catalogue.channels.{name}.{kind}")
-            reasons.append(Closure(f"{kind} {column} is not true", tuple(actions_), rows))
+            text = f"{kind} {column} is not true"
+            reasons.append(Closure(text, tuple(closed), every_day(rows, days)))
     return reasons
+
+
+def _late(
+    job: Job, name: str, offer: Offer, features: pd.DataFrame, at: Sequence[Any]
+) -> Iterator[tuple[str, Any]]:
+    """Yield why an offer can't go out at some times, and on which days of whom."""
+    if offer.valid_from is not None:
+        first = offer.valid_from.timestamp()
+        yield f"{name} is not valid yet", on_days([t < first for t in at])
+    if offer.valid_until is not None:
+        end = offer.valid_until.timestamp()
+        yield f"{name} is no longer valid", on_days([t >= end for t in at])
+    if offer.until is not None:
+        where = f"catalogue.offers.{name}.until"
+        hours = tables.numbers(expressions.parse(offer.until, where).evaluate(features))
+        start = (job.horizon.start or job.as_of).timestamp()
+        last = start + 3_600.0 * np.where(np.isnan(hours), np.inf, hours)
+        yield f"{name} is too late", on_days([t > last for t in at])
 
 
 def held_out(job: Job, features: pd.DataFrame) -> Any:

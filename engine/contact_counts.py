@@ -12,9 +12,8 @@ from engine import tables, zones
 from engine.actions import actions_of
 from engine.history import History
 from engine.ingest import TIME
-from engine.policies import Asked, counter_of
 from engine.policy_groups import BY_CONTACT, Group, contact_codes, groups_of, name_of
-from engine.send_times import cap_windows
+from engine.policy_questions import Asked
 from engine.settings import Job
 from engine.settings.base import seconds
 from engine.settings.policies import EVER
@@ -57,7 +56,8 @@ def contacts(past: Asked, history: History, chosen: Any) -> Contacts:
     zone, reach = zones.zone(job.time_zone), days_shown(job)
     now = int(job.as_of.timestamp())
     first = zones.local_date(zone, now) - reach * ONE_DAY
-    sent = past.instant[np.nonzero(chosen >= 0)[1]]
+    place, row = np.nonzero(chosen >= 0)
+    sent = past.times.table[past.times.zone[row], chosen[place, row] % past.times.days]
     last = zones.local_date(zone, int(max([now, *sent.max(initial=now, keepdims=True)])))
     dates = [first + i * ONE_DAY for i in range((last - first).days + reach + 1)]
     edges = np.array([zones.day_start(zone, day) for day in [*dates, dates[-1] + ONE_DAY]])
@@ -87,11 +87,16 @@ def _counted(past: Asked, chosen: Any) -> Iterator[Counted]:
     for policy in job.policies:
         if policy.cap is None:
             continue
-        windows = cap_windows(policy, past.times)
         for group in groups_of(policy, job, acts):
-            used = past.used(counter_of(job, group, windows)).astype(np.int64)
-            more = used + _planned(chosen, _counts(job, group), contact, group)
-            yield Counted(policy.name, group.text, policy.cap, _tally(used), _tally(more))
+            counts, size = _counts(job, group), chosen.shape[1]
+            before, after = np.zeros((2, size), np.int64)
+            for span, used in past.spans(policy, group):
+                inside = [span.first <= a.day <= span.last for a in acts]
+                planned = _planned(chosen, counts & np.array([*inside, False]), contact, group)
+                held = np.array(span.is_held)[past.times.zone]
+                np.maximum(before, used * held, out=before)
+                np.maximum(after, (used + planned) * held, out=after)
+            yield Counted(policy.name, group.text, policy.cap, _tally(before), _tally(after))
 
 
 def _counts(job: Job, group: Group) -> Any:

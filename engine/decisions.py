@@ -39,10 +39,10 @@ def allocated(
     """Return the allocations, ordered by subscriber and action.
 
     Returns:
-        DataFrame: subscriber, time (when it goes out, UTC), time_zone, offer, channel, value
-        (money, weighted, expected), cost (money, expected), propensity, surplus (what it adds to
-        what is pursued, less the prices paid), reason, dearest_limit (the limit that took most
-        of the price, or empty), partition.
+        DataFrame: subscriber, time (when it goes out, UTC), time_zone, of a plan of several days
+        day (from 1 on), offer, channel, value (money, weighted, expected), cost (money, expected),
+        propensity, surplus (what it adds to what is pursued, less the prices paid), reason,
+        dearest_limit (the limit that took most of the price, or empty), partition.
     """
     blocks, order = parts_of(placed.problem.blocks), parts_of(placed.order)
     taken = Dealt(list(zip(range(len(blocks)), found.chosen, found.best, strict=True)))
@@ -74,8 +74,10 @@ def _allocated(
     weight = to_cpu(part.weight)[own].astype(np.float64)
     told = _told(block, asked, (b, subscriber, weight, row, action, is_best))
     zone, times = to_cpu(part.times.zone)[own], part.times
-    told.insert(1, "time", np.array(times.instants, "datetime64[s]")[zone])
+    told.insert(1, "time", times.table[zone, action % times.days].astype("datetime64[s]"))
     told.insert(2, "time_zone", np.array(times.zones, object)[zone])
+    if times.days > 1:
+        told.insert(3, "day", action % times.days + 1)
     return told.assign(time=told["time"].dt.tz_localize("UTC"))
 
 
@@ -179,8 +181,8 @@ def funnel(subscribers: int, contacted: int, left_out: Any, status: Status) -> l
     ]
 
 
-def by(table: Any, column: str, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return contacts, expected acceptances, value and cost by offer or channel."""
+def by(table: Any, column: str, names: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return contacts, expected acceptances, value and cost by offer, channel or day."""
     totals = table.groupby(column)[["propensity", "value", "cost"]].sum()
     contacts = table[column].value_counts()
     rows = []
@@ -196,6 +198,15 @@ def by(table: Any, column: str, names: Sequence[str]) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def by_day(table: Any, channels: Sequence[str], days: int) -> list[dict[str, Any]]:
+    """Return what goes out on each day of a plan: contacts by channel too, value and cost."""
+    totals = by(table, "day", range(1, days + 1))
+    found = table.groupby(["day", "channel"]).size()
+    for row in totals:
+        row["channels"] = {name: int(found.get((row["day"], name), 0)) for name in channels}
+    return totals
 
 
 def segments(features: Any, table: Any) -> dict[str, list[dict[str, Any]]]:

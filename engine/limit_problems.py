@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 
-from engine.actions import actions
+from engine.actions import actions_of
 from engine.limits import FATIGUE, MICRO, MOST_USE, Limit, coefficients, limits, measured, micro
-from engine.policy_groups import capped
+from engine.plan_rules import capped
 from engine.settings import Job
+from engine.spans import holds_plan
 from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, MOST_CAPS, MOST_CODES
 
 
@@ -25,15 +26,16 @@ def problems(job: Job) -> list[str]:
     caps = len(capped(job))
     if caps > MOST_CAPS:
         found.append(
-            f"policies: have {caps} caps on different channels, categories and groups of offers; "
-            f"at most {MOST_CAPS} are allowed; name those that matter under only"
+            f"policies: have {caps} caps on different channels, categories and groups of offers, "
+            f"and on different days; at most {MOST_CAPS} are allowed; name those that matter under "
+            "only, or plan fewer days"
         )
-    count = len(actions(job.catalogue))
+    count = len(actions_of(job))
     if count > MOST_CODES or (count > MOST_ACTIONS and _most_contacts(job) > 1):
         found.append(
-            f"catalogue: has {count} actions (an offer on a channel); at most {MOST_ACTIONS} are "
-            f"allowed, or {MOST_CODES} with a policy that leaves a subscriber one contact "
-            "(at_most: 1)"
+            f"catalogue: has {count} actions (an offer on a channel, on a day); at most "
+            f"{MOST_ACTIONS} are allowed, or {MOST_CODES} with a policy that leaves a subscriber "
+            "one contact (at_most: 1)"
         )
     return found
 
@@ -150,6 +152,7 @@ def _size(job: Job, limit: Limit, action: int) -> int:
 def _most_contacts(job: Job) -> int:
     """Return how many contacts the policies leave a subscriber without a contact history."""
 
+    whole = [p.name for p in job.policies if p.at_most is not None and holds_plan(p, job)]
     is_packed = any(policy.package for policy in job.policies)  # a contact may be several offers
 
     def cap(per: str, name: str) -> int:
@@ -157,7 +160,11 @@ def _most_contacts(job: Job) -> int:
         for policy in job.policies:
             if policy.exactly is not None:
                 found += [policy.exactly] if per == "all" else []
-            elif policy.at_most is not None and not (is_packed and per != "category"):
+            elif (
+                policy.at_most is not None
+                and policy.name in whole
+                and not (is_packed and per != "category")
+            ):
                 is_meant = policy.per == per and (not policy.only or name in policy.only)
                 found += [policy.at_most] if is_meant else []
         return min(found)

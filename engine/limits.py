@@ -8,13 +8,13 @@ What contacts cost in annoyance is a soft limit of 0 on the sum of these costs: 
 takes one off the objective. Its price is its penalty of 1, as no use is below 0.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import lcm
 
 from engine.actions import actions_of
 from engine.settings import Job
-from engine.settings.catalogue import Catalogue
 from engine.settings.constraints import Constraint, Scope
 
 MICRO = 1_000_000
@@ -32,7 +32,7 @@ class Part:
     """A sum of a measure over the chosen actions in a scope."""
 
     measure: str  # contacts, acceptances, cost or value
-    actions: tuple[int, ...]  # actions in scope, by position in engine.actions.actions
+    actions: tuple[int, ...]  # actions in scope, by position in engine.actions.actions_of
     where: str | None  # SQL condition of the subscribers in scope; None: all
 
 
@@ -54,7 +54,7 @@ class Limit:
     measure: str  # contacts, acceptances, cost, value or fatigue
     is_minimum: bool
     amount: int  # micro-units
-    actions: tuple[int, ...]  # actions in scope, by position in engine.actions.actions
+    actions: tuple[int, ...]  # actions in scope, by position in engine.actions.actions_of
     where: str | None  # SQL condition of the subscribers in scope; None: all
     to: Part | None = None  # of a ratio: what the sum is divided by
     ratio: int = 0  # of a ratio: its limit in millionths; the amount is 0
@@ -63,6 +63,8 @@ class Limit:
     is_weighted: bool = False  # whether subscribers' weights count, as in the value pursued
     twin: str | None = None  # of one side of an equation: the constraint
     costs: tuple[ContactCost, ...] = ()  # of fatigue: what is summed
+    series: str | None = None  # of a day's limit: what it is called but for its day
+    day: int = 0  # of a series: the day, from 0 on
 
     @property
     def parts(self) -> list[tuple[Part, Fraction]]:
@@ -122,30 +124,50 @@ def micro(amount: float) -> int:
 def limits(job: Job) -> list[Limit]:
     """Return the K limits of a job in their order: catalogue's channels, offers, constraints.
 
-    A constraint with both bounds gives two limits, ``name`` and ``name:minimum``. Fatigue is last.
+    A constraint with both bounds gives two limits, ``name`` and ``name:minimum``; one of each day,
+    and a capacity of a plan of several days, is one for each: ``name:day-1`` and so on. Fatigue is
+    last.
     """
     found = []
-    for constraint in [*_of_catalogue(job.catalogue), *job.constraints]:
+    for series, constraint in [*_of_catalogue(job), *_stated(job)]:
         if not constraint.enforce:
             continue
         both = constraint.upper is not None and constraint.lower is not None
+        own = []
         if constraint.upper is not None:
-            found.append(_limit(job, constraint, constraint.name, constraint.upper))
+            own.append(_limit(job, constraint, constraint.name, constraint.upper))
         if constraint.lower is not None:
             name = f"{constraint.name}:minimum" if both else constraint.name
-            found.append(_limit(job, constraint, name, constraint.lower, is_minimum=True))
+            own.append(_limit(job, constraint, name, constraint.lower, is_minimum=True))
+        day = 0 if series is None else constraint.days[0] - 1
+        found += [replace(limit, series=series, day=day) for limit in own]
     return [*found, *_fatigue(job)]
 
 
 def measured(job: Job) -> list[Measured]:
     """Return the constraints that are measured and not enforced, in their order."""
     found = []
-    for constraint in job.constraints:
+    for _, constraint in _stated(job):
         if not constraint.enforce:
-            of, to = _parts(constraint, job)
+            of, to = parts_of_limit(constraint, job)
             upper, lower = (None if x is None else micro(x) for x in _bounds(constraint))
             found.append(Measured(constraint.name, of, to, upper, lower))
     return found
+
+
+def _stated(job: Job) -> list[tuple[str | None, Constraint]]:
+    """Return the constraints of a job, those of each day as one of every day."""
+    return [own for constraint in job.constraints for own in _by_day(constraint, job.horizon.days)]
+
+
+def _by_day(constraint: Constraint, days: int) -> Iterator[tuple[str | None, Constraint]]:
+    """Yield a constraint, or that of each day after the name of all of them."""
+    if not constraint.each_day:
+        yield None, constraint
+        return
+    for day in constraint.days or range(1, days + 1):
+        own = {"name": f"{constraint.name}:day-{day}", "days": [day], "each_day": False}
+        yield constraint.name, constraint.model_copy(update=own)
 
 
 def question(job: Job) -> Question:
@@ -205,7 +227,7 @@ def _bounds(constraint: Constraint) -> tuple[float | None, float | None]:
 def _limit(
     job: Job, constraint: Constraint, name: str, amount: float, *, is_minimum: bool = False
 ) -> Limit:
-    of, to = _parts(constraint, job)
+    of, to = parts_of_limit(constraint, job)
     limit = micro(amount)
     scale = 1 if to is None else _scale(job, to, limit)
     penalty = None
@@ -225,7 +247,7 @@ def _scale(job: Job, to: Part, limit: int) -> int:
     return lcm(*(product.denominator for product in products))
 
 
-def _parts(constraint: Constraint, job: Job) -> tuple[Part, Part | None]:
+def parts_of_limit(constraint: Constraint, job: Job) -> tuple[Part, Part | None]:
     """Return what is summed, and of a ratio what it is divided by."""
     if constraint.ratio is None:
         where, scope = constraint.where, _scope([constraint], job)
@@ -248,27 +270,25 @@ def _both(first: str | None, second: str | None) -> str | None:
     return f"({first}) AND ({second})"
 
 
-def _of_catalogue(catalogue: Catalogue) -> list[Constraint]:
-    found = []
-    for name, channel in catalogue.channels.items():
+def _of_catalogue(job: Job) -> Iterator[tuple[str | None, Constraint]]:
+    for name, channel in job.catalogue.channels.items():
         if channel.capacity is not None:
-            found.append(
-                Constraint(
-                    name=f"capacity:{name}",
-                    measure="contacts",
-                    at_most=channel.capacity,
-                    channels=[name],
-                )
+            capacity = Constraint(
+                name=f"capacity:{name}",
+                measure="contacts",
+                at_most=channel.capacity,
+                channels=[name],
+                each_day=job.horizon.days > 1,
             )
-    for name, offer in catalogue.offers.items():
+            yield from _by_day(capacity, job.horizon.days)
+    for name, offer in job.catalogue.offers.items():
         for kind, bound, amount in (
             ("quota", "at_most", offer.quota),
             ("minimum", "at_least", offer.minimum),
         ):
             if amount is not None:
                 settings = {"name": f"{kind}:{name}", "measure": "contacts", "offers": [name]}
-                found.append(Constraint.model_validate({**settings, bound: amount}))
-    return found
+                yield None, Constraint.model_validate({**settings, bound: amount})
 
 
 def _scope(scopes: list[Scope], job: Job) -> tuple[int, ...]:
@@ -279,6 +299,7 @@ def _scope(scopes: list[Scope], job: Job) -> tuple[int, ...]:
         if all(
             (not scope.offers or action.offer in scope.offers)
             and (not scope.channels or action.channel in scope.channels)
+            and (not scope.days or action.day + 1 in scope.days)
             and (
                 not scope.categories or catalogue.offers[action.offer].category in scope.categories
             )
@@ -291,18 +312,21 @@ def coefficients(job: Job, measure: str) -> list[tuple[int, int]]:
     """Return [A] (per contact, per acceptance) of a measure, micro-units.
 
     contacts (1, 0); acceptances (0, 1); cost (channel's unit cost, offer's cost); value
-    (minus the channel's unit cost, the offer's value less its cost).
+    (minus the channel's unit cost, the offer's value, as its day leaves it, less its cost).
     """
     found = []
     for action in actions_of(job):
         offer = job.catalogue.offers[action.offer]
+        worth = micro(offer.value)
+        if offer.decay is not None:
+            worth = offer.decay.on(action.day, worth)
         unit_cost = micro(job.catalogue.channels[action.channel].unit_cost)
         found.append(
             {
                 "contacts": (MICRO, 0),
                 "acceptances": (0, MICRO),
                 "cost": (unit_cost, micro(offer.cost)),
-                "value": (-unit_cost, micro(offer.value) - micro(offer.cost)),
+                "value": (-unit_cost, worth - micro(offer.cost)),
             }[measure]
         )
     return found

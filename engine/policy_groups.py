@@ -1,14 +1,11 @@
-"""Which actions a policy counts or closes together, and the relations between a job's actions."""
+"""Which actions a policy counts or closes together."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
-
-from engine.actions import Action, actions_of
-from engine.rules import Rules
+from engine.actions import Action
 from engine.settings import Job
-from engine.settings.policies import CAPS, ContactPolicy
+from engine.settings.policies import ContactPolicy
 
 PER = ("channel", "category", "team", "offer", "offers", "all")
 """What a policy counts together, in the order of caps: those that bind most first."""
@@ -27,6 +24,10 @@ class Group:
     def text(self) -> str:
         """Return what it is called, for people."""
         return " or ".join(self.names) or "all"
+
+    def on(self, first: int, last: int, acts: Sequence[Action]) -> "Group":
+        """Return those of its actions that are on some days in a row."""
+        return replace(self, actions=tuple(a for a in self.actions if first <= acts[a].day <= last))
 
 
 def packages(job: Job) -> list[list[str]]:
@@ -74,45 +75,3 @@ def groups_of(policy: ContactPolicy, job: Job, acts: Sequence[Action]) -> list[G
 def is_whole(group: Group, acts: Sequence[Action]) -> bool:
     """Return whether a group is all actions: its cap is the most actions of a bundle."""
     return len(group.actions) == len(acts)
-
-
-def capped(job: Job) -> list[Group]:
-    """Return the D groups with a cap of their own, in the order of the caps.
-
-    Without packages a cap on all contacts is the most actions of a bundle, and none of these. Of
-    one offer a bundle never has more than one action.
-    """
-    acts = actions_of(job)
-    found = {
-        (group.per in BY_CONTACT, group.actions): group
-        for policy in job.policies
-        if policy.kind in CAPS and policy.per != "offer"
-        for group in groups_of(policy, job, acts)
-        if group.actions and (packages(job) or not (group.per == "all" and is_whole(group, acts)))
-    }
-    return sorted(found.values(), key=lambda group: PER.index(group.per))
-
-
-def rules(job: Job) -> Rules:
-    """Return the relations between a job's actions."""
-    acts, names, groups = actions_of(job), list(job.catalogue.offers), capped(job)
-    members = np.zeros((len(groups), len(acts)), bool)
-    for d, group in enumerate(groups):
-        members[d, list(group.actions)] = True
-    has_packages = bool(packages(job))
-    return Rules(
-        members,
-        np.array([has_packages and group.per in BY_CONTACT for group in groups], bool),
-        np.array(contact_codes(job, [(a.offer, a.channel) for a in acts]), np.int32),
-        [
-            (names.index(one), names.index(other))
-            for policy in job.policies
-            for i, one in enumerate(policy.exclusive)
-            for other in policy.exclusive[:i]
-        ],
-        [
-            (names.index(policy.offer), tuple(names.index(o) for o in policy.requires))
-            for policy in job.policies
-            if policy.offer is not None and policy.requires
-        ],
-    )

@@ -24,8 +24,9 @@ from engine import policies, tables
 from engine.actions import Action, actions_of
 from engine.candidates import eligible, propensities
 from engine.history import History
-from engine.policies import Asked, Left
-from engine.policy_groups import rules
+from engine.plan_rules import rules
+from engine.policies import Left
+from engine.policy_questions import Asked
 from engine.policy_sets import Sets, sets_of
 from engine.rules import Rules
 from engine.settings import Job
@@ -218,15 +219,17 @@ class _Relaxing:
         other = relaxed(policy)
         others = [(other if own is policy else own) for own in job.policies]
         kept = [own for own in others if own is not None]
-        left = part.left if policy.cap is None and policy.kind not in {"exactly", "at_least"} else (
-            policies.left_of(part.past, [own for own in kept if _has_size(own)]))  # fmt: skip
+        new_job = job.model_copy(update={"policies": kept})
+        left, new_rules = part.left, self.rules
+        if _has_size(policy):
+            asked = replace(part.past, job=new_job)
+            left = policies.left_of(asked, [own for own in kept if _has_size(own)])
         newly = part.left.forbids(policy.name, len(self.free)) & part.open_
         newly &= part.forbidding == 1
         if other is not None:
             newly &= ~left.forbids(policy.name, len(self.free))
-        new_rules = self.rules
-        if policy.kind in {"exclusive", "requires"}:
-            new_rules = rules(job.model_copy(update={"policies": kept}))
+        if _has_size(policy) or policy.kind in {"requires", "not_after"}:
+            new_rules = rules(new_job)
         rows = np.flatnonzero(self._may_change(policy, newly, left, new_rules))
         gain = np.zeros(len(part.group), np.int64)
         before = self._best(rows, self.free[:, rows], part.left, self.rules)
@@ -246,7 +249,10 @@ class _Relaxing:
         found = (newly & good).any(axis=0) | (left.fewest != base.fewest)
         everything = np.ones(len(self.offer), bool)
         sizes = [(everything, base.most, left.most)]
-        sizes += zip(self.rules.members, base.cap, left.cap, strict=True)
+        old, new = _rooms(self.rules, base), _rooms(new_rules, left)
+        none = np.full(len(base.most), MOST_BUNDLE, np.uint8)
+        sizes += [(counted, room, new.get(key, (counted, none))[1])
+                  for key, (counted, room) in old.items()]  # fmt: skip
         for counted, before, after in sizes:
             if (after > before).any():
                 found |= (after > before) & (self._offers(good, counted) > before)
@@ -254,6 +260,8 @@ class _Relaxing:
         met = [names.index(name) for name in policy.exclusive]
         if policy.requires and policy.offer is not None:
             met = [names.index(policy.offer)]
+        if policy.not_after and new_rules.days > 1:
+            met = [names.index(name) for name in (policy.offer or "", *policy.not_after)]
         if met:
             found |= self._offers(good, np.isin(self.offer, met)) >= min(2, len(met))
         return found
@@ -282,7 +290,14 @@ class _Relaxing:
 
 
 def _has_size(policy: ContactPolicy) -> bool:
-    return policy.cap is not None or policy.kind in {"exactly", "at_least"}
+    """Return whether a policy says how large bundles are, or is a cap of near days."""
+    return policy.cap is not None or policy.kind in {"exactly", "at_least", "exclusive"}
+
+
+def _rooms(own: Rules, left: Left) -> dict[tuple[bytes, bool], tuple[Any, Any]]:
+    """Return the caps by what they count: the actions, [A] bool, and the room, [S]."""
+    keys = zip((row.tobytes() for row in own.members), own.per_contact.tolist(), strict=True)
+    return dict(zip(keys, zip(own.members, left.cap, strict=True), strict=True))
 
 
 def shown(job: Job, found: Sequence[Cost], *, has_prices: bool) -> Iterator[dict[str, Any]]:

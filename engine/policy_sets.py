@@ -80,17 +80,20 @@ def merged(found: Iterable[Sets]) -> Sets:
 def table(found: Sets, acts: Sequence[Action], unit: int | None) -> pd.DataFrame:
     """Return the sets as a table, by action and the most subscribers first.
 
+    Of several days it has a column of days, from 1 on.
+
     Args:
         found: of all partitions.
         acts: the actions.
         unit: units of worth in one of what is pursued; None: nothing has a worth.
     """
     rows = [
-        (acts[a].offer, acts[a].channel, ", ".join(names), count,
+        (acts[a].offer, acts[a].channel, acts[a].day + 1, ", ".join(names), count,
          None if unit is None else some, np.nan if unit is None else units / unit)
         for (a, names), (count, some, units) in
         sorted(found.items(), key=lambda item: (item[0][0], -item[1][0], item[0][1]))
     ]  # fmt: skip
-    names = ["offer", "channel", "policies", "subscribers", "worthwhile", "surplus"]
-    kinds = ["str", "str", "str", "int64", "Int64", "float64"]
-    return pd.DataFrame(rows, columns=names).astype(dict(zip(names, kinds, strict=True)))
+    names = ["offer", "channel", "day", "policies", "subscribers", "worthwhile", "surplus"]
+    kinds = ["str", "str", "int64", "str", "int64", "Int64", "float64"]
+    frame = pd.DataFrame(rows, columns=names).astype(dict(zip(names, kinds, strict=True)))
+    return frame if any(act.day for act in acts) else frame.drop(columns="day")

@@ -10,7 +10,7 @@ import numpy as np
 from engine.actions import actions_of
 from engine.limits import MICRO, Limit, Part, Question, coefficients
 from engine.parts import Parts, at_hand, parts_of, told
-from engine.policy_groups import rules
+from engine.plan_rules import rules
 from engine.problem import Block, Problem, Row, penalties
 from engine.quotient import Quotient
 from engine.settings import Job
@@ -79,7 +79,7 @@ class Stock:
         quotient = None if limit.to is None else self._quotient(limit, limit.to)
         return Row(
             limit.name, limit.measure, limit.is_minimum, limit.twin, quotient, limit.is_weighted,
-            limit.scale,
+            limit.scale, limit.series, limit.day,
         )  # fmt: skip
 
     def _quotient(self, limit: Limit, to: Part) -> Quotient:

@@ -9,7 +9,7 @@ from engine import policies, tables
 from engine.actions import actions_of
 from engine.candidates import eligible
 from engine.history import History
-from engine.policy_groups import rules
+from engine.plan_rules import rules
 from engine.settings import Job
 from engine.settings.policies import ContactPolicy
 from kernels.backend import to_cpu

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine.actions import actions
+from engine.certificate_contacts import Contacts
 from engine.certificate_history import Past, closures
 from engine.certificate_policies import leasts, relations, rooms
 from engine.certificate_rules import terms
+from engine.certificate_together import on_days, over_caps
 from engine.history import History
 from engine.limits import question
 from engine.settings import Job
@@ -67,8 +68,8 @@ def broken(
 
     Args:
         job: the job.
-        planned: subscriber, offer, channel and time_zone of the contacts of a run, which go out
-            when its job says.
+        planned: subscriber, offer, channel and time_zone of the contacts of a run, of several days
+            their day, from 1 on; they go out when its job says.
         contacts: the effective contacts within :func:`reach` of the planned ones: subscriber, time
             (int64 s), offer, channel, category, team.
         outcomes: outcomes since the earliest of these: subscriber, time, offer, channel, outcome.
@@ -83,26 +84,19 @@ def broken(
     own = job.model_copy(update=changed)
     people = planned.drop_duplicates("subscriber", ignore_index=True)[["subscriber", ZONE]]
     past = Past.of(own, people, History(contacts, outcomes))
-    place = {(action.offer, action.channel): a for a, action in enumerate(actions(job.catalogue))}
-    pairs = list(zip(planned["offer"], planned["channel"], strict=True))
-    action = np.array([place[pair] for pair in pairs], np.int64)
-    row = pd.Index(people["subscriber"]).get_indexer(pd.Index(planned["subscriber"]))
-    keys, found = people["subscriber"].tolist(), {}
+    written = Contacts.of(own, pd.Index(people["subscriber"]), planned)
+    row, keys, found = written.subscriber, people["subscriber"].tolist(), {}
     for closure in closures(past, people):
-        for i in np.flatnonzero(closure.rows[row] & np.isin(action, closure.actions)).tolist():
+        for i in np.flatnonzero(closure.closes(row, written.pair, written.day)).tolist():
             policy = closure.text.removeprefix("policy ")
-            found[row[i], policy] = f"{closure.text} closes {' on '.join(pairs[i])}"
+            found[row[i], policy] = f"{closure.text} closes {written.texts[i]}"
     held, by_name = terms(own, question(own)), {policy.name: policy for policy in asked}
-    together = relations(own, held).contact
-    for room in rooms(own, held, past):
-        inside = room.counted[action]
-        who = row[inside]
-        if room.by_contact:
-            who = np.unique(np.stack([who, together[action[inside]]]), axis=1)[0]
-        count = np.bincount(who, minlength=len(people))
-        for s in np.flatnonzero((count > room.left) & (room.policy != "")).tolist():
-            leaves = f"{_allowed(by_name[room.policy])} and leaves {room.left[s]}"
-            found[s, room.policy] = f"{room.text} allows {leaves}, planned {count[s]}"
+    caps = [room for room in rooms(own, held, past) if room.policy]
+    over = over_caps(written, past, caps, relations(own, held).contact)
+    for room, s, (left, count, first, last) in over:
+        leaves = f"{_allowed(by_name[room.policy])} and leaves {left}"
+        days = f" {on_days(first, last)}" if past.days > 1 else ""
+        found[s, room.policy] = f"{room.text} allows {leaves}, planned {count}{days}"
     offers = np.bincount(row, minlength=len(people))
     for least in leasts(own, past):
         for s in np.flatnonzero((offers > 0) & (offers < least.wanted)).tolist():

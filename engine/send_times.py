@@ -1,6 +1,12 @@
-"""When the contacts of a run go out, in each subscriber's time zone, and windows around it."""
+"""When the contacts of a run go out, in each subscriber's time zone, and windows around them.
 
+A plan of N days has a send time on each: on the first day at the first instant that the job allows,
+then at the same time of day, a calendar day later each. Z time zones.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -8,7 +14,8 @@ import numpy as np
 from engine import tables, zones
 from engine.settings import Job
 from engine.settings.base import seconds
-from engine.settings.policies import EVER, WEEKDAYS, ContactPolicy, clock_s
+from engine.settings.policies import EVER, ContactPolicy, clock_s
+from kernels.backend import library
 
 Window = tuple[int, int, int]
 """Width, and the first and last instant at which it may end, s: (u - width, u]."""
@@ -24,15 +31,52 @@ class SendTimes:
 
     zones: tuple[str, ...]
     zone: Any  # [S] int32, in [0, Z)
-    instants: tuple[int, ...]  # [Z] s
+    instants: tuple[tuple[int, ...], ...]  # [Z, N] s, never earlier on a later day
+
+    @property
+    def days(self) -> int:
+        """Return N."""
+        return len(self.instants[0])
+
+    def on(self, day: int) -> tuple[int, ...]:
+        """Return [Z] s, when contacts of a day go out."""
+        return tuple(own[day] for own in self.instants)
+
+    def of_rows(self, by_zone: Sequence[Any]) -> Any:
+        """Return [S] what is known by time zone, on the side of the rows."""
+        return library(self.zone).asarray(np.array(by_zone))[self.zone]
+
+    @cached_property
+    def table(self) -> Any:
+        """Return [Z, N] int64 s on the host."""
+        return np.array(self.instants, np.int64)
 
 
-def instant_in(job: Job, zone: str) -> int:
-    """Return when contacts go out to subscribers of a time zone, s."""
+@cache
+def instants_in(start: int, clock: int | None, days: int, name: str) -> tuple[int, ...]:
+    """Return when contacts go out in a time zone on each day.
+
+    Args:
+        start: first instant, s.
+        clock: time of day there, s since midnight; None: that of ``start``, and at once.
+        days: N.
+        name: the time zone.
+    """
+    zone = zones.zone(name)
+    first, date = start, zones.local_date(zone, start)
+    if clock is None:
+        clock = zones.local_clock(zone, start)
+    else:
+        first, date = zones.next_local(zone, start, clock)
+    later = (zones.at_local(zone, date + day * zones.ONE_DAY, clock) for day in range(1, days))
+    return (first, *later)
+
+
+def plan_of(job: Job) -> tuple[int, int | None, int]:
+    """Return what of a job the instants depend on: start, clock and days."""
     start = int((job.horizon.start or job.as_of).timestamp())
-    if job.horizon.at is None:
-        return start
-    return zones.next_local(zones.zone(zone), start, clock_s(job.horizon.at))
+    at = job.horizon.at
+    return start, None if at is None else clock_s(at), job.horizon.days
 
 
 def send_times(job: Job, features: Any) -> SendTimes:
@@ -41,70 +85,51 @@ def send_times(job: Job, features: Any) -> SendTimes:
     Raises:
         DataError: subscribers have time zones that do not exist.
     """
-    column = job.inputs.subscribers.time_zone
+    column, plan = job.inputs.subscribers.time_zone, plan_of(job)
     if column is None:
         zone = tables.array_library(features).zeros(len(features), "int32")
-        return SendTimes((job.time_zone,), zone, (instant_in(job, job.time_zone),))
+        return SendTimes((job.time_zone,), zone, (instants_in(*plan, job.time_zone),))
     names, codes = zones.codes(features[column], job.time_zone)
     names = names or [job.time_zone]  # of nobody
-    return SendTimes(tuple(names), codes, tuple(instant_in(job, name) for name in names))
-
-
-def cap_windows(policy: ContactPolicy, times: SendTimes) -> tuple[Window, ...] | None:
-    """Return, by time zone, the windows whose fullest counts for a cap; None: it has no past.
-
-    A sliding window is any that the new contact is in, so contacts that are booked for later count
-    as well; a calendar period is one window.
-    """
-    found: list[Window] = []
-    for name, at in zip(times.zones, times.instants, strict=True):
-        within = policy.spacing or policy.within
-        if policy.each is not None:
-            first_day = WEEKDAYS.index(policy.week_starts)
-            begin, end = zones.period(zones.zone(name), at, policy.each, first_day)
-            found.append((end - begin, end - 1, end - 1))
-        elif within == EVER:
-            found.append((LONGEST, LAST, LAST))
-        elif within is not None:
-            width = seconds(within)
-            found.append((width, at, at + width - 1))
-    return tuple(found) or None
+    return SendTimes(tuple(names), codes, tuple(instants_in(*plan, name) for name in names))
 
 
 def past_windows(policy: ContactPolicy, times: SendTimes) -> tuple[Window, ...] | None:
-    """Return, by time zone, the window up to the new contact; None: it has no past."""
+    """Return, by time zone, the window up to the first day's contact; None: it has no past."""
     if policy.within is None:
         return None
     width = LONGEST if policy.within == EVER else seconds(policy.within)
-    return tuple((width, at, at) for at in times.instants)
+    return tuple((width, at, at) for at in times.on(0))
 
 
-def around(policy: ContactPolicy, times: SendTimes) -> tuple[Window, ...] | None:
-    """Return, by time zone, the instants less than ``within`` from the new contact."""
+def around(policy: ContactPolicy, times: SendTimes, day: int = 0) -> tuple[Window, ...] | None:
+    """Return, by time zone, the instants less than ``within`` from the new contact of a day."""
     if policy.within is None:
         return None
     if policy.within == EVER:
-        return tuple((LONGEST, LAST, LAST) for _ in times.instants)
+        return tuple((LONGEST, LAST, LAST) for _ in times.zones)
     width = seconds(policy.within)
-    return tuple((2 * width - 1, at + width - 1, at + width - 1) for at in times.instants)
+    return tuple((2 * width - 1, at + width - 1, at + width - 1) for at in times.on(day))
 
 
-def strictly(policy: ContactPolicy, times: SendTimes, *, before: bool) -> tuple[Window, ...] | None:
+def strictly(
+    policy: ContactPolicy, times: SendTimes, day: int = 0, *, before: bool
+) -> tuple[Window, ...] | None:
     """Return, by time zone, the instants less than ``within`` before (or after) the new contact."""
     if policy.within is None:
         return None
     found = []
-    for at in times.instants:
+    for at in times.on(day):
         reach = LONGEST if policy.within == EVER else seconds(policy.within)
         low, high = (at - reach, at - 1) if before else (at, min(at + reach - 1, LAST))
         found.append((high - low, high, high) if high > low else NONE)
     return tuple(found)
 
 
-def is_closed(policy: ContactPolicy, times: SendTimes) -> Any:
-    """Return [Z] bool: whether quiet hours or a blackout close the instant of a time zone."""
+def is_closed(policy: ContactPolicy, times: SendTimes, day: int = 0) -> Any:
+    """Return [Z] bool: whether quiet hours or a blackout close a day's instant in a time zone."""
     found = np.zeros(len(times.zones), bool)
-    for z, (name, at) in enumerate(zip(times.zones, times.instants, strict=True)):
+    for z, (name, at) in enumerate(zip(times.zones, times.on(day), strict=True)):
         zone = zones.zone(name)
         if policy.quiet is not None:
             found[z] = zones.is_quiet(zone, at, *map(clock_s, policy.quiet.split("-")))

@@ -14,12 +14,13 @@ from engine.actions import actions_of
 from engine.history import TEXTS, History
 from engine.history_counts import Kind
 from engine.ingest import TIME
-from engine.policies import Asked, burst_of
 from engine.policy_groups import BY_CONTACT, Group, groups_of, packages
-from engine.send_times import around, cap_windows, send_times, strictly
+from engine.policy_questions import Asked, burst_of
+from engine.send_times import around, send_times, strictly
 from engine.settings import Job
 from engine.settings.base import seconds
 from engine.settings.policies import EVER, ContactPolicy, clock_s
+from engine.spans import cap_windows
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def instant_of(job: Job, features: Any) -> tuple[int, str]:
     """Return when a subscriber, the one row of a profile, is contacted, and the time zone."""
     times = send_times(job, features)
     z = int(times.zone[0])
-    return times.instants[z], times.zones[z]
+    return times.instants[z][0], times.zones[z]
 
 
 def _contacts(job: Job, history: History) -> list[Contact]:
@@ -89,7 +90,7 @@ class _Subscriber:
     @property
     def at(self) -> int:
         """Return when the subscriber is contacted."""
-        return int(self.asked.instant[0])
+        return int(self.asked.instant(0)[0])
 
     def of(self, policy: ContactPolicy) -> Iterator[Standing]:
         """Yield where it stands with a policy, group by group."""
@@ -180,7 +181,7 @@ class _Subscriber:
         ))  # fmt: skip
         until, zone = None, zones.zone(self.asked.times.zones[self._zone])
         if blocked and policy.quiet is not None:
-            until = zones.next_local(zone, self.at, clock_s(policy.quiet.split("-")[1]))
+            until = zones.next_local(zone, self.at, clock_s(policy.quiet.split("-")[1]))[0]
         elif blocked and policy.blackout:
             day = zones.local_date(zone, self.at)
             while day in policy.blackout:

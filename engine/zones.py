@@ -140,12 +140,17 @@ def period(zone: ZoneInfo, instant: int, unit: Unit, week_starts: int = 0) -> tu
     return day_start(zone, first), day_start(zone, after)
 
 
-def next_local(zone: ZoneInfo, instant: int, clock: int) -> int:
-    """Return the first instant, at or after one, that is a day's ``at_local`` for a wall clock."""
+def next_local(zone: ZoneInfo, instant: int, clock: int) -> tuple[int, Date]:
+    """Return the first instant, at or after one, that is a day's ``at_local`` for a wall clock.
+
+    Returns:
+        instant: s.
+        date: the day's; a later one is shown where the zone skips it.
+    """
     date = local_date(zone, instant) - ONE_DAY
     while at_local(zone, date, clock) < instant:
         date += ONE_DAY
-    return at_local(zone, date, clock)
+    return at_local(zone, date, clock), date
 
 
 def codes(column: Any, default: str = UTC) -> tuple[list[str], Any]:

@@ -18,7 +18,7 @@ from engine.candidates import Candidates, candidates, described
 from engine.errors import AllocationError
 from engine.goals import Pursued
 from engine.limits import FATIGUE
-from engine.parts import Parts
+from engine.parts import Parts, told
 from engine.problem import Block, joined, to_host
 from engine.settings import Job
 from engine.solve import Allocation, Status, solve
@@ -207,6 +207,7 @@ def _summary(job: Job, placed: Placed, found: Allocation, made: tuple[Any, ...])
         "channels": [
             {**c, "capacity": catalogue.channels[c["channel"]].capacity} for c in channels
         ],
+        **_plan(job, table),
         "segments": decisions.segments(_text_columns(files), table),
         "baselines": _baselines(placed, certificate, len(table)) if is_answered else [],
         "iterations": [
@@ -218,6 +219,14 @@ def _summary(job: Job, placed: Placed, found: Allocation, made: tuple[Any, ...])
         "contacts": len(table),
         "contacted": contacted,
     }
+
+
+def _plan(job: Job, table: Any) -> dict[str, Any]:
+    """Return what goes out day by day, of several days."""
+    days = job.horizon.days
+    if days == 1:
+        return {}
+    return {"plan": decisions.by_day(table, list(job.catalogue.channels), days)}
 
 
 def _tighter(certificate: dict[str, Any], found: Allocation) -> float:
@@ -292,11 +301,15 @@ def _baselines(placed: Placed, certificate: dict[str, Any], contacts: int) -> li
 
 
 def _fits_here(placed: Placed) -> bool:
-    """Return whether this machine has room for blocks that are elsewhere, and for their pairs."""
-    blocks = placed.problem.blocks
-    if not isinstance(blocks, Parts):
+    """Return whether this machine has room for all actions of blocks.
+
+    Blocks of one day that are here already have had it.
+    """
+    blocks, days = placed.problem.blocks, placed.problem.rules.days
+    if not isinstance(blocks, Parts) and days == 1:
         return True
-    return bool(ROOM * sum(blocks.told(_bytes)) <= psutil.virtual_memory().available)
+    size = sum(told(blocks, _bytes))
+    return bool(ROOM * days * size <= psutil.virtual_memory().available)
 
 
 def _bytes(block: Block) -> int:
@@ -306,7 +319,7 @@ def _bytes(block: Block) -> int:
 def _instance(placed: Placed) -> Instance:
     """Return the whole problem as arrays on the host; subscribers arrive in order of their hash."""
     problem = placed.problem
-    block = joined([to_host(b) for b in problem.blocks])
+    block = problem.spread(joined([to_host(b) for b in problem.blocks]))
     return Instance(
         block.propensity, block.weight, block.most, block.fewest, block.cap,
         problem.offer, problem.rules, problem.value_fixed,

@@ -195,6 +195,38 @@ def days(rows: Sequence[Mapping[str, Any]]) -> Any:
     return plot
 
 
+def grid(rows: Sequence[tuple[str, Sequence[Piece]]], *, axis: str, columns: Sequence[str]) -> Any:
+    """Draw a field of cells, the first row on top.
+
+    Args:
+        rows: label and cells of each; of a cell only colour and text count.
+        axis: what the columns are.
+        columns: their labels.
+    """
+    flat = [
+        (y, x, label, cell) for y, (label, own) in enumerate(rows) for x, cell in enumerate(own)
+    ]
+    source = ColumnDataSource({
+        "x": [x for _, x, _, _ in flat], "y": [y for y, _, _, _ in flat],
+        "label": [label for _, _, label, _ in flat], "column": [columns[x] for _, x, _, _ in flat],
+        "colour": [cell.colour for *_, cell in flat], "text": [cell.text for *_, cell in flat],
+    })  # fmt: skip
+    plot = _frame(
+        ROW_PX * len(rows) + FRAME_PX,
+        [("", "@label, @column: @text")],
+        x_range=(-0.6, len(columns) - 0.4),
+        y_range=(len(rows) - 0.4, -0.6),
+        x_axis_label=axis,
+    )
+    plot.rect(x="x", y="y", width=1, height=0.8, color="colour", source=source, line_color="white")
+    plot.yaxis.ticker = FixedTicker(ticks=list(range(len(rows))))
+    plot.yaxis.major_label_overrides = {i: _short(label) for i, (label, _) in enumerate(rows)}
+    plot.xaxis.ticker = FixedTicker(ticks=list(range(len(columns))))
+    plot.xaxis.major_label_overrides = dict(enumerate(columns))
+    plot.grid.grid_line_color = None
+    return plot
+
+
 def calibration(bins: Sequence[Mapping[str, Any]]) -> Any:
     """Draw the accept rate of each bin over its mean prediction; on the diagonal is right."""
     highest = max([max(b["predicted"], b["observed"]) for b in bins], default=0) * 1.1 or 1

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from engine import expressions, limit_problems, profile, score, tables
-from engine.actions import actions
+from engine.actions import actions, actions_of
 from engine.errors import ConfigError, DataError, EngineError
 from engine.levels import Stage, stages
 from engine.settings import Job
@@ -170,7 +170,11 @@ def _catalogue_problems(job: Job, schema: Mapping[str, tables.Kind]) -> list[str
     problems: list[str] = []
     for where, sql in conditions.items():
         problems += _expression_problems(sql, where, "boolean", schema)
-    numbers = {f"fatigue.{i}.of": fatigue.of for i, fatigue in enumerate(job.fatigue)}
+    numbers: dict[str, str | None] = {
+        f"fatigue.{i}.of": fatigue.of for i, fatigue in enumerate(job.fatigue)
+    }
+    for name, offer in catalogue.offers.items():
+        numbers[f"catalogue.offers.{name}.until"] = offer.until
     for where, sql in {**numbers, "catalogue.weight": catalogue.weight}.items():
         problems += _expression_problems(sql, where, "number", schema)
     for name, channel in catalogue.channels.items():
@@ -226,6 +230,12 @@ def _pursued(stage: Stage) -> str:
     return f"the {'most' if stage.aim.sign > 0 else 'least'} {stage.aim.measure}"
 
 
+def _actions(job: Job) -> str:
+    """Say how many actions there are; of one day they are the pairs of offer and channel."""
+    pairs, days = len(actions(job.catalogue)), job.horizon.days
+    return str(pairs) if days == 1 else f"{len(actions_of(job))} ({pairs} on each of {days} days)"
+
+
 def _facts(job: Job, schema: Mapping[str, tables.Kind] | None) -> dict[str, str]:
     """Say what the job is."""
     catalogue = job.catalogue
@@ -247,7 +257,7 @@ def _facts(job: Job, schema: Mapping[str, tables.Kind] | None) -> dict[str, str]
         "scores": job.scores.kind,
         "offers": listed(catalogue.offers),
         "channels": listed(catalogue.channels),
-        "actions": str(len(actions(catalogue))),
+        "actions": _actions(job),
         "policies": listed([policy.name for policy in job.policies]),
         "constraints": f"{constraints} ({len(job.constraints)} stated, "
         f"{capacities} capacities, {quotas} quotas, {minimums} minimums)",

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine import tables, zones
-from engine.actions import actions_of
+from engine.actions import OF_A_DAY, actions_of, labels
 from engine.assemble import assemble
 from engine.candidates import candidates
 from engine.errors import ConfigError, DataError
@@ -58,8 +59,8 @@ def explain(run: Run, subscriber: str) -> dict[str, Any]:
     job, folders = _origin(run)
     one = _found(job, parts_of(job, folders), subscriber)
     at, zone = instant_of(job, one.features)
-    names = [action.name for action in actions_of(job)]
-    got = _chosen(run.folder, one, names)
+    names = labels(job)
+    got = _chosen(run.folder, one)
     told = _explained(run, one, got)
     bundle = told.best if told else got
     shut = closed(job, one.features, one.history)[0]
@@ -68,6 +69,7 @@ def explain(run: Run, subscriber: str) -> dict[str, Any]:
         "subscriber": one.features["subscriber"].tolist()[0],
         "time_zone": zone,
         "sent": _local(at, zone),
+        "days": job.horizon.days,
         "gets": [names[a] for a in got],
         "surplus": told.chosen_surplus if told else None,
         "best": [names[a] for a in told.best] if told else None,
@@ -127,15 +129,15 @@ def _found(job: Job, parts: Sequence[Part], subscriber: str) -> _One:
     )
 
 
-def _chosen(folder: Path, one: _One, names: Sequence[str]) -> tuple[int, ...]:
+def _chosen(folder: Path, one: _One) -> tuple[int, ...]:
     """Return the actions that the run gave to a subscriber."""
     key, found = one.features["subscriber"].iloc[0], []
+    place = {(a.offer, a.channel, a.day + 1): n for n, a in enumerate(actions_of(one.job))}
+    columns = ["offer", "channel", *(["day"] if one.job.horizon.days > 1 else [])]
     for path in sorted((folder / "allocations").glob("*.parquet")):
-        rows = tables.read(path, ["subscriber", "offer", "channel"])
-        own = rows[rows["subscriber"] == key]
-        found += [
-            names.index(f"{o}@{c}") for o, c in zip(own["offer"], own["channel"], strict=True)
-        ]
+        rows = tables.read(path, ["subscriber", *columns])
+        own = rows[rows["subscriber"] == key].assign(**{} if "day" in columns else {"day": 1})
+        found += [place[row] for row in zip(own["offer"], own["channel"], own["day"], strict=True)]
     return tuple(sorted(found))
 
 
@@ -149,7 +151,7 @@ def _explained(run: Run, one: _One, got: tuple[int, ...]) -> Explanation | None:
     problem = assemble(one.job, [part], is_whole=False).problem
     if [row["name"] for row in certificate["constraints"]] != [row.name for row in problem.rows]:
         raise DataError(f"{run.folder}: its certificate has other limits than its job")
-    names = [action.name for action in actions_of(one.job)]
+    names = labels(one.job)
     (block,) = problem.blocks
     return explained(offer_oracle(problem), np.array(prices), block, chosen=got, names=names,
                      reasons=None)  # fmt: skip
@@ -199,7 +201,8 @@ def shown(told: Mapping[str, Any]) -> Iterator[Any]:
     """Yield a subscriber's explanation as rich renderables."""
     gets = " and ".join(told["gets"]) or "nothing"
     yield Text(f"subscriber {told['subscriber']} gets {gets}")
-    yield Text(f"contacts go out at {told['sent']} ({told['time_zone']})")
+    days = f" on {told['days']} days, the first" if told["days"] > 1 else ""
+    yield Text(f"contacts go out{days} at {told['sent']} ({told['time_zone']})")
     if told["best"] is not None and told["best"] != told["gets"]:
         best = " and ".join(told["best"]) or "nothing"
         yield Text(f"best at the prices is {best}; a limit is kept or filled by giving it up")
@@ -211,17 +214,43 @@ def shown(told: Mapping[str, Any]) -> Iterator[Any]:
             continue
         used = "" if row["used"] is None else f"{row['used']} of {row['allowed']}"
         contacts = "\n".join(f"{c['time']} {c['offer']}@{c['channel']}" for c in row["contacts"])
-        cells = row["policy"], row["group"], used, contacts, "\n".join(row["blocks"])
+        cells = row["policy"], row["group"], used, contacts, "\n".join(_by_pair(row["blocks"]))
         policies.add_row(*map(Text, (*cells, row["until"] or ("not known" if cells[4] else ""))))
     yield policies
     unit = told["currency"]
-    offers = _table("Offers", "action", f"value, {unit}", "prices paid", f"surplus, {unit}", "why")
-    for row in told["actions"]:
+    best = ", each on its best day" if told["days"] > 1 else ""
+    offers = _table(
+        f"Offers{best}", "action", f"value, {unit}", "prices paid", f"surplus, {unit}", "why"
+    )
+    for row in _of_each_pair(told["actions"]):
         paid = "\n".join(f"{name} {amount(x)}" for name, x in row["paid"].items())
         figures = ("" if row[k] is None else amount(row[k]) for k in ("value", "surplus"))
         value, surplus = figures
         offers.add_row(*map(Text, (row["action"], value, paid, surplus, _why(row))))
     yield offers
+
+
+def _by_pair(names: Sequence[str]) -> list[str]:
+    """Return actions, of which those of one pair on several days are one line."""
+    days: dict[str, list[str]] = {}
+    for name in names:
+        pair, _, day = name.partition(OF_A_DAY)
+        days.setdefault(pair, []).append(day)
+    return [pair if own == [""] else f"{pair}, day {', '.join(own)}" for pair, own in days.items()]
+
+
+def _of_each_pair(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return of each pair what is chosen, or its day with the most surplus, the first of equals."""
+    found: dict[str, Mapping[str, Any]] = {}
+
+    def rank(row: Mapping[str, Any]) -> tuple[bool, float]:
+        return row["is_chosen"], -inf if row["surplus"] is None else row["surplus"]
+
+    for row in rows:
+        pair = row["action"].partition(OF_A_DAY)[0]
+        if pair not in found or rank(row) > rank(found[pair]):
+            found[pair] = row
+    return list(found.values())
 
 
 def _table(title: str, *names: str) -> Table:

@@ -1,5 +1,6 @@
 """What the report says of limits and goals."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,12 +21,14 @@ from jobs.pieces import (
 )
 
 Rows = Sequence[Mapping[str, Any]]
+OF_A_DAY = re.compile(r"(.*):day-(\d+)(.*)")  # names of limits that a plan has for each day
 
 
 def limits(summary: Mapping[str, Any]) -> Section:
     """Return every limit with its use and price; then what is only measured."""
     currency, panels = summary["objective"]["unit"], []
     kept = [c for c in summary["constraints"] if c["kind"] not in {"measured", "cost"}]
+    kept = _series(kept)
     for side, title in (("at_most", "Upper limits"), ("at_least", "Minimums")):
         some = [c for c in kept if c[side] is not None]
         cells = [
@@ -53,6 +56,36 @@ def limits(summary: Mapping[str, Any]) -> Section:
     if summary["status"] == "INFEASIBLE":
         text = "Nothing is used, as nothing is allocated. While limits conflict, none has a price."
     return Section("limits", "Limits and their prices", text, panels)
+
+
+def _series(rows: Rows) -> list[Mapping[str, Any]]:
+    """Return limits, of which those that a plan has for each day are one row: their sums.
+
+    The price is the highest, and the worth tells on which days there is one. Ratios stay apart.
+    """
+    found: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    for row in rows:
+        named = OF_A_DAY.fullmatch(row["name"]) if row["denominator"] is None else None
+        before, day, after = named.groups() if named else (row["name"], "", "")
+        found.setdefault(f"{before}{after}", []).append((day, row))
+    return [
+        own[0][1] if own[0][0] == "" else _joined(name, *zip(*own, strict=True))
+        for name, own in found.items()
+    ]
+
+
+def _joined(name: str, days: Sequence[str], rows: Rows) -> Mapping[str, Any]:
+    side = "at_most" if rows[0]["at_most"] is not None else "at_least"
+    priced = [day for day, row in zip(days, rows, strict=True) if row["price"]]
+    worth = f"has a price on day {', '.join(priced)}" if priced else "not binding on any day"
+    return {
+        **rows[0],
+        "name": f"{name} ({len(rows)} days)",
+        "use": sum(row["use"] or 0.0 for row in rows),
+        side: sum(row[side] for row in rows),
+        "price": max((row["price"] for row in rows if row["price"] is not None), default=None),
+        "worth": worth if rows[0]["price"] is not None else rows[0]["worth"],
+    }
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -78,7 +78,8 @@ def _told(block: Block, order: Any, dealt: tuple[Part, Any], market: Market | No
 def _columns(job: Job) -> list[str]:
     """Return the columns of the features that tell what is open to a subscriber."""
     offers, channels = job.catalogue.offers.values(), job.catalogue.channels.values()
-    conditions = [offer.eligible for offer in offers] + [p.suppress for p in job.policies]
+    conditions = [sql for offer in offers for sql in (offer.eligible, offer.until)]
+    conditions += [policy.suppress for policy in job.policies]
     found = {c for sql in conditions if sql for c in expressions.parse(sql, "job").columns}
     found |= {c for channel in channels for c in (channel.device, job.inputs.subscribers.time_zone)
               if c is not None}  # fmt: skip

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from jobs import charts, contact_sections, limit_sections
+from jobs import charts, contact_sections, limit_sections, plan_sections
 from jobs.charts import QUIET, STRONG, WARM, Bar
 from jobs.outcome import conflicts
 from jobs.pieces import (
@@ -118,6 +118,7 @@ def outcome(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[Sec
     return [
         funnel,
         _who_got_what(summary),
+        *plan_sections.plan(summary),
         *contacts,
         *goals,
         limits,
@@ -173,7 +174,8 @@ def _who_got_what(summary: Mapping[str, Any]) -> Section:
     currency, panels = summary["currency"], []
     for kind in ("offer", "channel"):
         rows = summary[f"{kind}s"]
-        extra = "category" if kind == "offer" else "#capacity"
+        a_day = " a day" if "plan" in summary else ""
+        extra = "category" if kind == "offer" else f"#capacity{a_day}"
         head = (
             kind,
             extra,

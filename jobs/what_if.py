@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine import goals
-from engine.actions import actions_of
+from engine.actions import labels
 from engine.assemble import Placed, assemble
 from engine.candidates import Candidates, candidates
 from engine.errors import ConfigError, DataError
@@ -102,7 +102,7 @@ def opened(file: str | Path, changes: Sequence[str] = ()) -> WhatIf:
     parts = parts_of(job, folders)
     read = [candidates(job, *_frames(part)) for part in parts]
     placed = assemble(job, read)
-    names = [action.name for action in actions_of(job)]
+    names = labels(job)
     only = [other.name for other in measured(job)]
     problem, reached = placed.problem, []
     if len(stages(job)) > 1:  # what goals reach are limits of the last stage

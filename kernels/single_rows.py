@@ -272,6 +272,6 @@ def curve_single_rows(
             if margin < bandwidth:
                 near[0] += 1
                 one[0], two[0] = first, other
-                listed = difference(s, g[t], propensity, one, two, entries, found, amount)
+                listed = difference(s, g[t], propensity, 1, one, two, entries, found, amount)
                 add_square(found, amount, listed, unit, curvature)
         _count(w, g, action[:size], taken[:size], place, tally)

@@ -1,9 +1,10 @@
 """Contact policies by their meaning alone: plain Python over full lists of events.
 
-A job is the mapping of its file, an action is (offer, channel), a bundle is a tuple of actions.
+A job is the mapping of its file, an action (offer, channel, day), a bundle a tuple of actions.
 Nothing here is taken from the engine.
 """
 
+from bisect import bisect_left
 from collections import namedtuple
 from datetime import datetime, timedelta
 from functools import cache
@@ -11,7 +12,8 @@ from itertools import combinations
 from zoneinfo import ZoneInfo
 
 MOST = 4  # actions of a run's bundle
-MINUTE_S, LONGEST_SHIFT_S = 60, 3 * 3_600  # no clock is put back by more
+MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
+LONGEST_SHIFT_S = 3 * HOUR_S  # no clock is put back by more
 UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 CAPS = {"at_most", "spacing"}
@@ -22,6 +24,7 @@ KINDS = [
 SUPPRESSED = {"churned": lambda row: row["churned"], "tenure < 10": lambda row: row["tenure"] < 10}
 ACCEPTED = {None: lambda outcome: True, "outcome = 'yes'": lambda outcome: outcome == "yes"}
 
+Action = namedtuple("Action", "offer channel day", defaults=(0,))  # days count from 0
 Event = namedtuple("Event", "time offer channel category team outcome", defaults=("", "", ""))
 Person = namedtuple("Person", "zone row contacts outcomes")  # the row: columns of the profile
 
@@ -51,31 +54,62 @@ def wall(zone, at):
 def latest_wall(zone, at):
     """Return the latest that calendar and clock have shown so far."""
     whole = at - at % MINUTE_S
-    past = range(whole - LONGEST_SHIFT_S, at, MINUTE_S)
-    return max([wall(zone, at), *(wall(zone, t) for t in past)])
+    past = range(whole - LONGEST_SHIFT_S, at + 1, MINUTE_S)
+    return max(wall(zone, min(t + MINUTE_S - 1, at)) for t in past)
 
 
 @cache
-def send_time(start, clock, zone):
-    """Return the first instant, from one on, at which a day first shows a time of day, or more."""
+def first_send(start, clock, zone):
+    """Return the first instant, from one on, at which a day first shows a time of day, or more.
+
+    And which day's: the date and time that were due.
+    """
     if clock is None:
-        return start
+        return start, wall(zone, start)
     hour, minute = map(int, clock.split(":"))
     at = -(-start // MINUTE_S) * MINUTE_S
     before = latest_wall(zone, at - MINUTE_S)
     while True:
         shown = max(before, wall(zone, at))
-        due = shown.replace(hour=hour, minute=minute, second=0)
-        if any(before < due - timedelta(days=d) <= shown for d in (0, 1)):
-            return at
+        today = shown.replace(hour=hour, minute=minute, second=0)
+        for due in (today - timedelta(days=1), today):
+            if before < due <= shown:
+                return at, due
         at, before = at + MINUTE_S, shown
 
 
-def time_of(job, person):
-    """Return when the run contacts a subscriber."""
-    horizon = job.get("horizon", {})
-    start = instant(horizon.get("start") or job["as_of"])
-    return send_time(start, horizon.get("at"), zone_of(job, person))
+@cache
+def send_times(start, clock, zone, days):
+    """Return when each day goes out: the same time of day, each a date later than the one before.
+
+    A time that a day never shows is the first instant after it; one that comes twice the first.
+    """
+    at, due = first_send(start, clock, zone)
+    found = [at]
+    for day in range(1, days):
+        later = due + timedelta(days=day)
+        near = range(at + (day - 2) * DAY_S, at + (day + 2) * DAY_S)
+        place = bisect_left(near, later, key=lambda t: latest_wall(zone, t))
+        found.append(near[place])
+    return found
+
+
+def days_of(job):
+    return job.get("horizon", {}).get("days", 1)
+
+
+def start_of(job):
+    return instant(job.get("horizon", {}).get("start") or job["as_of"])
+
+
+def times_of(job, person):
+    """Return when each day of the run goes out to a subscriber."""
+    clock = job.get("horizon", {}).get("at")
+    return send_times(start_of(job), clock, zone_of(job, person), days_of(job))
+
+
+def time_of(job, person, day=0):
+    return times_of(job, person)[day]
 
 
 def zone_of(job, person):
@@ -113,12 +147,17 @@ def name_of(job, policy, event):
     return name if name and (not only or name in only) else None
 
 
-def held(job, policy, bundle):
+def sent(job, person, bundle):
+    """Return the events that a bundle's actions become."""
+    return [Event(time_of(job, person, a.day), a.offer, a.channel) for a in bundle]
+
+
+def held(job, policy, person, bundle):
     """Return the name and event of each action that a policy holds for."""
     offers = job["catalogue"]["offers"]
     events = [
-        Event(None, offer, channel) for offer, channel in bundle
-        if offers[offer].get("purpose", "marketing") not in policy.get("exempt", [])
+        event for event in sent(job, person, bundle)
+        if offers[event.offer].get("purpose", "marketing") not in policy.get("exempt", [])
     ]  # fmt: skip
     named = [(name_of(job, policy, event), event) for event in events]
     return [(name, event) for name, event in named if name is not None]
@@ -140,33 +179,48 @@ def times(job, policy, events):
 # Policies.
 
 
-def used(job, policy, person, name):
-    """Return what the history has of a policy's count, by a name."""
-    at, zone = time_of(job, person), zone_of(job, person)
-    events = [e for e in person.contacts if name_of(job, policy, e) == name]
-    found = times(job, policy, events)
+def fits(job, policy, person, name, new):
+    """Whether a cap allows new contacts that it counts by a name, beside each other and the past.
+
+    A window or a period without a new contact is none of its business.
+    """
+    cap, zone = policy.get("at_most", 1), zone_of(job, person)
+    past = times(job, policy, [e for e in person.contacts if name_of(job, policy, e) == name])
+    new = times(job, policy, new)
     if "each" in policy:
-        own = period_of(policy, zone, at)
-        return sum(period_of(policy, zone, t) == own for t in found)
+        labels = [period_of(policy, zone, t) for t in new]
+        every = labels + [period_of(policy, zone, t) for t in past]
+        return all(every.count(label) <= cap for label in labels)
     within = policy.get("spacing") or policy.get("within")
     if within is None:
-        return 0
-    if kind_of(policy) not in CAPS:
-        return sum(t <= at and (within == "ever" or at - seconds(within) < t) for t in found)
+        return len(new) <= cap
     if within == "ever":
-        return len(found)
+        return len(new) + len(past) <= cap
     width = seconds(within)  # a count changes where a contact comes in, and where one goes out
-    ends = {at} | set(found) | {t + width for t in found}
-    return max(sum(u - width < t <= u for t in found) for u in ends if at <= u < at + width)
+    ends = {*new, *past, *(t + width for t in new + past)}
+    windows = [range(u - width + 1, u + 1) for u in ends]
+    return all(
+        sum(t in window for t in new + past) <= cap
+        for window in windows
+        if any(t in window for t in new)
+    )
 
 
-def is_near(job, policy, person, offers, when):
+def used(job, policy, person):
+    """Return how many contacts a minimum finds in the history, up to the first day."""
+    at, within = time_of(job, person), policy.get("within")
+    if within is None:
+        return 0
+    found = [e.time for e in person.contacts]
+    return sum(t <= at and (within == "ever" or at - seconds(within) < t) for t in found)
+
+
+def is_near(policy, at, events, offers, when):
     """Whether some offer of these has a contact, less than ``within`` away, before or after.
 
     ``when``: what is asked of the time from that contact to the new one.
     """
-    at = time_of(job, person)
-    gaps = [at - e.time for e in person.contacts if e.offer in offers]
+    gaps = [at - e.time for e in events if e.offer in offers]
     within = policy["within"]
     return any(when(gap) and (within == "ever" or abs(gap) < seconds(within)) for gap in gaps)
 
@@ -178,9 +232,9 @@ def outcomes_of(job, policy, person):
     return [e for e in person.outcomes if (e.outcome in wanted if wanted else accepted(e.outcome))]
 
 
-def is_cooling(job, policy, person, name):
+def is_cooling(job, policy, person, name, at):
     """Whether so many outcomes were within so long, less than the cool-down ago."""
-    at, within = time_of(job, person), policy.get("within", "ever")
+    within = policy.get("within", "ever")
     events = outcomes_of(job, policy, person)
     found = [e.time for e in events if name_of(job, policy, e) == name]
     return any(
@@ -191,15 +245,15 @@ def is_cooling(job, policy, person, name):
     )
 
 
-def is_shut(job, policy, person, name):
-    """Whether a policy closes what it counts by a name."""
-    shown = wall(zone_of(job, person), time_of(job, person))
+def is_shut(job, policy, person, name, at):
+    """Whether a policy closes what it counts by a name at an instant."""
+    shown = wall(zone_of(job, person), at)
     if "suppress" in policy:
         return SUPPRESSED[policy["suppress"]](person.row)
     if "blackout" in policy:
         return shown.date().isoformat() in policy["blackout"]
     if "cool_down" in policy:
-        return is_cooling(job, policy, person, name)
+        return is_cooling(job, policy, person, name, at)
     begin, end = policy["quiet"].split("-")
     clock = f"{shown:%H:%M}"
     return begin <= clock < end if begin <= end else clock >= begin or clock < end
@@ -207,46 +261,55 @@ def is_shut(job, policy, person, name):
 
 def still(job, policy, person):
     """Return how many offers a minimum still asks for."""
-    return policy[kind_of(policy)] - used(job, policy, person, "all")
+    return policy[kind_of(policy)] - used(job, policy, person)
 
 
 def allows(job, policy, person, bundle):
     """Whether a policy by itself allows a bundle that is not empty."""
-    kind, offers, at = kind_of(policy), {offer for offer, _ in bundle}, time_of(job, person)
+    kind, new = kind_of(policy), sent(job, person, bundle)
+    offers, every = {event.offer for event in new}, person.contacts + new
     if kind in CAPS:
-        new = held(job, policy, bundle)
+        named = held(job, policy, person, bundle)
         return all(
-            len(times(job, policy, [e for other, e in new if other == name]))
-            + used(job, policy, person, name)
-            <= policy.get("at_most", 1)
-            for name in {name for name, _ in new}
+            fits(job, policy, person, name, [e for other, e in named if other == name])
+            for name in {name for name, _ in named}
         )
     if kind == "exactly":
         return len(bundle) == still(job, policy, person)
     if kind == "at_least":
         return len(bundle) >= still(job, policy, person)
     if kind in {"suppress", "cool_down", "quiet", "blackout"}:
-        names = {name for name, _ in held(job, policy, bundle)}
-        return not any(is_shut(job, policy, person, name) for name in names)
+        named = held(job, policy, person, bundle)
+        return not any(is_shut(job, policy, person, name, event.time) for name, event in named)
     if kind == "exclusive":
-        inside, own = offers & set(policy["exclusive"]), set(policy["exclusive"])
-        return len(inside) <= 1 and not any(
-            "within" in policy and is_near(job, policy, person, own - {o}, lambda gap: True)
-            for o in inside
-        )
+        own = set(policy["exclusive"])
+        if "within" not in policy:
+            return len(offers & own) <= 1
+        return not any(
+            is_near(policy, e.time, every, own - {e.offer}, lambda gap: True)
+            for e in new if e.offer in own
+        )  # fmt: skip
     if kind == "requires":
         return policy["offer"] not in offers or bool(offers & set(policy["requires"]))
     if kind == "not_after":
         one, others = {policy["offer"]}, set(policy["not_after"])
-        is_late = offers & one and is_near(job, policy, person, others, lambda gap: gap > 0)
-        is_booked = offers & others and is_near(job, policy, person, one, lambda gap: gap < 0)
+        is_late = any(
+            is_near(policy, e.time, every, others, lambda gap: gap > 0)
+            for e in new if e.offer in one
+        )  # fmt: skip
+        is_booked = any(
+            is_near(policy, e.time, every, one, lambda gap: gap < 0)
+            for e in new if e.offer in others
+        )  # fmt: skip
         return not is_late and not is_booked
     if kind == "only_after":
+        found = [e.time for e in outcomes_of(job, policy, person)
+                 if e.offer in policy["only_after"]]  # fmt: skip
         within = policy.get("within", "ever")
-        return policy["offer"] not in offers or any(
-            e.offer in policy["only_after"] and (within == "ever" or e.time > at - seconds(within))
-            for e in outcomes_of(job, policy, person)
-        )
+        return all(
+            any(within == "ever" or t > e.time - seconds(within) for t in found)
+            for e in new if e.offer == policy["offer"]
+        )  # fmt: skip
     return True
 
 
@@ -260,18 +323,27 @@ def blocks(job, policy, person, action):
 
 
 def is_eligible(job, person, action):
-    """Whether the subscriber may get an action at all: consent by purpose."""
-    offer, channel = action
-    consent = job["catalogue"]["channels"][channel].get("consent")
-    purpose = job["catalogue"]["offers"][offer].get("purpose", "marketing")
-    column = consent.get(purpose) if isinstance(consent, dict) else consent
-    return column is None or bool(person.row[column])
+    """Whether the subscriber may get an action at all: consent by purpose, and validity."""
+    offer, at = job["catalogue"]["offers"][action.offer], time_of(job, person, action.day)
+    consent = job["catalogue"]["channels"][action.channel].get("consent")
+    column = (
+        consent.get(offer.get("purpose", "marketing")) if isinstance(consent, dict) else consent
+    )
+    if column is not None and not person.row[column]:
+        return False
+    if "valid_from" in offer and at < instant(offer["valid_from"]):
+        return False
+    if "valid_until" in offer and at >= instant(offer["valid_until"]):
+        return False
+    hours = person.row.get(offer["until"]) if "until" in offer else None
+    return hours is None or at <= start_of(job) + hours * HOUR_S
 
 
 def actions(job):
     return [
-        (offer, channel) for offer, own in job["catalogue"]["offers"].items()
+        Action(offer, channel, day) for offer, own in job["catalogue"]["offers"].items()
         for channel in job["catalogue"]["channels"] if channel in own["channels"]
+        for day in range(days_of(job))
     ]  # fmt: skip
 
 
@@ -283,10 +355,11 @@ def tried(job):
 
 def bundles(job, person):
     """Return the bundles that a subscriber may get."""
-    may = [a for a in actions(job) if is_eligible(job, person, a)]
+    may = {a for a in actions(job) if is_eligible(job, person, a)}
+    may -= {a for a in may for p in job["policies"] if blocks(job, p, person, a)}
     found = {
         bundle for bundle in tried(job)
-        if bundle and set(bundle) <= set(may) and len({o for o, _ in bundle}) == len(bundle)
+        if bundle and set(bundle) <= may and len({a.offer for a in bundle}) == len(bundle)
         and all(allows(job, policy, person, bundle) for policy in job["policies"])
     }  # fmt: skip
     must = any("exactly" in p and still(job, p, person) > 0 for p in job["policies"])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from engine.actions import actions
+from engine.actions import actions, actions_of
 from engine.certificate import certify, check_partition
 from engine.history import History
 from engine.limits import MICRO, coefficients, limits
@@ -84,20 +84,23 @@ def history(*rows):
 
 
 def allocation(job, features, propensity, chosen):
-    """Write (row, offer, channel) down as the solver would."""
-    names = [action.name for action in actions(job.catalogue)]
+    """Write (row, offer, channel) down as the solver would; or with a day, counted from 0."""
+    place = {(a.offer, a.channel, a.day): n for n, a in enumerate(actions_of(job))}
     cost, value = coefficients(job, "cost"), coefficients(job, "value")
     rows = []
-    for row, offer, channel in chosen:
-        a = names.index(f"{offer}@{channel}")
-        p = float(propensity[names[a]].iloc[row])
+    for row, offer, channel, *later in chosen:
+        day = later[0] if later else 0
+        a = place[offer, channel, day]
+        p = float(propensity[f"{offer}@{channel}"].iloc[row])
         weight = round(features["weight"].iloc[row] * 1024) / 1024
         money = [(fixed + accept * p) / MICRO for fixed, accept in (value[a], cost[a])]
         rows.append(
-            (features["subscriber"].iloc[row], offer, channel, weight * money[0], money[1], p)
-        )
-    names = ["subscriber", "offer", "channel", "value", "cost", "propensity"]
-    return pd.DataFrame(rows, columns=names).assign(time=pd.Timestamp(job.as_of))
+            (features["subscriber"].iloc[row], offer, channel, weight * money[0], money[1], p,
+             day + 1)
+        )  # fmt: skip
+    names = ["subscriber", "offer", "channel", "value", "cost", "propensity", "day"]
+    found = pd.DataFrame(rows, columns=names).assign(time=pd.Timestamp(job.as_of))
+    return found if job.horizon.days > 1 else found.drop(columns="day")
 
 
 GOOD = ((0, "a", "sms"), (0, "b", "app"), (1, "b", "sms"), (2, "a", "app"))

@@ -40,6 +40,10 @@ CHANNELS = {
     "app": {},
     "mail": {"unit_cost": 0.5, "consent": "agreed"},
 }
+PLANNED = {  # those of a plan of several days: so few pairs that every bundle can be tried
+    name: {**offer, "channels": offer["channels"][: 1 + (name == "data")]}
+    for name, offer in OFFERS.items()
+}
 NAMES = {
     "channel": list(CHANNELS),
     "category": ["boost", "talk", "care"],
@@ -55,13 +59,14 @@ def some(names, least=0):
 
 
 @st.composite
-def scopes(draw):
+def scopes(draw, offers):
     """What a policy counts or closes, and what skips it."""
     per = draw(st.sampled_from(["all", *NAMES, "offers"]))
     found = {"per": per}
     if per != "all":
         is_listed = per == "offers"
-        found["only"] = draw(some(NAMES["offer" if is_listed else per], least=is_listed))
+        names = list(offers) if is_listed or per == "offer" else NAMES[per]
+        found["only"] = draw(some(names, least=is_listed))
     return found | draw(st.sampled_from([{}, {}, {"exempt": ["service"]}]))
 
 
@@ -74,13 +79,13 @@ FAMILIES = [
 
 
 @st.composite
-def drawn_policies(draw, as_of, kinds):
-    """A policy of one of some kinds."""
+def drawn_policies(draw, as_of, kinds, offers):
+    """A policy of one of some kinds, about some offers."""
     kind = draw(st.sampled_from(kinds))
     outcomes = {"outcome": draw(some(["yes", "no", "late"]))}
     is_past = draw(st.booleans())
     past = {"within": draw(WITHIN)} if is_past else {}
-    first, *others = draw(st.permutations(list(OFFERS)))
+    first, *others = draw(st.permutations(list(offers)))
     others = others[: draw(st.integers(1, 3))]
     if kind == "at_most":
         period = draw(st.sampled_from(["day", "week", "month", None]))
@@ -88,24 +93,29 @@ def drawn_policies(draw, as_of, kinds):
             past = {"each": period}
         if period == "week" and not is_past:
             past["week_starts"] = draw(st.sampled_from(brute.DAYS))
-        return {"at_most": draw(st.integers(0, 3)), **past, **draw(scopes())}
+        return {"at_most": draw(st.integers(0, 3)), **past, **draw(scopes(offers))}
     if kind == "spacing":
-        return {"spacing": draw(st.sampled_from(WIDTHS)), **draw(scopes())}
+        return {"spacing": draw(st.sampled_from(WIDTHS)), **draw(scopes(offers))}
     if kind in {"exactly", "at_least"}:
         return {kind: draw(st.integers(1 + (kind == "at_least"), 4)), **past}
     if kind == "suppress":
-        return {"suppress": draw(st.sampled_from(list(brute.SUPPRESSED))), **draw(scopes())}
+        return {"suppress": draw(st.sampled_from(list(brute.SUPPRESSED))), **draw(scopes(offers))}
     if kind == "quiet":
         clocks = [*CLOCKS, "08:00", "21:00", "03:00", "23:01"]
         begin, end = draw(st.permutations(sorted(set(clocks))))[:2]
-        return {"quiet": f"{begin}-{end}", **draw(scopes())}
+        return {"quiet": f"{begin}-{end}", **draw(scopes(offers))}
     if kind == "blackout":
         day = date.fromisoformat(as_of[:10])
         days = [(day + timedelta(d)).isoformat() for d in range(-1, 4)]
-        return {"blackout": draw(some(days, least=1)), **draw(scopes())}
+        return {"blackout": draw(some(days, least=1)), **draw(scopes(offers))}
     if kind == "cool_down":
         past = {"within": draw(WITHIN), "times": draw(st.integers(1, 3))} if is_past else {}
-        return {"cool_down": draw(st.sampled_from(WIDTHS)), **past, **outcomes, **draw(scopes())}
+        return {
+            "cool_down": draw(st.sampled_from(WIDTHS)),
+            **past,
+            **outcomes,
+            **draw(scopes(offers)),
+        }
     if kind == "exclusive":
         return {"exclusive": [first, *others], **past}
     if kind == "requires":
@@ -138,15 +148,31 @@ def mapping_of(policies, as_of, *, extra=(), accepted=None, catalogue=None, **ch
 
 
 @st.composite
-def jobs(draw):
-    """The mapping of a job file."""
+def validities(draw, start):
+    """From when, or until when, an offer may go out."""
+    found, name = {}, draw(st.sampled_from(["valid_from", "valid_until", "until"]))
+    if name == "until":
+        found[name] = "lasts"
+    else:
+        at = start + draw(st.sampled_from([-1, 0, 1, 3_600, 86_399, 86_400, 86_401, 100_000]))
+        found[name] = pd.Timestamp(at, unit="s", tz="UTC").isoformat()
+    return found
+
+
+@st.composite
+def jobs(draw, days=1):
+    """The mapping of a job file; days: of its plan."""
     as_of = draw(st.sampled_from(AS_OF)) + "+00:00"
     family = draw(st.sampled_from(FAMILIES))
-    drawn = draw(st.lists(drawn_policies(as_of, family), min_size=1, max_size=4))
-    if draw(st.booleans()):
+    offers = OFFERS if days == 1 else PLANNED
+    of_offers = drawn_policies(as_of, family, offers)
+    drawn = draw(st.lists(of_offers, min_size=1, max_size=4))
+    if days == 1 and draw(st.booleans()):
         drawn.append({"package": ["data", "voice"]})
     start = brute.instant(as_of) + draw(st.sampled_from([0, 1, 3_600, 30 * 3_600]))
-    horizon = {"start": pd.Timestamp(start, unit="s", tz="UTC").isoformat()}
+    horizon = {"start": pd.Timestamp(start, unit="s", tz="UTC").isoformat(), "days": days}
+    if draw(st.booleans()):
+        offers = {**offers, "data": offers["data"] | draw(validities(start))}
     clock = draw(st.sampled_from([None, None, *CLOCKS]))
     job = mapping_of(
         drawn, as_of,
@@ -154,6 +180,7 @@ def jobs(draw):
         accepted=draw(st.sampled_from(list(brute.ACCEPTED))),
         time_zone=draw(st.sampled_from(["UTC", *ZONES])),
         horizon=horizon if clock is None else {**horizon, "at": clock},
+        catalogue={"channels": CHANNELS, "offers": offers},
     )  # fmt: skip
     if draw(st.booleans()):
         job["inputs"]["subscribers"]["time_zone"] = None
@@ -164,11 +191,13 @@ def parsed(job):
     return parse(yaml.dump(job, Dumper=certified.Plain, sort_keys=False), "any.yaml")
 
 
-def events(rng, job, at, count, latest):
-    """Draw events around an instant: on edges of windows, and on half hours of nearby days."""
-    widths = [brute.seconds(w) for w in WIDTHS]
-    edges = [at + sign * w + d for w in widths for sign in (-1, 1) for d in (-1, 0, 1)]
-    edges += [at - 1, at, at, at + 1]
+def events(rng, job, times, count, latest):
+    """Draw events around instants: on edges of windows, and on half hours of nearby days."""
+    widths, at = [brute.seconds(w) for w in WIDTHS], times[0]
+    edges = [
+        t + sign * w + d for t in times for w in widths for sign in (-1, 1) for d in (-1, 0, 1)
+    ]
+    edges += [t + d for t in times for d in (-1, 0, 0, 1)]
     near = at - at % HALF_HOUR_S + HALF_HOUR_S * rng.integers(-70, 70, 20)
     far = at - at % HALF_HOUR_S + HALF_HOUR_S * rng.integers(-1_500, 1_500, 10)
     pool = np.concatenate([edges, near, near - 1, far, far + MINUTE_S])
@@ -185,9 +214,9 @@ def events(rng, job, at, count, latest):
 
 
 @st.composite
-def cases(draw, most=5):
-    """A job, and its subscribers: most has as many at most."""
-    job = draw(jobs())
+def cases(draw, most=5, days=1):
+    """A job, and its subscribers: most has as many at most; days: of its plan, or up to so many."""
+    job = draw(jobs(draw(st.integers(min(days, 2), days))))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     people = []
     for _ in range(draw(st.integers(0, most))):
@@ -196,11 +225,13 @@ def cases(draw, most=5):
             "churned": bool(rng.random() < 0.3),
             "tenure": float(rng.choice([9.0, 10.0, 11.0])),
             "agreed": bool(rng.random() < 0.8),
+            "lasts": rng.choice([None, 0.0, 0.5, 23.0, 24.0, 24.5, 48.0, 1e9]),
         }
         person = Person(zone, row, [], [])
-        at, as_of = brute.time_of(job, person), brute.instant(job["as_of"])
-        person.contacts.extend(events(rng, job, at, rng.integers(0, 9), at + 60 * 86_400))
-        person.outcomes.extend(events(rng, job, at, rng.integers(0, 7), as_of))
+        times, as_of = brute.times_of(job, person), brute.instant(job["as_of"])
+        last = times[-1] + 60 * 86_400
+        person.contacts.extend(events(rng, job, times, rng.integers(0, 9), last))
+        person.outcomes.extend(events(rng, job, times, rng.integers(0, 7), as_of))
         people.append(person)
     return job, people
 
@@ -215,9 +246,9 @@ def profiled(people, keys=None):
             "weight": np.ones(len(people)),
         }
     )
-    columns = {"churned": bool, "tenure": float, "agreed": bool}
+    columns = {"churned": bool, "tenure": float, "agreed": bool, "lasts": float}
     return features.assign(
-        **{n: np.array([p.row[n] for p in people], kind) for n, kind in columns.items()}
+        **{n: np.array([p.row.get(n) for p in people], kind) for n, kind in columns.items()}
     )
 
 
@@ -263,8 +294,8 @@ def checked(mapping, people):
     features, history = profiled(each), told(mapping, each)
     propensity = scored(job, features)
     chosen = [(row, *action) for row in range(len(each)) for action in tried[row % len(tried)]]
-    times = [pd.Timestamp(brute.time_of(mapping, each[row]), unit="s", tz="UTC")
-             for row, *_ in chosen]  # fmt: skip
+    times = [pd.Timestamp(brute.time_of(mapping, each[row], day), unit="s", tz="UTC")
+             for row, _, _, day in chosen]  # fmt: skip
     allocations = certified.allocation(job, features, propensity, chosen).assign(time=times)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(certificate, "SHOWN", len(each) * len(tried))

@@ -155,8 +155,8 @@ def test_too_many_actions_are_refused_where_bundles_are_searched(tmp_path, actio
     job = job_in(tmp_path, *catalogue_of(*actions), f"policies={policies}")
     count = actions[0] * actions[1]
     said = (
-        f"catalogue: has {count} actions (an offer on a channel); at most 512 are allowed, or "
-        "32767 with a policy that leaves a subscriber one contact (at_most: 1)"
+        f"catalogue: has {count} actions (an offer on a channel, on a day); at most 512 "
+        "are allowed, or 32767 with a policy that leaves a subscriber one contact (at_most: 1)"
     )
     assert check(job).problems == ([] if fine else [said])
 

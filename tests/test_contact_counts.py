@@ -10,8 +10,8 @@ import pytest
 from engine import contact_counts, zones
 from engine.actions import actions
 from engine.history import History
-from engine.policies import Asked
 from engine.policy_groups import packages
+from engine.policy_questions import Asked
 from engine.standing import standings
 from tests.test_policy_prices import AS_OF, DAY, drawn
 

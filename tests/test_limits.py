@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from engine.limits import MICRO, Limit, coefficients, limits, micro
+from engine.limit_problems import problems
+from engine.limits import MICRO, Limit, coefficients, limits, measured, micro
 from engine.settings import parse
 
 
@@ -63,3 +64,63 @@ def test_coefficients_are_whole_micro_units(measure, expected):
 )
 def test_micro_is_the_nearest_whole(amount, expected):
     assert micro(amount) == expected
+
+
+def planned(days=3, **changes):
+    return job_of(horizon={"days": days}, **changes)
+
+
+def test_a_capacity_holds_each_day_and_a_constraint_of_each_day_is_one_for_each():
+    """Actions: data@sms, data@app, voice@sms, each on days 1 to 3."""
+    found = limits(planned(constraints=[
+        {"name": "budget", "measure": "cost", "at_most": 1, "at_least": 0, "each_day": True},
+        {"name": "late", "measure": "contacts", "at_most": 4, "days": [2, 3], "channels": ["app"]},
+        {"name": "ends", "measure": "contacts", "at_most": 4, "days": [1, 3], "each_day": True},
+        {"name": "share", "at_most": 0.5, "days": [1, 2],
+         "ratio": {"of": {"measure": "contacts", "days": [2, 3]}, "to": "contacts"}},
+    ]))  # fmt: skip
+    by_name = {limit.name: limit.actions for limit in found}
+    assert list(by_name) == [
+        "capacity:sms:day-1", "capacity:sms:day-2", "capacity:sms:day-3",
+        "quota:data", "minimum:data", "minimum:voice",
+        "budget:day-1", "budget:day-1:minimum", "budget:day-2", "budget:day-2:minimum",
+        "budget:day-3", "budget:day-3:minimum", "late", "ends:day-1", "ends:day-3", "share",
+    ]  # fmt: skip
+    assert by_name["capacity:sms:day-2"] == (1, 7)
+    assert by_name["quota:data"] == (0, 1, 2, 3, 4, 5)
+    assert by_name["budget:day-3"] == by_name["budget:day-3:minimum"] == (2, 5, 8)
+    assert by_name["late"] == (4, 5)
+    assert by_name["share"] == (1, 4, 7)  # what is divided; days of both
+    assert found[-1].to.actions == (0, 1, 3, 4, 6, 7)
+
+
+def test_goals_meet_the_limit_of_a_day_and_a_measured_one_has_days():
+    own = planned(
+        constraints=[{"name": "all", "measure": "contacts", "each_day": True, "enforce": False}],
+        goals=[{"name": "g", "meet": {"capacity:sms:day-2": 1.0}}],
+    )
+    assert list(problems(own)) == []
+    assert [part.name for part in measured(own)] == ["all:day-1", "all:day-2", "all:day-3"]
+
+
+@pytest.mark.parametrize(
+    ("decay", "values"),
+    [
+        (None, [5_000_000] * 3),
+        ({"half_life": "1d"}, [5_000_000, 2_500_000, 1_250_000]),
+        ({"half_life": "2d"}, [5_000_000, 3_535_534, 2_500_000]),  # 5 / sqrt(2) = 3.53553390...
+        ({"by_day": [0.5, 1.0, 0.0]}, [2_500_000, 5_000_000, 0]),
+    ],
+)
+def test_later_days_take_value_off_and_no_cost(decay, values):
+    offers = {"data": {"category": "x", "value": 5, "cost": 1.5, "channels": ["app"],
+                       "decay": decay}}  # fmt: skip
+    own = planned(
+        catalogue={"currency": "EUR", "channels": {"app": {}}, "offers": offers},
+        scores={"kind": "formula", "formulas": {"data": "0.5"}}, constraints=[],
+    )  # fmt: skip
+    assert coefficients(own, "value") == [(0, value - 1_500_000) for value in values]
+    assert coefficients(own, "cost") == [(0, 1_500_000)] * 3
+    if decay is None or "half_life" in decay:
+        one = own.model_copy(update={"horizon": own.horizon.model_copy(update={"days": 1})})
+        assert coefficients(one, "value") == [(0, 3_500_000)]

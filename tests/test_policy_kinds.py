@@ -3,7 +3,7 @@
 import pytest
 
 from tests import brute_policies as brute
-from tests.brute_policies import Event, Person, instant
+from tests.brute_policies import Action, Event, Person, instant
 from tests.policy_cases import checked, mapping_of, parsed, profiled, solved_for, told
 
 AT = "2025-06-10T12:00:00+00:00"  # a Tuesday
@@ -18,7 +18,7 @@ CATALOGUE = {
     },
 }  # fmt: skip
 DATA_SMS, DATA_APP, VOICE, NOTICE = (
-    ("data", "sms"), ("data", "app"), ("voice", "sms"), ("notice", "sms"),
+    Action("data", "sms"), Action("data", "app"), Action("voice", "sms"), Action("notice", "sms"),
 )  # fmt: skip
 ALL = {DATA_SMS, DATA_APP, VOICE, NOTICE}
 
@@ -148,7 +148,7 @@ def test_caps_with_different_exemptions_leave_what_none_of_them_counts():
     person = Person("", ROW, [], [])
     _, [found] = solved_for(parsed(job), profiled([person]), told(job, [person]))
     acts = brute.actions(job)
-    assert {tuple(acts[a] for a in bundle) for bundle in found} == {(), (("notice", "app"),)}
+    assert {tuple(acts[a] for a in bundle) for bundle in found} == {(), (("notice", "app", 0),)}
 
 
 def test_exactly_and_at_least():

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from engine import contact_counts, policy_sets
-from engine.actions import actions
+from engine.actions import actions, actions_of
 from engine.candidates import candidates
 from engine.history import History
-from engine.policy_groups import rules
+from engine.plan_rules import rules
 from engine.policy_prices import GRID, Market, Partition, added, costs, shown
 from engine.policy_sets import merged
 from engine.reasons import closed
@@ -51,10 +51,10 @@ POLICIES = [
 ]
 
 
-def drawn(seed, people=9):
+def drawn(seed, people=9, days=1):
     """Return a job with some of the policies, its frames and what each row is in the problem."""
     rng = np.random.default_rng(seed)
-    some = [p for p in POLICIES if rng.random() < 0.25]
+    some = [p for p in POLICIES if rng.random() < 0.25 and (days == 1 or "package" not in p)]
     table = {"path": "x/*.parquet", "categories": ["offer", "channel"]}
     inputs = {"folder": "data", "subscribers": {"path": "s/*.parquet"}, "contacts": table,
               "outcomes": table}  # fmt: skip
@@ -64,9 +64,14 @@ def drawn(seed, people=9):
         "offers": OFFERS,
     }
     job = job_of(
-        policies=some, inputs=inputs, catalogue=catalogue, holdout_share=0.1, constraints=[]
+        policies=some,
+        inputs=inputs,
+        catalogue=catalogue,
+        holdout_share=0.1,
+        constraints=[],
+        horizon={"days": days},
     )
-    acts = actions(job.catalogue)
+    acts = actions_of(job)
     features = pd.DataFrame({
         "subscriber": rng.permutation(50)[:people], "age": rng.choice([10.0, 30.0, 70.0], people),
         "has_app": rng.random(people) < 0.8,
@@ -90,16 +95,26 @@ def drawn(seed, people=9):
     return job, frames, group, weight, market
 
 
+def eligible_days(found, own):
+    """Return [A, S] whether a pair that is open on some day is open on the action's."""
+    actions = len(own.contact)
+    if own.day_class is None:
+        return np.ones((actions, found.propensity.shape[1]), bool)
+    bits = found.days[own.day_class].repeat(own.days, axis=0)
+    return bits >> (np.arange(actions) % own.days)[:, None].astype(np.uint16) & 1 == 1
+
+
 def best_by_enumeration(job, drawn_):
     """Return [S] the surplus of the best bundle of a job's policies, every bundle tried."""
     _, (features, propensity, history), group, weight, market = drawn_
     found, own = candidates(job, features, propensity, history), rules(job)
-    acts, names = actions(job.catalogue), list(job.catalogue.offers)
+    acts, names = actions_of(job), list(job.catalogue.offers)
+    open_days = eligible_days(found, own)
     offer = np.array([names.index(a.offer) for a in acts], np.int32)
     best = []
     for s in range(len(features)):
         w, g = float(weight[s]), group[s]
-        p = found.propensity[:, s].astype(float)
+        p = np.where(open_days[:, s], found.propensity[:, s].repeat(own.days), np.nan).astype(float)
         surplus = (w * market.value[0] - market.price_fixed[g]) + (
             w * market.value[1] - market.price_accept[g]
         ) * p
@@ -126,9 +141,11 @@ def without(job, policy):
     return job.model_copy(update={"policies": others})
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_a_price_is_what_enumeration_gains(seed):
-    asked = job, frames, group, weight, market = drawn(seed)
+@pytest.mark.parametrize(
+    "case", [(seed, 9, 1) for seed in range(60)] + [(seed, 3, 2) for seed in range(100, 130)]
+)
+def test_a_price_is_what_enumeration_gains(case):
+    asked = job, frames, group, weight, market = drawn(*case)
     found, _ = costs(Partition.of(job, frames, group, weight), market)
     before = best_by_enumeration(job, asked)
     priced = [policy for policy in job.policies if not policy.package]

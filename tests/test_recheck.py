@@ -120,6 +120,21 @@ def test_what_is_told_names_the_policy_what_it_leaves_and_the_count():
     assert told.text == "policy by_channel sms allows 1 within 2d and leaves 0, planned 1"
 
 
+def test_a_plan_of_several_days_is_asked_day_by_day():
+    """Two in two days: of the plan's three, one is booked in between by somebody else."""
+    policy = "{name: two, at_most: 2, within: 2d}"
+    job = job_of("ledger", policies=policy)
+    job = job.model_copy(update={"horizon": job.horizon.model_copy(update={"days": 3})})
+    plan = frame([("a", NOW, "voice", "sms"), ("a", NOW + 48 * HOUR, "data", "sms")])
+    plan = plan.assign(day=[1, 3])
+    assert recheck.broken(job, plan, frame([])[:0], NO_OUTCOMES) == []
+    early = frame([("a", NOW + 24 * HOUR, "gone", "sms")])
+    assert recheck.broken(job, plan, early, NO_OUTCOMES) == []
+    both = frame([("a", NOW + 24 * HOUR, "gone", "sms"), ("a", NOW + 25 * HOUR, "gone", "sms")])
+    (told,) = recheck.broken(job, plan, both, NO_OUTCOMES)
+    assert told.text == "policy two allows 2 within 2d and leaves 0, planned 1 on day 1"
+
+
 @pytest.mark.parametrize(
     ("policy", "asks"),
     [

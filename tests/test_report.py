@@ -403,6 +403,25 @@ def shown_in_terminal(folder):
     return console.file.getvalue()
 
 
+def test_a_plan_is_shown_day_by_day(run_folder):
+    days = [
+        {"day": day, "contacts": 10 * day, "acceptances": 1.5, "value": 12.0, "cost": 3.0,
+         "channels": {name: day if name == "sms" else 0 for name in CHANNELS}}
+        for day in (1, 2, 3)
+    ]  # fmt: skip
+    limits = [
+        constraint(1) | {"name": f"capacity:sms:day-{day}", "at_most": 2.0 * day, "use": 1.0 * day,
+                         "price": 0.5 * (day == 3)}
+        for day in (1, 2, 3)
+    ]  # fmt: skip
+    page = Page(report.write(run_folder(summary_of(plan=days, constraints=limits))))
+    text = "".join(page.text)
+    assert "Day by day" in text and "Contacts by channel and day" in text
+    assert "capacity:sms (3 days)" in text and "has a price on day 3" in text
+    assert "capacity:sms:day-1" not in text
+    assert "Day by day" not in Page(report.write(run_folder())).text
+
+
 def test_the_terminal_shows_the_summary(run_folder):
     text = shown_in_terminal(run_folder())
     for shown in ("quickstart: OPTIMAL", "EUR 412,346", "8.1e-06", "service_recovery_apology",

@@ -382,3 +382,35 @@ def test_a_job_is_frozen():
     for group in (job, job.inputs, job.catalogue.offers["data"], job.features[0]):
         with pytest.raises(ValidationError, match="frozen"):
             group.name = "other"
+
+
+PLANNED = [
+    ("horizon.days=3", "catalogue.offers.data.decay={by_day: [1.0, 0.5]}",
+     "catalogue.offers.data.decay.by_day: should have a share for each day, horizon.days, which is "
+     "3, got 2"),
+    ("horizon.days=3", "constraints.0.days=[1, 4, 5]",
+     "constraints.0.days: got 4, 5; horizon.days is 3"),
+    ("horizon.days=3", "constraints=[{name: r, at_most: 1, days: [1], ratio: {of: {measure: cost, "
+     "days: [2]}, to: contacts}}]",
+     "constraints.0.ratio.of: constraint r has no action in scope: none of its offers and "
+     "categories goes by its channels on its days"),
+    ("horizon.days=2", "policies=[{name: p, package: [data, data2]}]",
+     "policies.0.package: does not go with horizon.days above 1, got 2; plan one day, or leave the "
+     "package out"),
+    ("horizon.days=1", "constraints.0.days=[2]", "constraints.0.days: got 2; horizon.days is 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("days", "change", "expected"), PLANNED)
+def test_what_does_not_go_with_the_days_of_a_plan(days, change, expected):
+    text = JOB.replace("channels: [sms, email]}}", "channels: [sms, email]}, data2: {category: x, "
+                       "value: 1, channels: [sms]}}")  # fmt: skip
+    assert expected in [problem.split(": ", 1)[1] for problem in refused(text, days, change)]
+
+
+def test_a_decay_is_one_of_two():
+    for decay in ("{}", "{half_life: 3d, by_day: [1.0]}"):
+        (problem,) = refused(JOB, f"catalogue.offers.data.decay={decay}")
+        assert "should have either half_life or by_day" in problem
+    (problem,) = refused(JOB, "catalogue.offers.data.decay={by_day: [1.5]}")
+    assert "catalogue.offers.data.decay.by_day.0" in problem

@@ -1,11 +1,13 @@
 """Settings of the catalogue: channels and offers."""
 
 from datetime import UTC, date, datetime
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from functools import cache
 from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from engine.settings.base import Count, Money, Name, Settings, Sql
+from engine.settings.base import Count, Duration, Money, Name, Settings, Share, Sql, seconds
 
 
 def _instant(value: object) -> datetime:
@@ -32,7 +34,7 @@ class Channel(Settings):
     unit_cost: Money = 0.0
     """Cost of one contact, rounded to 0.000001."""
     capacity: Count | None = None
-    """Most contacts of this run; null: no limit."""
+    """Most contacts of a day of this run; null: no limit."""
     consent: str | dict[Name, str | None] | None = None
     """Boolean column that must be true (opt-in), of all or by purpose; null: none is needed."""
     device: str | None = None
@@ -48,6 +50,44 @@ class Channel(Settings):
         return self.consent.get(purpose) if isinstance(self.consent, dict) else self.consent
 
 
+DAY_S, DIGITS = 86_400, 40
+
+
+@cache
+def _left(half_life_or_share: str | float, day: int, value: int) -> int:
+    """Return what a decay leaves of a value on a day."""
+    with localcontext(prec=DIGITS, rounding=ROUND_HALF_EVEN):
+        if isinstance(half_life_or_share, str):
+            share = Decimal(2) ** -(Decimal(DAY_S * day) / seconds(half_life_or_share))
+        else:
+            share = Decimal(half_life_or_share)
+        return int((value * share).to_integral_value())
+
+
+class Decay(Settings):
+    """What later days of a plan of several days take off an acceptance's value; one of the two."""
+
+    half_life: Duration | None = None
+    """After so long the value is half; null: ``by_day`` says it."""
+    by_day: list[Share] = []
+    """For each day, what share of the value is left; empty: ``half_life`` says it."""
+
+    def on(self, day: int, value: int) -> int:
+        """Return what is left of a value in whole units, the same number on any machine.
+
+        Args:
+            day: of the plan, from 0 on.
+            value: in whole units.
+        """
+        return _left(self.half_life or self.by_day[day], day, value)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.half_life is None) == (not self.by_day):
+            raise ValueError("should have either half_life or by_day")
+        return self
+
+
 class Offer(Settings):
     """Something a subscriber may be offered."""
 
@@ -59,6 +99,8 @@ class Offer(Settings):
     """Who makes the offer, for contact policies per team; null: nobody in particular."""
     value: Money
     """Value of one acceptance, before its cost, rounded to 0.000001."""
+    decay: Decay | None = None
+    """What later days take off the value, from what it is on the first; null: nothing."""
     cost: Money = 0.0
     """Cost of one acceptance (discount, bonus), rounded to 0.000001."""
     channels: Annotated[list[Name], Field(min_length=1)]
@@ -66,9 +108,11 @@ class Offer(Settings):
     eligible: Sql | None = None
     """Who may get it: a SQL condition over subscriber columns and features; null: everyone."""
     valid_from: Instant | None = None
-    """First instant of validity; null: always."""
+    """First instant at which it may go out; null: always."""
     valid_until: Instant | None = None
-    """First instant at which it is no longer valid; null: always."""
+    """First instant at which it may no longer go out; null: always."""
+    until: Sql | None = None
+    """Hours after ``horizon.start`` in which it may go out, of a subscriber; null: at any time."""
     quota: Count | None = None
     """Most contacts with this offer; null: no limit."""
     minimum: Count | None = None

@@ -18,7 +18,8 @@ Penalty = Annotated[
     AfterValidator(representable),
 ]
 Weight = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False), AfterValidator(representable)]
-LimitName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_:@.]{0,126}$")]
+LimitName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_:@.-]{0,126}$")]
+Days = list[Annotated[int, Field(ge=1, json_schema_extra={"unit": "d"})]]
 
 
 class Sum(Settings):
@@ -32,6 +33,8 @@ class Sum(Settings):
     """Offer categories in scope; empty: all."""
     channels: list[Name] = []
     """Channels in scope; empty: all."""
+    days: Days = []
+    """Days of the plan in scope, from 1 on; empty: all."""
     where: Sql | None = None
     """Subscribers in scope: a SQL condition; null: all."""
 
@@ -82,8 +85,12 @@ class Constraint(Settings):
     """Offer categories in scope; empty: all."""
     channels: list[Name] = []
     """Channels in scope; empty: all."""
+    days: Days = []
+    """Days of the plan in scope, from 1 on; empty: all."""
     where: Sql | None = None
     """Subscribers in scope: a SQL condition; null: all."""
+    each_day: bool = False
+    """Whether it is a limit of each day in scope by itself: ``name:day-1`` and so on."""
 
     @property
     def upper(self) -> float | None:

@@ -1,5 +1,6 @@
 """The job file as types: one file says all a run needs."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -137,6 +138,7 @@ def _disagreements(job: Job) -> list[str]:
         problems.append(f"time_zone: {zones.unknown(job.time_zone)}")
     if job.horizon.start is not None and job.horizon.start < job.as_of:
         problems.append(f"horizon.start: should not be before as_of, got {job.horizon.start}")
+    problems += _of_days(job)
 
     def known(where: str, names: list[str], kind: str, allowed: object) -> None:
         listed = list(allowed)  # type: ignore[call-overload]
@@ -150,9 +152,17 @@ def _disagreements(job: Job) -> list[str]:
         known(f"{where}.offers", scope.offers, "offer", offers)
         known(f"{where}.categories", scope.categories, "category", categories)
         known(f"{where}.channels", scope.channels, "channel", channels)
+        late = sorted({day for day in scope.days if day > job.horizon.days})
+        if late:
+            got = ", ".join(map(str, late))
+            problems.append(f"{where}.days: got {got}; horizon.days is {job.horizon.days}")
 
     def channels_of(scopes: list[Scope]) -> set[str]:
         return set(channels).intersection(*(s.channels for s in scopes if s.channels))
+
+    def has_day(scopes: list[Scope]) -> bool:
+        every = set(range(1, job.horizon.days + 1))
+        return bool(every.intersection(*(s.days for s in scopes if s.days)))
 
     def is_of(scopes: list[Scope], offer: str, category: str) -> bool:
         return all(
@@ -171,14 +181,14 @@ def _disagreements(job: Job) -> list[str]:
             known_scope(where, constraint)
         for place, several in scopes:
             known_scope(place, several[0])
-            is_empty = not any(
+            is_empty = not has_day(several) or not any(
                 set(offer.channels) & channels_of(several) and is_of(several, name, offer.category)
                 for name, offer in offers.items()
             )
             if is_empty and not any(text.startswith(f"{where}.") for text in problems):
                 problems.append(
                     f"{place}: constraint {constraint.name} has no action in scope: none of "
-                    "its offers and categories goes by its channels"
+                    "its offers and categories goes by its channels on its days"
                 )
     for i, fatigue in enumerate(job.fatigue):
         known(f"fatigue.{i}.channels", list(fatigue.channels), "channel", channels)
@@ -210,3 +220,21 @@ def _disagreements(job: Job) -> list[str]:
         if settings is None and job.scores.kind == "model":
             problems.append(f"inputs.{table}: scores.kind model needs it")
     return problems
+
+
+def _of_days(job: Job) -> Iterator[str]:
+    """Yield what does not go with the number of days that the job plans."""
+    days = job.horizon.days
+    for name, offer in job.catalogue.offers.items():
+        count = 0 if offer.decay is None else len(offer.decay.by_day)
+        if count not in {0, days}:
+            yield (
+                f"catalogue.offers.{name}.decay.by_day: should have a share for each day, "
+                f"horizon.days, which is {days}, got {count}"
+            )
+    for i, policy in enumerate(job.policies):
+        if policy.package and days > 1:
+            yield (
+                f"policies.{i}.package: does not go with horizon.days above 1, got {days}; plan "
+                "one day, or leave the package out"
+            )

@@ -82,6 +82,7 @@ def planned(folder: Path) -> Planned:
     if status == "INFEASIBLE":
         raise ConfigError(f"{folder}: the run is {status}, so there is nothing to book")
     own = ["subscriber", "time", "time_zone", "offer", "channel"]
+    own += ["day"] if job.horizon.days > 1 else []
     try:
         files = sorted((folder / "allocations").glob("*.parquet"))
         rows = pa.concat_tables(pq.read_table(path, columns=own) for path in files)
@@ -109,8 +110,10 @@ def _whole(job: Job, rows: pa.Table) -> pa.Table:
         pa.array(texts, pa.string()).take(names.indices)
         for texts in ([o.category for o in known], [o.team or "" for o in known])
     )
+    day = {"day": rows["day"].cast(pa.int64())} if "day" in rows.column_names else {}
     return pa.table(
         {
+            **day,
             "subscriber": rows["subscriber"].cast(key),
             "time": rows["time"].cast(INSTANT),
             "time_zone": rows["time_zone"].cast(pa.string()),
