@@ -8,9 +8,10 @@ import pytest
 
 from engine.coarse import coarser
 from engine.errors import DataError
-from engine.problem import Problem, Row, spanned
+from engine.problem import Block, Problem, Row, spanned, spread
 from engine.quotient import Quotient
-from kernels.backend import library
+from kernels.backend import library, to_cpu, to_gpu
+from tests import device_stand_in
 from tests.plan_problems import GROUPS, plan_problem, surpluses
 
 SHAPE = (3, 2, 5, 3)
@@ -164,3 +165,20 @@ def test_a_plan_without_caps_has_no_groups():
                     per_contact=problem.rules.per_contact[:0])  # fmt: skip
     plan = rules.plan()
     assert plan.within.shape == (0, problem.pairs) and len(plan.group) == 0
+
+
+@device_stand_in.on_a_device
+def test_blocks_on_a_device_are_spread_and_spanned_there(device, monkeypatch):
+    _, width, rules, block = plan_problem(5, SUBSCRIBERS, SHAPE)
+    plan = rules.plan()
+    expected = [spread(block, plan), spanned(block, plan, width)]
+    if device == "stand-in":
+        device_stand_in.install(monkeypatch)
+    moved = Block(**{name: to_gpu(array) for name, array in block.__dict__.items()})
+    for one, other in zip(
+        [spread(moved, plan), spanned(moved, plan, width)], expected, strict=True
+    ):
+        for name, array in other.__dict__.items():
+            found = getattr(one, name)
+            assert not isinstance(found, np.ndarray) and found.dtype == array.dtype
+            np.testing.assert_array_equal(to_cpu(found), array)
