@@ -23,8 +23,11 @@ def rules_of(rng, pairs, days, *, related):
     offer, channel = (np.array(x, np.int32) for x in zip(*pairs, strict=True))
     count = len(pairs)
     groups = [channel == c for c in range(channel.max() + 1)] + [np.ones(count, bool), offer < 2]
+    if rng.random() < 0.1:  # more than the searches have bits for
+        groups += list(rng.random((80, count)) < 0.5)
     runs = [(g, i, j) for g in groups for i in range(days) for j in range(i, days) if g.any()]
-    kept = [run for run in runs if rng.random() < 3 / days**1.5]
+    share = rng.choice([0.3, 3.0]) / days**1.5  # few caps leave room for large bundles
+    kept = [run for run in runs if rng.random() < share]
     day = np.arange(days)
     members = [(g[:, None] & (i <= day) & (day <= j)).reshape(-1) for g, i, j in kept]
     actions = count * days
