@@ -13,8 +13,8 @@ roundings for the sums over the N charges (one for a sum, two for a ratio) and 6
 ``ceil((computed + (N + 16) u m) 2**e)`` is therefore >= t 2**e. Bundles are compared and summed in
 these integers, so the sum over subscribers is exact: the same for any order and any partitions.
 
-With other policies than caps in all, per channel and per category bundles are tried one by one
-(:mod:`engine.certificate_bundles`). Else the best bundle is a best flow: source -> category ->
+With other policies than caps in all, per channel and per category, and for several days, bundles
+are tried one by one (:mod:`engine.certificate_bundles`). Else the best bundle is a best flow: source -> category ->
 offer (1) -> channel -> sink, an action being an arc offer -> channel. It grows by one contact at a
 time along the path of highest gain, found by Bellman and Ford, until no path gains; flows of
 highest gain of each size arise that way.
