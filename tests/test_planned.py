@@ -117,10 +117,12 @@ def test_a_row_for_each_action_gives_as_good_bundles(on_each_backend, case, seed
 
 
 @pytest.mark.parametrize("odd", [True, False])
-@pytest.mark.parametrize(("subscribers", "days", "width"), [(1_300, 4, 2), (700, 15, 3)])
+@pytest.mark.parametrize(
+    ("subscribers", "days", "width"), [(1_300, 4, 2), (300, 2, 4), (300, 3, 3), (700, 15, 3)]
+)
 def test_no_answer_depends_on_neighbours(subscribers, days, width, odd):
     """Those who stand beside others with the same open days are looked at together."""
-    for seed in range(4):
+    for seed in range(10, 16):
         problem, _, _, _ = plan_problem(seed, subscribers, (3, 2, days, width), odd=odd)
         entries = entries_of(seed, problem[PRICE_FIXED].size, CONSTRAINTS)
         sizes = (2.0, UNIT, CONSTRAINTS, width)
