@@ -13,6 +13,14 @@ from benchmarks.pair_cases import (
     pair_choices,
     pair_switches,
 )
+from benchmarks.planned_cases import (
+    by_plan_caps,
+    by_plan_choice,
+    by_plan_curvature,
+    plan_caps,
+    plan_choices,
+    plan_switches,
+)
 from engine.rules import Rules
 from kernels import choose
 from kernels.choose import NO_ACTION, WEIGHT_GRID
@@ -377,6 +385,9 @@ PAIR_OPERATIONS = (
     *both_widths("within", "within", reaches, by_reach),
     *both_widths("choose_pairs", "choose_pairs", pair_choices, by_pair_choice, LISTS),
     *both_widths("curve_pairs", "curve_pairs", pair_switches, by_pair_curvature, LISTS),
+    *both_widths("choose_planned", "choose_planned", plan_choices, by_plan_choice),
+    *both_widths("curve_planned", "curve_planned", plan_switches, by_plan_curvature),
+    Operation("spans", "spans", plan_caps, by_plan_caps, (0,), "caps", is_threaded=True),
 )
 OPERATIONS = (*EVENT_OPERATIONS, *PAIR_OPERATIONS)
 CASES = {

@@ -21,8 +21,8 @@ from kernels import backend
 LIMIT_S = 460  # of all steps together
 PYTEST = ("-m", "pytest", "-q", "--require-gpu", "-p", "no:cacheprovider")
 KERNELS = ("bursts", "choose", "contact_windows", "fatigue", "hours", "kernel_sources", "lifetime",
-           "logarithm", "open_case", "ranges", "repeats", "run_out", "saturation", "summary",
-           "weights")  # fmt: skip
+           "logarithm", "open_case", "planned", "ranges", "repeats", "run_out", "saturation",
+           "summary", "weights")  # fmt: skip
 ENGINE = ("ortools", "pydantic", "sqlglot", "yaml")
 ALLOCATION = ("-m", "benchmarks.allocation", *["--gap", "1e-4", "--device", "cuda", "--json"])
 

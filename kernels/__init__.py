@@ -9,6 +9,7 @@ from kernels.grouped import grouped
 from kernels.hours import hours
 from kernels.lifetime import lifetime
 from kernels.open_case import open_case
+from kernels.planned import choose_planned, curve_planned, spans
 from kernels.ranges import disordered, events_until, ranges
 from kernels.repeats import repeats
 from kernels.run_out import run_out
@@ -16,7 +17,8 @@ from kernels.saturation import saturation
 from kernels.summary import summarised
 
 __all__ = [
-    "bursts", "choose", "choose_pairs", "curve", "curve_pairs", "disordered", "events_until",
-    "fatigue", "grouped", "hours", "latest_burst", "lifetime", "most_in_window", "open_case",
-    "ranges", "repeats", "run_out", "saturation", "summarised", "within",
+    "bursts", "choose", "choose_pairs", "choose_planned", "curve", "curve_pairs", "curve_planned",
+    "disordered", "events_until", "fatigue", "grouped", "hours", "latest_burst", "lifetime",
+    "most_in_window", "open_case", "ranges", "repeats", "run_out", "saturation", "spans",
+    "summarised", "within",
 ]  # fmt: skip

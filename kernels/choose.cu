@@ -3,6 +3,7 @@
 // Q most actions of any.
 // Of equal bundles the first in the order of the search wins, as in the twin: same bits.
 
+#include "relations.cuh"
 #include "tally.cuh"
 
 #define MOST_ACTIONS 512  // open actions of one subscriber that the bundle search can hold
@@ -42,8 +43,6 @@ DEVICE Row row_of(const Rules& rules, const float* propensity, const unsigned ch
             fewest[s] & (MUST - 1)};
 }
 
-DEVICE bool has_bit(const long long* words, int a) { return words[a >> 6] >> (a & 63) & 1; }
-
 // Would `a` go out in one contact with one of the first `count` actions of `bundle`?
 DEVICE bool joins(const Rules& rules, const int* bundle, int count, int a) {
     for (int i = 0; i < count; ++i)
@@ -68,27 +67,6 @@ DEVICE void fill(const Rules& rules, const int* bundle, int count, int a, int am
         const int d = rules.cap_group[k];
         if (!(rules.per_contact[d] && joins(rules, bundle, count, a))) room[d] -= amount;
     }
-}
-
-DEVICE const long long* required(const Rules& rules, int r, int a) {
-    return rules.requires_one + ((long long)r * rules.actions + a) * rules.words;
-}
-
-DEVICE bool needs(const Rules& rules, int r, int a) {
-    for (int word = 0; word < rules.words; ++word)
-        if (required(rules, r, a)[word] != 0) return true;
-    return false;
-}
-
-// Has every action of the bundle what it requires?
-DEVICE bool is_complete(const Rules& rules, const int* bundle, int count) {
-    for (int r = 0; r < rules.requirements; ++r)
-        for (int i = 0; i < count; ++i) {
-            bool met = !needs(rules, r, bundle[i]);
-            for (int j = 0; j < count; ++j) met |= has_bit(required(rules, r, bundle[i]), bundle[j]);
-            if (!met) return false;
-        }
-    return true;
 }
 
 // Surplus of an action at the prices, money.
@@ -268,30 +246,6 @@ DEVICE double best_bundle(const Row& row, const Surplus& surplus, int width, int
         }
     }
     return best_sum > -INFINITE ? best_sum - second : INFINITE;
-}
-
-// One action takes one pass and no memory of its own, for any number of actions.
-template <class Surplus>
-DEVICE double best_single(const Row& row, const Surplus& surplus, int* best, int* other) {
-    if (row.least > 1) return INFINITE;
-    const Rules& rules = row.rules;
-    double best_surplus = row.must ? -INFINITE : 0.0, second = -INFINITE;
-    for (int a = 0; a < rules.actions; ++a) {
-        const double value = surplus(a);
-        bool is_free = value > second;
-        for (int r = 0; is_free && r < rules.requirements; ++r) is_free = !needs(rules, r, a);
-        if (!is_free) continue;
-        if (value > best_surplus) {  // strict: the first of equals wins
-            second = best_surplus;
-            best_surplus = value;
-            other[0] = best[0];
-            best[0] = a;
-        } else {
-            second = value;
-            other[0] = a;
-        }
-    }
-    return best_surplus > -INFINITE ? best_surplus - second : INFINITE;
 }
 
 // The two best bundles, then -1, and the margin between them.

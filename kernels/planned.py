@@ -40,6 +40,16 @@ def spans_cpu(cap: Any, group: Any, first: Any, last: Any, groups: int, reach: i
     return out
 
 
+def spans_gpu(cap: Any, group: Any, first: Any, last: Any, groups: int, reach: int) -> Any:
+    caps, subscribers = cap.shape
+    out = backend.cupy.zeros((groups * reach, subscribers), np.int64)
+    backend.launch(
+        backend.cuda_function("planned", "spans"), subscribers, cap, group, first, last,
+        np.int64(subscribers), np.int32(caps), np.int32(reach), out,
+    )  # fmt: skip
+    return out
+
+
 def _tables(days: int, *tables: Any) -> tuple[Any, ...]:
     """Return value and price tables with room for ``DAYS`` days of a pair; [G, A] -> [G, P, DAYS].
 
@@ -112,6 +122,34 @@ def choose_planned_cpu(
     return chosen, margin, tally
 
 
+def _sizes(propensity: Any, pair_of: Any, conflicts: Any, requires: Any, width: int) -> Any:
+    """Return S, P, N, W, R and Q as CUDA takes them."""
+    pairs, subscribers = propensity.shape
+    return (
+        np.int64(subscribers), np.int32(pairs), np.int32(len(pair_of) // pairs),
+        np.int32(conflicts.shape[1]), np.int32(requires.shape[0]), np.int32(width),
+    )  # fmt: skip
+
+
+def choose_planned_gpu(
+    propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, open_days: Any, spans: Any,
+    offer: Any, conflicts: Any, requires: Any, day_class: Any, pair_of: Any, day_of: Any,
+    indptr: Any, groups: Any, within: Any, value_fixed: Any, value_accept: Any,
+    price_fixed: Any, price_accept: Any, width: int,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    subscribers = propensity.shape[1]
+    chosen = backend.cupy.empty((width, subscribers), np.int16)
+    margin = backend.cupy.empty(subscribers, np.float32)
+    tally = backend.cupy.zeros((*price_fixed.shape, 4), np.int64)
+    backend.launch(
+        backend.cuda_function("planned", "choose_planned"), subscribers, propensity, weight, group,
+        most, fewest, open_days, spans, offer, conflicts, requires, day_class, pair_of, day_of,
+        indptr, groups, within, value_fixed, value_accept, price_fixed, price_accept,
+        *_sizes(propensity, pair_of, conflicts, requires, width), chosen, margin, tally,
+    )  # fmt: skip
+    return chosen, margin, tally
+
+
 def curve_planned_cpu(
     propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, open_days: Any, spans: Any,
     offer: Any, conflicts: Any, requires: Any, day_class: Any, pair_of: Any, day_of: Any,
@@ -150,6 +188,36 @@ def curve_planned_cpu(
     return added_chunks(subscribers, work, empty, chunk_of(subscribers, width=2))
 
 
-choose_planned: Any = choose_planned_cpu
-curve_planned: Any = curve_planned_cpu
-spans: Any = spans_cpu
+def curve_planned_gpu(
+    propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, open_days: Any, spans: Any,
+    offer: Any, conflicts: Any, requires: Any, day_class: Any, pair_of: Any, day_of: Any,
+    indptr: Any, groups: Any, within: Any, value_fixed: Any, value_accept: Any,
+    price_fixed: Any, price_accept: Any, first: Any, constraint: Any, use_fixed: Any,
+    use_accept: Any, bandwidth: float, unit: float, constraints: int, width: int,
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    tally = backend.cupy.zeros((*price_fixed.shape, 4), np.int64)
+    curvature = backend.cupy.zeros((constraints, constraints), np.int64)
+    near = backend.cupy.zeros(1, np.int64)
+    backend.launch(
+        backend.cuda_function("planned", "curve_planned"), propensity.shape[1], propensity, weight,
+        group, most, fewest, open_days, spans, offer, conflicts, requires, day_class, pair_of,
+        day_of, indptr, groups, within, value_fixed, value_accept, price_fixed, price_accept, first,
+        constraint, use_fixed, use_accept, np.float64(bandwidth), np.float64(unit),
+        *_sizes(propensity, pair_of, conflicts, requires, width), np.int64(constraints),
+        tally, curvature, near,
+    )  # fmt: skip
+    return tally, curvature, near
+
+
+_SUBSCRIBER_SIDE = ("float32", "float32", "int32", "uint8", "uint8", "uint16", "int64")
+_RULES = ("int32", "int64", "int64", "int32", "int32", "int32", "int32", "int32", "uint8")
+_TABLES = ("float64", "float64", "float64", "float64")
+_ENTRIES = ("int64", "int64", "float64", "float64")
+
+choose_planned: Any = backend.twin(
+    choose_planned_cpu, choose_planned_gpu, dtypes=(*_SUBSCRIBER_SIDE, *_RULES, *_TABLES)
+)
+curve_planned: Any = backend.twin(
+    curve_planned_cpu, curve_planned_gpu, dtypes=(*_SUBSCRIBER_SIDE, *_RULES, *_TABLES, *_ENTRIES)
+)
+spans: Any = backend.twin(spans_cpu, spans_gpu, dtypes=("uint8", "int32", "int32", "int32"))

@@ -34,12 +34,13 @@ def _on_days(
 @njit(cache=True, nogil=True)
 def _good_pairs(
     s: int, t: int, w: float, g: int, days: int, pays: Any, propensity: Any, open_days: Any,
-    day_class: Any, fixed: Any, accept: Any, all_paid: Any, due: Any, nearest: float, good: Any,
-    value: Any,
+    day_class: Any, fixed: Any, accept: Any, all_paid: Any, due: Any, nearest: float, first: int,
+    good: Any, value: Any,
 ) -> tuple[int, float, int]:  # fmt: skip
     """List the pairs that pay on some day; return how many, and the best of all other actions.
 
-    ``nearest`` is that of the pairs that pay on no day; where it is the best, no action is named.
+    ``nearest`` is that of the pairs that pay on no day, ``first`` the first of those that have it;
+    where that is the best, no action is named.
     """
     count, closest, full = 0, NO_ACTION, (1 << days) - 1
     for k in range(pays.shape[0]):
@@ -57,8 +58,8 @@ def _good_pairs(
             for d in range(days):
                 v = value[count, d]
                 is_good |= v > 0.0
-                if v <= 0.0 and v > nearest:
-                    nearest, closest = v, a * days + d
+                if v <= 0.0 and (v > nearest or (v == nearest and a < first)):
+                    nearest, closest, first = v, a * days + d, NO_ACTION
             if is_good:
                 good[count] = a
                 count += 1
@@ -132,7 +133,7 @@ def search_listed_days(
         if bare[t]:
             found, near, close = _good_pairs(
                 s, t, w, g, days, pays, propensity, open_days, day_class, fixed, accept, all_paid,
-                due, nearest[t], good, value,
+                due, nearest[t], closest[t], good, value,
             )  # fmt: skip
             offers = prepared(found, days, good, value, offer, own, place, top, peak)
         elif is_possible:

@@ -30,10 +30,24 @@ BINARY = ("add", "sub", "mul", "truediv", "floordiv", "mod", "and_", "or_", "xor
           "rshift", "lt", "le", "gt", "ge", "eq", "ne")  # fmt: skip
 MIRRORED = BINARY[:11]
 PLAIN = ("shape", "dtype", "size", "ndim", "nbytes", "flags", "strides")
-METHODS = ("any", "all", "sum", "max", "min", "astype", "copy", "view", "ravel", "reshape", "T")
+METHODS = (
+    "any",
+    "all",
+    "sum",
+    "max",
+    "min",
+    "astype",
+    "copy",
+    "view",
+    "ravel",
+    "repeat",
+    "reshape",
+    "T",
+)
 FUNCTIONS = ("asarray", "arange", "ascontiguousarray", "concatenate", "cumsum", "empty",
              "empty_like", "flatnonzero", "full", "full_like", "lexsort", "maximum", "minimum",
-             "ones", "rint", "searchsorted", "stack", "where", "zeros", "zeros_like")  # fmt: skip
+             "ones", "rint", "searchsorted", "stack", "tile", "where", "zeros",
+             "zeros_like")  # fmt: skip
 
 
 class DeviceArray:

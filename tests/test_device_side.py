@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.allocation import moved
 from benchmarks.instance import CASES, instance
+from benchmarks.plans import planned
 from engine.settings.job import Solver
 from engine.solve import solve
 from kernels import backend
@@ -16,11 +17,19 @@ SETTINGS = Solver(gap_tolerance=1e-3, sample=1_000, exact_pairs=0)
 @device_stand_in.on_a_device
 @pytest.mark.parametrize(
     ("case", "subscribers"),
-    [("one-offer", 4_000), ("bundles", 3_000), ("bundles", 900), ("related", 1_500)],
+    [
+        ("one-offer", 4_000),
+        ("bundles", 3_000),
+        ("bundles", 900),
+        ("related", 1_500),
+        ("plan", 1_200),
+    ],
 )
 def test_a_problem_on_the_device_has_the_same_answer(case, subscribers, device, monkeypatch):
     if case == "related":
         problem = problems.related(problems.realistic(subscribers, width=3, minimums=False))
+    elif case == "plan":
+        problem, _ = planned(subscribers, 8, 5)
     else:
         problem = instance(CASES[case], subscribers, 12, 12)
     expected = solve(problem, SETTINGS)
