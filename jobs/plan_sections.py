@@ -1,6 +1,7 @@
 """What the report says of a plan of several days: what goes out on each."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from jobs import charts
@@ -52,7 +53,7 @@ def _capacities(days: Rows, channels: Rows) -> Panel:
         f"{name}: {sum(cell.colour == STRONG for cell in own)} days full" for name, own in rows
     )
     text = "The fuller a day of a channel is, the darker; without a capacity, the busier."
-    chart = charts.grid(rows, axis="day", columns=[str(d["day"]) for d in days])
+    chart = partial(charts.grid, rows, axis="day", columns=[str(d["day"]) for d in days])
     return Panel(title, text, chart, f"{title}. {full}", Table(title, head, cells))
 
 

@@ -99,8 +99,12 @@ class Offer(Settings):
     """Who makes the offer, for contact policies per team; null: nobody in particular."""
     value: Money
     """Value of one acceptance, before its cost, rounded to 0.000001."""
-    decay: Decay | None = None
-    """What later days take off the value, from what it is on the first; null: nothing."""
+    decay: Decay | None = Decay(half_life="60d")
+    """What later days of a plan take off the value: sooner is better; null: nothing.
+
+    Days that are worth the same to everybody leave open who is contacted when: with many of them
+    the search may find no prices that fill each day's capacity.
+    """
     cost: Money = 0.0
     """Cost of one acceptance (discount, bonus), rounded to 0.000001."""
     channels: Annotated[list[Name], Field(min_length=1)]
