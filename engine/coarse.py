@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.limits import MOST_AMOUNT
 from engine.problem import Problem
 
 
@@ -26,12 +27,13 @@ def coarser(problem: Problem) -> Iterator[tuple[Problem, Any]]:
         part of. Nothing if no limit holds by days.
     """
     days = 1 + max((row.day for row in problem.rows if row.series is not None), default=0)
-    width = 1 << (days - 1).bit_length()
+    width, before = 1 << (days - 1).bit_length(), 0
     while width > 1:
         place = _places(problem, width)
-        if len(np.unique(place)) < len(place):
+        count = len(np.unique(place))
+        if before < count < len(place):
             yield _merged(problem, place), place
-        width //= 2
+        width, before = width // 2, count
 
 
 def _places(problem: Problem, width: int) -> Any:
@@ -64,8 +66,10 @@ def _merged(problem: Problem, place: Any) -> Problem:
         for k in np.setdiff1d(np.arange(len(place)), first).tolist():
             out[target[k]] += whole[int(np.searchsorted(terms, k))]
         use[name] = out
-    limit = np.zeros(len(first), np.int64)
-    np.add.at(limit, place, problem.limit)
+    sums = [0] * len(first)
+    for k, amount in zip(place.tolist(), problem.limit.tolist(), strict=True):
+        sums[k] += amount
+    limit = np.array([max(-MOST_AMOUNT, min(MOST_AMOUNT, amount)) for amount in sums], np.int64)
     return replace(
         problem, rows=[problem.rows[k] for k in first.tolist()], limit=limit,
         in_scope=problem.in_scope[kept],

@@ -82,10 +82,11 @@ def use_units_of(problem: AnyProblem) -> list[int]:
 
 
 def open_pairs(problem: AnyProblem) -> int:
-    """Return the number of open pairs."""
+    """Return the number of open pairs; of several days each counts on every day."""
     if isinstance(problem, PairProblem):
         return problem.open_pairs
-    return sum(told(problem.blocks, problems.open_pairs))
+    pairs: int = sum(told(problem.blocks, problems.open_pairs))
+    return problem.days * pairs
 
 
 def penalties_of(problem: AnyProblem) -> list[Fraction | None]:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from engine.actions import actions_of
 from engine.limits import FATIGUE, MICRO, MOST_USE, Limit, coefficients, limits, measured, micro
 from engine.plan_rules import capped
+from engine.policy_prices import relaxed
 from engine.settings import Job
 from engine.spans import holds_plan
 from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, MOST_CAPS, MOST_CODES
@@ -23,7 +24,7 @@ def problems(job: Job) -> list[str]:
             found += [f"constraints.{limit.name}: {text}" for text in _forms(job, limit)]
     found += fatigue_problems(job)
     found += _needs(job)
-    caps = len(capped(job))
+    caps = _most_caps(job)
     if caps > MOST_CAPS:
         found.append(
             f"policies: have {caps} caps on different channels, categories and groups of offers, "
@@ -38,6 +39,18 @@ def problems(job: Job) -> list[str]:
             "one contact (at_most: 1)"
         )
     return found
+
+
+def _most_caps(job: Job) -> int:
+    """Return the most caps that a job has, or would have if one of its policies were relaxed."""
+    counts = [len(capped(job))]
+    if job.horizon.days > 1:
+        for i, policy in enumerate(job.policies):
+            other = relaxed(policy)
+            if other is not None:
+                policies = [*job.policies[:i], other, *job.policies[i + 1 :]]
+                counts.append(len(capped(job.model_copy(update={"policies": policies}))))
+    return max(counts)
 
 
 def _names(job: Job) -> list[str]:

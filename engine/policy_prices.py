@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from engine import policies, tables
-from engine.actions import Action, actions_of
+from engine.actions import Action, actions, actions_of
 from engine.candidates import eligible, propensities
 from engine.history import History
 from engine.plan_rules import rules
@@ -78,7 +78,7 @@ class Partition:
 
     job: Job
     open_: Any  # [A, S] bool
-    p: Any  # [A, S] float32
+    p: Any  # [P, S] float32, of offers on channels
     group: Any  # [S] int32
     weight: Any  # [S] float32
     past: Asked
@@ -100,7 +100,15 @@ class Partition:
         open_ = eligible(job, features, acts, np) & ~held
         past = Asked.of(job, features, history)
         left = policies.left_of(past, job.policies)
-        return cls(job, open_, propensities(propensity, acts, np), group, weight, past, left)
+        return cls(
+            job,
+            open_,
+            propensities(propensity, actions(job.catalogue), np),
+            group,
+            weight,
+            past,
+            left,
+        )
 
     @cached_property
     def acts(self) -> list[Action]:
@@ -117,7 +125,9 @@ class Partition:
 
     def surplus(self, market: Market, a: int, rows: Any) -> Any:
         """Return the surplus of an action for some rows."""
-        return market.surplus(a, self.group[rows], self.weight[rows], self.p[a, rows])
+        return market.surplus(
+            a, self.group[rows], self.weight[rows], self.p[a // self.job.horizon.days, rows]
+        )
 
     def with_stuck(self) -> "Partition":
         """Return it with the pairs closed of those who can have no bundle."""
@@ -276,7 +286,8 @@ class _Relaxing:
     def _best(self, rows: Any, open_: Any, left: Left, own: Rules) -> Any:
         """Return the surplus of the best bundle of some rows, float64."""
         part, width = self.partition, min(MOST_BUNDLE, len(self.partition.job.catalogue.offers))
-        p = np.ascontiguousarray(np.where(open_, part.p[:, rows], np.float32(np.nan)))
+        own_p = part.p[:, rows].repeat(part.job.horizon.days, axis=0)
+        p = np.ascontiguousarray(np.where(open_, own_p, np.float32(np.nan)))
         chosen, _, _ = choose(
             p, part.weight[rows], part.group[rows], left.most[rows], left.fewest[rows],
             np.ascontiguousarray(left.cap[:, rows]), *own.arrays(self.offer), *self.market.value,

@@ -64,8 +64,10 @@ def beside(job: Job, features: Any, history: History, bundle: Sequence[int]) -> 
     told = []
     for a, action in enumerate(acts):
         others = [b for b in bundle if b != a]
-        if any(acts[b].offer == action.offer for b in others):
-            told.append("its offer goes out on another channel")
+        same = [acts[b].channel for b in others if acts[b].offer == action.offer]
+        if same:
+            where = "day" if action.channel in same else "channel"
+            told.append(f"its offer goes out on another {where}")
             continue
         against = [
             name for name, (rules, *sizes) in alone if not rules.allows([*others, a], offer, *sizes)

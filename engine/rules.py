@@ -24,6 +24,7 @@ import numpy as np
 
 from engine.errors import DataError
 from kernels.choose import MOST_ACTIONS, MOST_CAPS, MUST, choose
+from kernels.planned import MOST_DAYS
 
 Exclusions = Sequence[tuple[int, int]]
 Requirements = Sequence[tuple[int, tuple[int, ...]]]
@@ -86,6 +87,7 @@ class Rules:
         """Return what several days add; None: there is one."""
         if self.day_class is None:
             return None
+        assert self.days <= MOST_DAYS, "a digit of a span has no room for so many days"
         by_day = self.members.reshape(len(self.members), len(self.day_class), self.days)
         counts, pairs = by_day.any(axis=1), by_day.any(axis=2)
         within, group = np.unique(pairs, axis=0, return_inverse=True)

@@ -111,9 +111,9 @@ class _Subscriber:
             for group in groups_of(policy, self.job, acts):
                 latest = int(self.asked.latest[burst_of(policy, group)][0])
                 end = latest + seconds(policy.cool_down or "")
-                blocked = group.actions if end > self.at else ()
+                blocked = self._blocked(policy, group.actions, is_first=end > self.at)
                 yield Standing(policy.name, policy.kind, group.text, (), None, None, blocked,
-                               end if blocked else None)  # fmt: skip
+                               end if end > self.at else None)  # fmt: skip
         elif policy.kind in {"quiet", "blackout", "suppress", "only_after"}:
             yield self._closed(policy)
 
@@ -138,7 +138,7 @@ class _Subscriber:
         elif used >= cap > 0 and (policy.spacing or policy.within) not in (None, EVER):
             ends = sorted(c.time + width for c in every if c.time + width > self.at)
             until = next(u for u in ends if fullest(u, u + width - 1) < cap)
-        blocked = group.actions if used >= cap else ()
+        blocked = self._blocked(policy, group.actions, is_first=used >= cap)
         return Standing(policy.name, policy.kind, group.text, tuple(own), used, cap, blocked, until)
 
     @property
@@ -158,7 +158,7 @@ class _Subscriber:
         until = None
         if inside and policy.within != EVER:
             until = inside[-1].time + seconds(policy.within or "")
-        blocked = own if inside else ()
+        blocked = self._blocked(policy, own, is_first=bool(inside))
         return Standing(policy.name, policy.kind, name, tuple(inside), None, None, blocked, until)
 
     def _ordered(
@@ -170,15 +170,33 @@ class _Subscriber:
         later = self._inside(strictly(policy, times, before=False), [offer])
         own = tuple(a for name in policy.not_after for a in by_offer[name])
         name = " or ".join(policy.not_after)
-        yield Standing(policy.name, policy.kind, name, tuple(later), None, None,
-                       own if later else (), later[-1].time if later else None)  # fmt: skip
+        blocked = self._blocked(policy, own, is_first=bool(later))
+        yield Standing(policy.name, policy.kind, name, tuple(later), None, None, blocked,
+                       later[-1].time if later else None)  # fmt: skip
+
+    def _blocked(
+        self, policy: ContactPolicy, own: tuple[int, ...], *, is_first: bool
+    ) -> tuple[int, ...]:
+        """Return which of some actions a policy forbids by itself.
+
+        Args:
+            policy: the policy.
+            own: the actions, on all days.
+            is_first: whether it forbids them on the first day; of one day that is all.
+        """
+        if self.job.horizon.days == 1:
+            return own if is_first else ()
+        forbidden = self._forbidden(policy)
+        return tuple(a for a in own if a in forbidden)
+
+    def _forbidden(self, policy: ContactPolicy) -> set[int]:
+        """Return the actions, each on its day, that a policy forbids by itself."""
+        closed = policies.left_of(self.asked, [policy]).closed[policy.name]
+        return {a for one in closed if bool(one.rows[0]) for a in one.actions}
 
     def _closed(self, policy: ContactPolicy) -> Standing:
         """Return a standing that has nothing to count: hours, days and conditions."""
-        blocked = tuple(sorted(
-            a for one in policies.left_of(self.asked, [policy]).closed[policy.name]
-            if bool(one.rows[0]) for a in one.actions
-        ))  # fmt: skip
+        blocked = tuple(sorted(self._forbidden(policy)))
         until, zone = None, zones.zone(self.asked.times.zones[self._zone])
         if blocked and policy.quiet is not None:
             until = zones.next_local(zone, self.at, clock_s(policy.quiet.split("-")[1]))[0]

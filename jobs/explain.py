@@ -72,6 +72,7 @@ def explain(run: Run, subscriber: str) -> dict[str, Any]:
         "days": job.horizon.days,
         "gets": [names[a] for a in got],
         "surplus": told.chosen_surplus if told else None,
+        "best_surplus": told.best_surplus if told else None,
         "best": [names[a] for a in told.best] if told else None,
         "currency": job.catalogue.currency,
         "policies": [_standing(s, zone, names) for s in standings(job, one.features, one.history)],
@@ -203,7 +204,8 @@ def shown(told: Mapping[str, Any]) -> Iterator[Any]:
     yield Text(f"subscriber {told['subscriber']} gets {gets}")
     days = f" on {told['days']} days, the first" if told["days"] > 1 else ""
     yield Text(f"contacts go out{days} at {told['sent']} ({told['time_zone']})")
-    if told["best"] is not None and told["best"] != told["gets"]:
+    is_less = told["best"] is not None and told["surplus"] < told["best_surplus"]
+    if is_less and told["best"] != told["gets"]:  # of equals another may have been taken
         best = " and ".join(told["best"]) or "nothing"
         yield Text(f"best at the prices is {best}; a limit is kept or filled by giving it up")
     title = "Policies with contacts in their window, and those that block"

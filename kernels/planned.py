@@ -2,7 +2,8 @@
 
 As :mod:`kernels.choose`, where an action is a pair of offer and channel on a day: action a is pair
 ``a // N`` on day ``a % N``. The propensity is that of the pair, and is read once for all its days.
-The same bundles and margins come out as of the problem in which every action has a row of its own.
+The same surpluses and margins come out as of the problem in which every action has a row of its
+own.
 """
 
 from typing import Any
@@ -73,7 +74,8 @@ def choose_planned_cpu(
 ) -> tuple[Any, Any, Any]:  # fmt: skip
     """Return each subscriber's best bundle at the prices, and what all bundles add up to.
 
-    Of equal bundles the same one is chosen as by :func:`kernels.choose.choose_cpu`.
+    Of equal bundles the first wins: by the first day, then the first pair. A bundle's surplus is
+    the sum of its actions', in the order of their days.
 
     Args:
         propensity: [P, S] float32 in [0, 1], a multiple of 2**-24; NaN: open on no day.

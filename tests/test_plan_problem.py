@@ -8,6 +8,7 @@ import pytest
 
 from engine.coarse import coarser
 from engine.errors import DataError
+from engine.limits import MOST_AMOUNT
 from engine.problem import Block, Problem, Row, spanned, spread
 from engine.quotient import Quotient
 from kernels.backend import library, to_cpu, to_gpu
@@ -102,7 +103,7 @@ def test_limits_of_several_terms_and_ratios_stay():
     assert coarse.terms.tolist() == [0, 1, 1]
     rows = by_day("a", 3)
     rows[2] = replace(rows[2], quotient=Quotient(None, None, None, None, Fraction(1)))
-    assert checked(problem_of(rows)) == [[0, 0, 1]] * 2
+    assert checked(problem_of(rows)) == [[0, 0, 1]]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -182,3 +183,10 @@ def test_blocks_on_a_device_are_spread_and_spanned_there(device, monkeypatch):
             found = getattr(one, name)
             assert not isinstance(found, np.ndarray) and found.dtype == array.dtype
             np.testing.assert_array_equal(to_cpu(found), array)
+
+
+def test_enormous_limits_are_one_without_wrapping():
+    problem = problem_of(by_day("a", 3))
+    problem = replace(problem, limit=np.array([MOST_AMOUNT, MOST_AMOUNT, 7]))
+    ((coarse, _), *_) = coarser(problem)
+    assert coarse.limit.tolist() == [MOST_AMOUNT]

@@ -155,3 +155,24 @@ def test_until_is_the_first_instant_at_which_nothing_is_blocked(setting, has_pac
         assert blocked(told[0].until - 1)
     for one in told:
         assert (one.until is None) == (not one.blocked)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("setting", ALL, ids=lambda s: next(iter(s)))
+def test_of_a_plan_the_days_are_told_that_a_policy_blocks(setting, seed):
+    rng = np.random.default_rng([seed, 5])
+    asked = job({"name": "p", **setting}, zone="Europe/Lisbon")
+    asked = asked.model_copy(update={"horizon": asked.horizon.model_copy(update={"days": 5})})
+    start = int(asked.as_of.timestamp())
+
+    def drawn(count, latest):
+        hours = rng.integers(-7 * 24, latest, count) * 3_600 + start
+        return [(datetime.fromtimestamp(t, UTC).replace(tzinfo=None).isoformat(),
+                 rng.choice(["a", "b"]), rng.choice(["sms", "app"])) for t in hours]  # fmt: skip
+
+    history = past(*drawn(4, 150), outcomes=drawn(3, 0))  # booked for later days, too
+    closed = policies.left(asked, ME, history).closed["p"]
+    told = standings(asked, ME, history)
+    assert {a for one in told for a in one.blocked} == {
+        a for one in closed if one.rows[0] for a in one.actions
+    }
