@@ -198,9 +198,10 @@ class _Subscriber:
         """Return a standing that has nothing to count: hours, days and conditions."""
         blocked = tuple(sorted(self._forbidden(policy)))
         until, zone = None, zones.zone(self.asked.times.zones[self._zone])
-        if blocked and policy.quiet is not None:
+        is_first = any(a % self.job.horizon.days == 0 for a in blocked)
+        if is_first and policy.quiet is not None:
             until = zones.next_local(zone, self.at, clock_s(policy.quiet.split("-")[1]))[0]
-        elif blocked and policy.blackout:
+        elif is_first and policy.blackout:
             day = zones.local_date(zone, self.at)
             while day in policy.blackout:
                 day += zones.ONE_DAY

@@ -176,3 +176,11 @@ def test_of_a_plan_the_days_are_told_that_a_policy_blocks(setting, seed):
     assert {a for one in told for a in one.blocked} == {
         a for one in closed if one.rows[0] for a in one.actions
     }
+
+
+def test_of_a_plan_a_later_holiday_has_no_until_of_the_first_day():
+    asked = job({"name": "p", "blackout": ["2026-10-03"]})
+    asked = asked.model_copy(update={"horizon": asked.horizon.model_copy(update={"days": 5})})
+    (told,) = standings(asked, ME, past())
+    assert {a % 5 for a in told.blocked} == {2}
+    assert told.until is None
