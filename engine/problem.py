@@ -201,7 +201,7 @@ class Problem:
 
     def row_of(self, block: Block, action: Any) -> Any:
         """Return the row of a block that has the propensity of an action."""
-        return action // (len(self.offer) // len(block.propensity))
+        return action // (len(self.offer) // max(1, len(block.propensity)))
 
     @property
     def groups(self) -> int:

@@ -100,11 +100,7 @@ class Offer(Settings):
     value: Money
     """Value of one acceptance, before its cost, rounded to 0.000001."""
     decay: Decay | None = Decay(half_life="60d")
-    """What later days of a plan take off the value: sooner is better; null: nothing.
-
-    Days that are worth the same to everybody leave open who is contacted when: with many of them
-    the search may find no prices that fill each day's capacity.
-    """
+    """What later days of a plan take off the value: sooner is better; null: nothing."""
     cost: Money = 0.0
     """Cost of one acceptance (discount, bonus), rounded to 0.000001."""
     channels: Annotated[list[Name], Field(min_length=1)]
