@@ -16,12 +16,16 @@ def best_of(
     block: Block, tables: Any, width: int, plan: Plan | None = None
 ) -> tuple[Any, Any, Any]:
     """Return bundles and margins of a block, and their tally on the host."""
-    side = library(block.propensity)
-    if plan is None or len(block.propensity) != len(plan.day_class):
-        found = choose(*block.arrays(), *(side.asarray(t) for t in tables), width)
-    else:
+    if plan is not None and plan.is_by_pair(block.propensity):
         found = choose_planned(*_planned(block, tables, plan), width)
+    else:
+        found = choose(*_arguments(block, tables), width)
     return found[0], found[1], to_cpu(found[2])
+
+
+def _arguments(block: Block, tables: Any) -> tuple[Any, ...]:
+    """Return the arguments of the kernels, without the sizes."""
+    return (*block.arrays(), *map(library(block.propensity).asarray, tables))
 
 
 def _planned(block: Block, tables: Any, plan: Plan) -> tuple[Any, ...]:
@@ -61,9 +65,8 @@ def one_in(block: Block, every: int) -> Block:
 
 def curve_of(block: Block, tables: Any, sizes: Any, plan: Plan | None = None) -> tuple[Any, ...]:
     """Return tally, curvature and the number of near ties of a block, on the host."""
-    side = library(block.propensity)
-    if plan is None or len(block.propensity) != len(plan.day_class):
-        found = curve(*block.arrays(), *(side.asarray(t) for t in tables), *sizes)
-    else:
+    if plan is not None and plan.is_by_pair(block.propensity):
         found = curve_planned(*_planned(block, tables, plan), *sizes)
+    else:
+        found = curve(*_arguments(block, tables), *sizes)
     return tuple(to_cpu(x) for x in found)

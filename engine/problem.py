@@ -324,7 +324,7 @@ def spread(block: Block, plan: Plan | None) -> Block:
         block: with a row for each pair, or already spread.
         plan: None: of one day.
     """
-    if plan is None or len(block.propensity) != len(plan.day_class):
+    if plan is None or not plan.is_by_pair(block.propensity):
         return block
     side = library(block.propensity)
     p = block.propensity.repeat(plan.days, axis=0)

@@ -41,6 +41,10 @@ class Plan:
     first: Any  # [D] int32, the first day that it counts
     last: Any  # [D] int32, the last one
 
+    def is_by_pair(self, propensity: Any) -> bool:
+        """Return whether propensities have a row for each pair, not one for each action."""
+        return len(propensity) == len(self.day_class)
+
     def arrays(self) -> tuple[Any, ...]:
         """Return it as the kernels take it (:func:`kernels.planned.choose_planned_cpu`)."""
         action = np.arange(self.days * len(self.day_class), dtype=np.int32)

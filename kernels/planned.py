@@ -6,6 +6,7 @@ The same surpluses and margins come out as of the problem in which every action 
 own.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,12 @@ def _tables(days: int, *tables: Any) -> tuple[Any, ...]:
     return fixed, accept, paid, due
 
 
+def _read_only(rows: Any, rules: Any, plan: Any, tables: Any) -> Iterator[tuple[Any, ...]]:
+    """Yield the arguments as the loops take them: the tables with room for ``DAYS`` days."""
+    days = len(plan[1]) // len(rows[0])
+    yield from (backend.read_only(*own) for own in (rows, rules, plan, _tables(days, *tables)))
+
+
 def choose_planned_cpu(
     propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, open_days: Any, spans: Any,
     offer: Any, conflicts: Any, requires: Any, day_class: Any, pair_of: Any, day_of: Any,
@@ -103,12 +110,13 @@ def choose_planned_cpu(
     Returns:
         chosen, margin and tally, as ``choose_cpu`` returns them.
     """
-    days, subscribers = len(pair_of) // len(propensity), propensity.shape[1]
-    rows = backend.read_only(propensity, weight, group, most, fewest, open_days, spans)
-    rules = backend.read_only(offer, conflicts, requires)
-    plan = backend.read_only(day_class, pair_of, day_of, indptr, groups, within)
-    tables = _tables(days, value_fixed, value_accept, price_fixed, price_accept)
-    tables = backend.read_only(*tables)
+    subscribers = propensity.shape[1]
+    rows, rules, plan, tables = _read_only(
+        (propensity, weight, group, most, fewest, open_days, spans),
+        (offer, conflicts, requires),
+        (day_class, pair_of, day_of, indptr, groups, within),
+        (value_fixed, value_accept, price_fixed, price_accept),
+    )
     chosen = np.empty((width, subscribers), np.int16)
     margin = np.empty(subscribers, np.float32)
 
@@ -166,12 +174,13 @@ def curve_planned_cpu(
     Returns:
         tally, curvature and near, as ``curve_cpu`` returns them.
     """
-    days, subscribers = len(pair_of) // len(propensity), propensity.shape[1]
-    rows = backend.read_only(propensity, weight, group, most, fewest, open_days, spans)
-    rules = backend.read_only(offer, conflicts, requires)
-    plan = backend.read_only(day_class, pair_of, day_of, indptr, groups, within)
-    tables = _tables(days, value_fixed, value_accept, price_fixed, price_accept)
-    tables = backend.read_only(*tables)
+    subscribers = propensity.shape[1]
+    rows, rules, plan, tables = _read_only(
+        (propensity, weight, group, most, fewest, open_days, spans),
+        (offer, conflicts, requires),
+        (day_class, pair_of, day_of, indptr, groups, within),
+        (value_fixed, value_accept, price_fixed, price_accept),
+    )
     entries = backend.read_only(first, constraint, use_fixed, use_accept)
 
     def empty() -> tuple[Any, Any, Any]:
