@@ -27,8 +27,9 @@ from benchmarks.instance import CASES, instance
 from benchmarks.listed import measured_lists
 from benchmarks.peers import PEERS
 from benchmarks.plain import lowered
+from engine.block import Block, to_host
 from engine.errors import AllocationError
-from engine.problem import USE_UNIT, VALUE_UNIT, Block, to_host
+from engine.problem import USE_UNIT, VALUE_UNIT
 from engine.settings.job import Solver
 from engine.solve import Status, solve
 from kernels import backend

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.problem import Block, Problem, Row, joined
+from engine.block import Block, joined
+from engine.problem import Problem, Row
 from engine.rules import Rules
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID
 

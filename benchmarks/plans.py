@@ -24,7 +24,8 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.allocation import WARM_UP, moved, peak_bytes
 from benchmarks.instance import CASES, CHANNEL_COST, instance
-from engine.problem import USE_UNIT, VALUE_UNIT, Block, Problem, Row, spanned
+from engine.block import Block, spanned
+from engine.problem import USE_UNIT, VALUE_UNIT, Problem, Row
 from engine.rules import Rules
 from engine.settings.job import Solver
 from engine.solve import solve

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.allocation import WARM_UP
 from benchmarks.instance import CASES, instance
-from engine.problem import joined
+from engine.block import joined
 from engine.settings.job import LocalCluster, Solver
 from engine.solve import solve
 from jobs.cluster import cluster

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from engine import tables
+from engine.block import Block, spanned
 from engine.candidates import WORD, Candidates, scopes
 from engine.errors import ConfigError, DataError
 from engine.limits import parts_of_limit, question
 from engine.parts import Parts, at_hand, parts_of
 from engine.plan_rules import rules
 from engine.pose import Groups, Stock
-from engine.problem import MOST_WEIGHT, Block, Problem, spanned
+from engine.problem import MOST_WEIGHT, Problem
 from engine.rules import Plan
 from engine.settings import Job
 from engine.weights import BadWeights, refuse_weights

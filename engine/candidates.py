@@ -13,10 +13,10 @@ import numpy as np
 
 from engine import expressions, policies, tables
 from engine.actions import Action, actions, actions_of
+from engine.block import KEY_RANGE
 from engine.history import History
 from engine.limits import limits
 from engine.plan_rules import day_class
-from engine.problem import KEY_RANGE
 from engine.send_times import SendTimes, plan_of, send_times
 from engine.settings import Job
 from engine.settings.catalogue import Catalogue, Offer

@@ -9,10 +9,11 @@ import pandas as pd
 
 from engine.actions import actions_of
 from engine.assemble import Placed
+from engine.block import Block
 from engine.candidates import REASONS, Candidates
 from engine.limits import MICRO, coefficients
 from engine.parts import Dealt, Parts, parts_of
-from engine.problem import Block, Problem
+from engine.problem import Problem
 from engine.settings import Job
 from engine.solve import Allocation, Status
 from kernels.backend import to_cpu

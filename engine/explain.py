@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from engine import asked
+from engine.block import Block
 from engine.errors import ConfigError
 from engine.limits import MICRO
 from engine.offer_oracle import OfferOracle
-from engine.problem import Block
 from kernels.backend import library
 from kernels.choose import MUST, choose
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from engine import problem as problems
+from engine import block as blocks
+from engine.block import Block
 from engine.limits import MICRO
 from engine.offer_core import tally_of_bundles
 from engine.oracle import Oracle
@@ -16,7 +17,7 @@ from engine.pair_core import units_of
 from engine.pair_oracle import PairOracle
 from engine.pair_problem import PairProblem
 from engine.parts import told
-from engine.problem import USE_UNIT, Block, Problem, limit_units, penalty_units, use_units
+from engine.problem import USE_UNIT, Problem, limit_units, penalty_units, use_units
 from engine.spread_oracle import offer_oracle
 from kernels.choose import PROPENSITY_GRID
 
@@ -85,7 +86,7 @@ def open_pairs(problem: AnyProblem) -> int:
     """Return the number of open pairs; of several days each counts on every day."""
     if isinstance(problem, PairProblem):
         return problem.open_pairs
-    pairs: int = sum(told(problem.blocks, problems.open_pairs))
+    pairs: int = sum(told(problem.blocks, blocks.open_pairs))
     return problem.days * pairs
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from engine.problem import Block
+from engine.block import Block
 from engine.rules import Plan
 from kernels.backend import library, to_cpu
 from kernels.choose import choose, curve, within

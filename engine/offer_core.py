@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
+from engine.block import Block, joined, to_host
 from engine.core import MOST_CORE, Core, least_regretful
 from engine.parts import Dealt, parts_of
-from engine.problem import Block, Problem, joined, to_host
+from engine.problem import Problem
 from kernels.backend import to_cpu
 from kernels.bundle_rows import MUST, REST, fill, fits, is_complete, surplus_at
 from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.block import KEY_RANGE, Block
 from engine.coarse import coarser
 from engine.core import Core
 from engine.entries import Entries, added, paid
@@ -18,10 +19,8 @@ from engine.offer_core import core_of, exact_numbers, near_of, tally_of
 from engine.oracle import Oracle, Survey, unit_of_prices
 from engine.prices import Evaluation
 from engine.problem import (
-    KEY_RANGE,
     USE_UNIT,
     VALUE_UNIT,
-    Block,
     Problem,
     limit_units,
     net_value,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.block import KEY_RANGE
 from engine.core import Core
 from engine.oracle import Oracle, Survey, unit_of_prices
 from engine.pair_block import PairBlock, joined_pairs
@@ -15,7 +16,7 @@ from engine.pair_core import core_of, total_of_bundles, units_of
 from engine.pair_problem import PairProblem
 from engine.pair_scatter import against_others, deviations, spread_of
 from engine.prices import Evaluation
-from engine.problem import KEY_RANGE, not_above, not_below
+from engine.problem import not_above, not_below
 from kernels.backend import library, to_cpu
 from kernels.choose import within
 from kernels.choose_pairs import choose_pairs, curve_pairs

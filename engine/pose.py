@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from engine.actions import actions_of
+from engine.block import Block
 from engine.limits import MICRO, Limit, Part, Question, coefficients
 from engine.parts import Parts, at_hand, parts_of, told
 from engine.plan_rules import rules
-from engine.problem import Block, Problem, Row, penalties
+from engine.problem import Problem, Row, penalties
 from engine.quotient import Quotient
 from engine.settings import Job
 from kernels.backend import library

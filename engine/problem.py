@@ -35,14 +35,14 @@ from typing import Any
 
 import numpy as np
 
+from engine.block import Block, spread
 from engine.errors import DataError
 from engine.limits import MICRO
 from engine.parts import Parts, told
 from engine.problem_checks import MOST_WEIGHT as MOST_WEIGHT
 from engine.problem_checks import Checked, problems_of
 from engine.quotient import Quotient
-from engine.rules import Plan, Rules
-from kernels.backend import library, to_cpu
+from engine.rules import Rules
 from kernels.choose import (
     MOST_ACTIONS,
     MOST_BUNDLE,
@@ -51,76 +51,12 @@ from kernels.choose import (
     PROPENSITY_GRID,
     WEIGHT_GRID,
 )
-from kernels.gather import gather_all, up_to
-from kernels.planned import spans
 
 VALUE_UNIT = MICRO * PROPENSITY_GRID * WEIGHT_GRID
 USE_UNIT = MICRO * PROPENSITY_GRID
-KEY_RANGE = 1 << 63
 MOST_CLASSES = 32
 
 UNIT = {"contacts": "contact", "acceptances": "expected acceptance"}  # of other measures: money
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Some of the subscribers; the arrays may live on either side, all on one."""
-
-    key: Any  # [S] int64 in [0, KEY_RANGE), stable hash of the subscriber: the canonical order
-    propensity: Any  # [P or A, S] float32, multiple of 2**-24 in [0, 1]; NaN: not open
-    weight: Any  # [S] float32, multiple of 2**-10 in [0, 1000]
-    group: Any  # [S] int32, in [0, G)
-    most: Any  # [S] uint8
-    fewest: Any  # [S] uint8, with the flag MUST where the empty bundle is no choice
-    cap: Any  # [D, S] uint8, >= 1 for the caps of an open action
-    days: Any = None  # [M, S] uint16, bit d: pairs of the class are open on day d; M = 0: any day
-    spans: Any = None  # [L (Q - 1), S] int64, the caps as :func:`kernels.planned.spans` has them
-
-    def __post_init__(self) -> None:
-        none = library(self.propensity).zeros((0, len(self)), "int64")
-        if self.days is None:
-            object.__setattr__(self, "days", none.astype("uint16"))
-        if self.spans is None:
-            object.__setattr__(self, "spans", none)
-
-    def __len__(self) -> int:
-        return int(self.propensity.shape[1])
-
-    @staticmethod
-    def empty(problem: "Problem") -> "Block":
-        """Return a host block without subscribers."""
-        none, caps = np.empty(0, np.uint8), len(problem.rules.members)
-        return Block(
-            np.empty(0, np.int64), np.empty((problem.pairs, 0), np.float32),
-            np.empty(0, np.float32), np.empty(0, np.int32), none, none,
-            np.empty((caps, 0), np.uint8),
-            np.empty((problem.rules.classes, 0), np.uint16),
-            np.empty((problem.spans, 0), np.int64),
-        )  # fmt: skip
-
-    @staticmethod
-    def taken(blocks: Sequence["Block"], rows: Sequence[Any]) -> "Block":
-        """Return one block of some rows (positions) of each of several blocks."""
-        return Block(*gather_all([list(b.__dict__.values()) for b in blocks], rows))
-
-    def take(self, rows: Any) -> "Block":
-        """Return the block of some of its rows (positions)."""
-        return Block.taken([self], [rows])
-
-    def up_to(self, key: int) -> Any:
-        """Return the rows (positions) whose key is at most ``key``."""
-        return up_to(self.key, key)
-
-    def arrays(self) -> tuple[Any, ...]:
-        """Return the subscriber side of the kernels' arguments."""
-        return (
-            self.propensity,
-            self.weight,
-            self.group,
-            self.most,
-            self.fewest,
-            self.cap,
-        )
 
 
 @dataclass(frozen=True)
@@ -317,62 +253,12 @@ class Problem:
         )
 
 
-def spread(block: Block, plan: Plan | None) -> Block:
-    """Return a block with a row for each action, NaN on days on which it is not open.
-
-    Args:
-        block: with a row for each pair, or already spread.
-        plan: None: of one day.
-    """
-    if plan is None or not plan.is_by_pair(block.propensity):
-        return block
-    side = library(block.propensity)
-    p = block.propensity.repeat(plan.days, axis=0)
-    own = block.days[side.asarray(plan.day_class)].repeat(plan.days, axis=0)
-    day = side.tile(side.arange(plan.days, dtype="uint16"), len(plan.day_class))
-    p[own >> day[:, None] & 1 == 0] = np.nan
-    return Block(**{**block.__dict__, "propensity": p, "days": None, "spans": None})
-
-
-def spanned(block: Block, plan: Plan | None, width: int) -> Block:
-    """Return the block with the spans that its caps give.
-
-    Args:
-        block: of several days, with a row for each pair.
-        plan: of the problem.
-        width: Q, the most actions of any subscriber of the problem, at least 1.
-    """
-    if plan is None:
-        return block
-    runs = (library(block.cap).asarray(x) for x in (plan.group, plan.first, plan.last))
-    found = spans(block.cap, *runs, len(plan.within), width - 1)
-    return Block(**{**block.__dict__, "spans": found})
-
-
 def _widest(block: Block) -> int:
     return int(block.most.max()) if len(block) else 1
 
 
 def _has_musts(block: Block) -> bool:
     return bool((block.fewest >= MUST).any())
-
-
-def open_pairs(block: Block) -> int:
-    """Return the number of open pairs of a block, on whatever days."""
-    return int((block.propensity == block.propensity).sum())
-
-
-def to_host(block: Block) -> Block:
-    """Return the block in host memory."""
-    return Block(**{name: to_cpu(array) for name, array in block.__dict__.items()})
-
-
-def joined(blocks: list[Block]) -> Block:
-    """Return one block of the subscribers of all, on their side; of none there is no block."""
-    if len(blocks) == 1:
-        return blocks[0]
-    side, parts = library(blocks[0].propensity), [b.__dict__ for b in blocks]
-    return Block(**{name: side.concatenate([p[name] for p in parts], axis=-1) for name in parts[0]})
 
 
 def value_units(problem: Problem, tally: Any) -> int:

@@ -18,7 +18,8 @@ from kernels.backend import library, to_cpu
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID
 
 if TYPE_CHECKING:
-    from engine.problem import Block, Problem, Row
+    from engine.block import Block
+    from engine.problem import Problem, Row
 
 MOST_WEIGHT = 1 << 28  # sum of all weights: keeps the 64-bit sums of w p from overflowing
 LARGEST_WEIGHT = 1000.0
@@ -175,7 +176,8 @@ def _told(block: "Block", sizes: tuple[int, int, int, Any]) -> _Told:
     kinds = (actions, 0, 0)
     if not is_spread:
         kinds = actions // rules.days, rules.classes, spans
-    shapes = _shapes(block, kinds, len(members), subscribers)
+    sizes_of = len(members), int(rules.households is not None), rules.household_caps
+    shapes = _shapes(block, kinds, sizes_of, subscribers)
     if shapes:
         return _Told(subscribers, 0.0, shapes, [])
     wrong = [
@@ -188,13 +190,17 @@ def _told(block: "Block", sizes: tuple[int, int, int, Any]) -> _Told:
     return _Told(subscribers, float(block.weight.sum(dtype="float64")), [], wrong)
 
 
-def _shapes(block: "Block", kinds: tuple[int, int, int], caps: int, subscribers: int) -> list[str]:
-    one, caps_by = (subscribers,), (caps, subscribers)
+def _shapes(
+    block: "Block", kinds: tuple[int, int, int], caps: tuple[int, int, int], subscribers: int
+) -> list[str]:
+    one = (subscribers,)
     rows_by, classes_by, spans_by = ((count, subscribers) for count in kinds)
+    caps_by, household_by, room_by = ((count, subscribers) for count in caps)
     wanted = {
         "key": (one, "int64"), "propensity": (rows_by, "float32"), "weight": (one, "float32"),
         "group": (one, "int32"), "most": (one, "uint8"), "fewest": (one, "uint8"),
         "cap": (caps_by, "uint8"), "days": (classes_by, "uint16"), "spans": (spans_by, "int64"),
+        "household": (household_by, "int64"), "room": (room_by, "uint8"),
     }  # fmt: skip
     return [
         f"{name}: is {array.dtype} of shape {array.shape}; {dtype} of shape {shape} is needed"

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import DataError
+from engine.household_rules import HouseholdRules
 from kernels.choose import MOST_ACTIONS, MOST_CAPS, MUST, choose
 from kernels.planned import MOST_DAYS
 
@@ -71,6 +72,7 @@ class Rules:
     days: int = 1  # N
     day_class: Any = None  # [P] int32, as in Plan; None: of one day
     apart: Any = None  # [A, A] bool, further actions that are not in one bundle; None: none
+    households: HouseholdRules | None = None  # None: nothing is said of households
 
     def __post_init__(self) -> None:
         if len(self.members) > MOST_CAPS:
@@ -86,6 +88,11 @@ class Rules:
     def classes(self) -> int:
         """Return M; 0 of one day."""
         return 0 if self.day_class is None else int(self.day_class.max(initial=-1)) + 1
+
+    @property
+    def household_caps(self) -> int:
+        """Return E."""
+        return 0 if self.households is None else len(self.households.members)
 
     def plan(self) -> Plan | None:
         """Return what several days add; None: there is one."""

@@ -14,11 +14,12 @@ import numpy as np
 
 from engine import asked
 from engine import sensitivity as ranges
+from engine.block import to_host
 from engine.errors import ConfigError
 from engine.explain import Explanation, explained, place_of
 from engine.frontier import Point, monotone, point
 from engine.oracle import Oracle
-from engine.problem import Problem, to_host
+from engine.problem import Problem
 from engine.sensitivity import SHARE, Sensitivity
 from engine.settings.job import Solver
 from engine.solve import Allocation, Status, solve_from

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.block import KEY_RANGE, Block, joined
 from engine.core import Core
 from engine.offer_blocks import best_of, curve_of, heaviest, near_cells, near_rows, one_in
 from engine.offer_core import Near, core_of, near_of
@@ -20,7 +21,7 @@ from engine.offer_oracle import OfferOracle
 from engine.oracle import Oracle, Survey
 from engine.parts import Dealt, Parts
 from engine.prices import Evaluation
-from engine.problem import KEY_RANGE, Block, Problem, joined
+from engine.problem import Problem
 from engine.rules import Plan
 from kernels.backend import library, to_cpu
 

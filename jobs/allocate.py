@@ -14,12 +14,12 @@ import psutil
 from engine import decisions, goals, sensitivity, tables
 from engine.assemble import Placed, assemble
 from engine.baselines import Baseline, Instance, arrival_order, greedy
+from engine.block import Block, joined, to_host
 from engine.candidates import Candidates, candidates, described
 from engine.errors import AllocationError
 from engine.goals import Pursued
 from engine.limits import FATIGUE
 from engine.parts import Parts, told
-from engine.problem import Block, joined, to_host
 from engine.settings import Job
 from engine.solve import Allocation, Status, solve
 from engine.spread_oracle import offer_oracle

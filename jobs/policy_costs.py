@@ -9,12 +9,12 @@ import numpy as np
 from engine import contact_counts, expressions, policy_prices, policy_sets
 from engine.actions import actions_of
 from engine.assemble import Placed
+from engine.block import Block
 from engine.contact_counts import Contacts
 from engine.offer_oracle import OfferOracle
 from engine.parts import Dealt, parts_of
 from engine.policy_prices import GRID, Cost, Market, Partition
 from engine.policy_sets import Sets
-from engine.problem import Block
 from engine.settings import Job
 from engine.solve import Allocation, Status
 from jobs.certify import Part, frames_of

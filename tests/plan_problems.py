@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 
-from engine.problem import Block, spanned
+from engine.block import Block, spanned
 from engine.rules import Rules
 from kernels.choose import MUST
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from engine import actions, certificate, tables
 from engine.assemble import assemble
+from engine.block import KEY_RANGE
 from engine.candidates import candidates
 from engine.history import History
-from engine.problem import KEY_RANGE
 from engine.settings import parse
 from tests import brute_policies as brute
 from tests import certified, problems

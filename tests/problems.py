@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 from ortools.linear_solver import pywraplp
 
-from engine.problem import USE_UNIT, VALUE_UNIT, Block, Problem, Row
+from engine.block import Block
+from engine.problem import USE_UNIT, VALUE_UNIT, Problem, Row
 from engine.rules import Rules
 from kernels.choose import MUST
 

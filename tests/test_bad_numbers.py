@@ -7,11 +7,12 @@ from math import inf, nan
 import numpy as np
 import pytest
 
+from engine.block import Block
 from engine.errors import DataError
 from engine.pair_block import PairBlock
 from engine.pair_problem import PairProblem
 from engine.parts import Here
-from engine.problem import USE_UNIT, VALUE_UNIT, Block, Problem, Row, use_units, value_units
+from engine.problem import USE_UNIT, VALUE_UNIT, Problem, Row, use_units, value_units
 from engine.problem_checks import MOST_AMOUNT, MOST_USE, MOST_WEIGHT
 from engine.rules import Rules, plain
 from engine.settings.job import Solver

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from engine import tables
 from engine.actions import actions
 from engine.assemble import assemble
+from engine.block import KEY_RANGE
 from engine.candidates import REASONS, candidates, scopes
 from engine.errors import ConfigError, DataError
 from engine.history import History
-from engine.problem import KEY_RANGE
 from engine.settings import parse
 from tests import problems
 

@@ -6,10 +6,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from engine.block import Block, spanned, spread
 from engine.coarse import coarser
 from engine.errors import DataError
 from engine.limits import MOST_AMOUNT
-from engine.problem import Block, Problem, Row, spanned, spread
+from engine.problem import Problem, Row
 from engine.quotient import Quotient
 from kernels.backend import library, to_cpu, to_gpu
 from tests import device_stand_in

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.problem import Block, spanned, spread
+from engine.block import Block, spanned, spread
 from engine.rules import Rules
 from kernels.choose import MUST, NO_ACTION, choose
 from kernels.planned import MOST_DAYS, choose_planned, curve_planned, spans

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import offer_core, rounding
+from engine.block import joined
 from engine.offer_core import tally_of_bundles
 from engine.offer_oracle import OfferOracle
-from engine.problem import VALUE_UNIT, Row, joined, use_units, value_units
+from engine.problem import VALUE_UNIT, Row, use_units, value_units
 from engine.rounding import round_bundles
 from engine.stop import Deadline
 from engine.zoom import zoom

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.block import Block
 from engine.errors import AllocationError
 from engine.offer_oracle import OfferOracle
-from engine.problem import VALUE_UNIT, Block, Problem, Row
+from engine.problem import VALUE_UNIT, Problem, Row
 from engine.rules import plain
 from engine.settings.job import Solver
 from engine.solve import Status, solve

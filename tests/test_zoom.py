@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from engine import oracle as oracle_module
 from engine import repricing, swaps
 from engine import zoom as module
+from engine.block import KEY_RANGE
 from engine.offer_oracle import OfferOracle
-from engine.problem import KEY_RANGE
 from engine.repricing import repriced
 from engine.sample import Guess, sampled
 from engine.stop import Deadline

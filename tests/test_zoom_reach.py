@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from engine.block import Block
 from engine.offer_oracle import COUNTED, OfferOracle
 from engine.parts import Here
-from engine.problem import Block, Problem, Row
+from engine.problem import Problem, Row
 from engine.rules import plain
 from engine.settings.job import Solver
 from engine.solve import Status, solve

@@ -31,6 +31,8 @@ class SubscriberTable(Settings):
     """Column that names the subscriber: whole numbers (not 00123) or text, unique, never null."""
     time_zone: str | None = None
     """Text column with the subscriber's time zone (IANA name); null: the job's ``time_zone``."""
+    household: str | None = None
+    """Column with the subscriber's household, whole numbers or text; null there: it is alone."""
 
 
 class KeyList(Settings):

@@ -238,3 +238,8 @@ def _of_days(job: Job) -> Iterator[str]:
                 f"policies.{i}.package: does not go with horizon.days above 1, got {days}; plan "
                 "one day, or leave the package out"
             )
+        if policy.is_joint and days > 1:
+            yield (
+                f"policies.{i}.over: caps and exclusions over a household do not go with "
+                f"horizon.days above 1, got {days}; plan one day, or count over subscribers"
+            )

@@ -18,6 +18,7 @@ KINDS = (
 )  # fmt: skip
 CAPS = ("at_most", "spacing")
 SCOPED = (*CAPS, "suppress", "cool_down", "quiet", "blackout")  # those that per and only narrow
+OVER_HOUSEHOLD = ("at_most", "spacing", "suppress", "cool_down", "exclusive")
 OF_OFFER = ("requires", "not_after", "only_after")  # what they say is said of one offer
 REMEMBERED = {
     "at_most", "exactly", "at_least", "cool_down", "exclusive", "not_after", "only_after",
@@ -114,6 +115,8 @@ class ContactPolicy(Settings):
     """What it counts or closes: all together, each channel, ..., each offer, or some offers."""
     only: list[Name] = []
     """Channels, categories, teams or offers it holds for, empty: each; the offers of ``offers``."""
+    over: Literal["subscriber", "household"] = "subscriber"
+    """Whose contacts and outcomes count together, and for whom it closes what it closes."""
     within: Within | None = None
     """Sliding window of the contact history that counts too, or ever; null: this run only."""
     each: Literal["day", "week", "month"] | None = None
@@ -136,6 +139,12 @@ class ContactPolicy(Settings):
     def cap(self) -> int | None:
         """Return the most contacts in its window; None: it is no cap."""
         return 1 if self.spacing is not None else self.at_most
+
+    @property
+    def is_joint(self) -> bool:
+        """Return whether it bounds what the members of a household get together in a run."""
+        is_cap = self.cap is not None or self.kind == "exclusive"
+        return self.over == "household" and is_cap
 
     @property
     def looks_back(self) -> bool:
@@ -192,6 +201,8 @@ class ContactPolicy(Settings):
             problems.append("times goes with cool_down")
         if "cool_down" in kinds and self.times > 1 and self.within is None:
             problems.append("times needs within: in how long so many outcomes begin a cool-down")
+        if self.over == "household" and not kinds & set(OVER_HOUSEHOLD):
+            problems.append(f"over: household goes with {', '.join(OVER_HOUSEHOLD)}")
         if "not_after" in kinds and self.within is None:
             problems.append("not_after needs within: how long after, or ever")
         return problems
@@ -236,9 +247,18 @@ def disagreements(
             yield f"{where}.{policy.kind}: needs inputs.outcomes"
         elif policy.outcome and inputs.outcomes and "outcome" not in inputs.outcomes.categories:
             yield f"{where}.outcome: needs a column outcome among inputs.outcomes.categories"
+        if policy.over == "household" and inputs.subscribers.household is None:
+            yield f"{where}.over: household needs inputs.subscribers.household, the column"
         purposes = {offers[name].purpose for name in policy.package if name in offers}
         if len(purposes) > 1 and any(other.exempt for other in policies):
             got = ", ".join(sorted(purposes))
             yield f"{where}.package: its offers should have one purpose, got {got}"
+    joint = next((policy.name for policy in policies if policy.is_joint), None)
+    for i, policy in enumerate(policies):
+        if joint is not None and policy.kind in {"exactly", "at_least", "requires"}:
+            yield (
+                f"policies.{i}.{policy.kind}: does not go with caps and exclusions over "
+                f"households, got {joint}; leave one of them out"
+            )
     for name in sorted({name for name in packed if packed.count(name) > 1}):
         yield f"policies: offer {name} is in two packages; it should be in one"
