@@ -38,3 +38,35 @@ class HouseholdRules:
             inside = np.isin(offer, offers)
             found |= inside[:, None] & inside & (offer[:, None] != offer)
         return found
+
+    def arrays(self, offer: Any) -> tuple[Any, ...]:
+        """Return them as the kernels take them (:mod:`kernels.households`).
+
+        Args:
+            offer: [A] int32, offer of an action.
+        """
+        return (
+            *indexed(self.members),
+            self.per_contact.astype(np.uint8),
+            bits(self.conflict(offer)),
+        )
+
+
+def indexed(members: Any) -> tuple[Any, Any]:
+    """Return where the caps of an action are, [A + 1] int32, and the caps, int32.
+
+    Args:
+        members: [D, A] bool, the actions that a cap counts.
+    """
+    caps, at = np.nonzero(members)
+    order = np.lexsort((caps, at))
+    indptr = np.concatenate([[0], np.cumsum(members.sum(axis=0, dtype=np.int64))])
+    return indptr.astype(np.int32), caps[order].astype(np.int32)
+
+
+def bits(table: Any) -> Any:
+    """Return the rows of [N, A] bool as [N, ceil(A / 64)] int64, bit b % 64 of word b // 64."""
+    padded = np.zeros((len(table), -(-table.shape[1] // 64) * 8), np.uint8)
+    packed = np.packbits(table, axis=1, bitorder="little")
+    padded[:, : packed.shape[1]] = packed
+    return padded.view("<i8").astype(np.int64)

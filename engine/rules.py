@@ -17,13 +17,13 @@ S subscribers, P pairs, N days, A = P N actions, D caps, M classes of pairs.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from engine.errors import DataError
-from engine.household_rules import HouseholdRules
+from engine.household_rules import HouseholdRules, bits, indexed
 from kernels.choose import MOST_ACTIONS, MOST_CAPS, MUST, choose
 from kernels.planned import MOST_DAYS
 
@@ -94,6 +94,21 @@ class Rules:
         """Return E."""
         return 0 if self.households is None else len(self.households.members)
 
+    @property
+    def exclusive_over_households(self) -> Sequence[tuple[int, ...]]:
+        """Return the sets of offers of which a household, or who is alone, has one at most."""
+        return () if self.households is None else self.households.exclusive
+
+    def with_households(self) -> "Rules":
+        """Return the rules of one member where its household's caps are its own, behind others."""
+        if self.households is None:
+            return self
+        joint = self.households
+        return replace(
+            self, members=np.concatenate([self.members, joint.members]),
+            per_contact=np.concatenate([self.per_contact, joint.per_contact]),
+        )  # fmt: skip
+
     def plan(self) -> Plan | None:
         """Return what several days add; None: there is one."""
         if self.day_class is None:
@@ -113,6 +128,8 @@ class Rules:
     def conflict(self, offer: Any) -> Any:
         """Return [A, A] bool whether two actions are never in one bundle; false with itself.
 
+        What a household has not together, a subscriber has not either.
+
         Args:
             offer: [A] int32, offer of an action.
         """
@@ -122,6 +139,8 @@ class Rules:
             found |= (offer[:, None] == other) & (offer == one)
         if self.apart is not None:
             found |= self.apart
+        if self.households is not None:
+            found |= self.households.conflict(offer)
         np.fill_diagonal(found, val=False)
         return found
 
@@ -136,19 +155,16 @@ class Rules:
         words = -(-actions // 64) if is_searched else 1
         conflicts = np.zeros((actions, words), np.int64)
         if is_searched:
-            conflicts = _bits(self.conflict(offer))
+            conflicts = bits(self.conflict(offer))
         layer: dict[int, int] = {}
         requires = np.zeros((self._layers(), actions, words), np.int64)
         for one, others in self.requires:
             r = layer[one] = layer.get(one, -1) + 1
             met_by = np.isin(offer, others)[None]
-            requires[r, offer == one] = _bits(met_by) if is_searched else 1
-        caps, at = np.nonzero(self.members)
-        order = np.lexsort((caps, at))
-        indptr = np.concatenate([[0], np.cumsum(self.members.sum(axis=0, dtype=np.int64))])
+            requires[r, offer == one] = bits(met_by) if is_searched else 1
         return (
-            offer, self._kinds(offer), self.contact, indptr.astype(np.int32),
-            caps[order].astype(np.int32), self.per_contact.astype(np.uint8), conflicts, requires,
+            offer, self._kinds(offer), self.contact, *indexed(self.members),
+            self.per_contact.astype(np.uint8), conflicts, requires,
         )  # fmt: skip
 
     def _layers(self) -> int:
@@ -163,6 +179,7 @@ class Rules:
             kinds = np.unique(self.members, axis=1, return_inverse=True)[1]
         own = {o for pair in self.exclusive for o in pair}
         own |= {o for one, others in self.requires for o in (one, *others)}
+        own |= {o for offers in self.exclusive_over_households for o in offers}
         is_own = np.isin(offer, sorted(own))
         if self.apart is not None:
             is_own |= self.apart.any(axis=0)
@@ -189,17 +206,11 @@ class Rules:
                 return False
         if self.apart is not None and self.apart[np.ix_(taken, taken)].any():
             return False
+        if any(len(set(own) & set(offers)) > 1 for own in self.exclusive_over_households):
+            return False
         return not any(one in offers and other in offers for one, other in self.exclusive) and all(
             one not in offers or any(o in offers for o in others) for one, others in self.requires
         )
-
-
-def _bits(table: Any) -> Any:
-    """Return the rows of [N, A] bool as [N, ceil(A / 64)] int64, bit b % 64 of word b // 64."""
-    padded = np.zeros((len(table), -(-table.shape[1] // 64) * 8), np.uint8)
-    packed = np.packbits(table, axis=1, bitorder="little")
-    padded[:, : packed.shape[1]] = packed
-    return padded.view("<i8").astype(np.int64)
 
 
 def plain(actions: int) -> Rules:

@@ -326,6 +326,7 @@ def _instance(placed: Placed) -> Instance:
         problem.value_accept, problem.in_scope, block.group, problem.use_fixed,
         problem.use_accept, problem.limit, np.array([row.is_minimum for row in problem.rows], bool),
         block.key.argsort(kind="stable"), problem.term_of, problem.penalty, problem.is_charged,
+        block.household[0] if len(block.household) else None, block.room,
     )  # fmt: skip
 
 
