@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-MOST_MEMBERS = 8  # of a household
+from kernels.households import MOST_MEMBERS as MOST_MEMBERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,28 +40,24 @@ class HouseholdRules:
         return found
 
     def arrays(self, offer: Any) -> tuple[Any, ...]:
-        """Return them as the kernels take them (:mod:`kernels.households`).
+        """Return them as the kernels take them (:func:`kernels.households.choose_households_cpu`).
 
         Args:
             offer: [A] int32, offer of an action.
         """
-        return (
-            *indexed(self.members),
-            self.per_contact.astype(np.uint8),
-            bits(self.conflict(offer)),
-        )
+        indptr, group = counting(self.members)
+        return indptr, group, self.per_contact.astype(np.uint8), bits(self.conflict(offer))
 
 
-def indexed(members: Any) -> tuple[Any, Any]:
-    """Return where the caps of an action are, [A + 1] int32, and the caps, int32.
+def counting(members: Any) -> tuple[Any, Any]:
+    """Return the caps that count each action: [A + 1] and [...] int32, as the kernels have them.
 
     Args:
         members: [D, A] bool, the actions that a cap counts.
     """
     caps, at = np.nonzero(members)
-    order = np.lexsort((caps, at))
     indptr = np.concatenate([[0], np.cumsum(members.sum(axis=0, dtype=np.int64))])
-    return indptr.astype(np.int32), caps[order].astype(np.int32)
+    return indptr.astype(np.int32), caps[np.lexsort((caps, at))].astype(np.int32)
 
 
 def bits(table: Any) -> Any:

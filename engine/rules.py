@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import DataError
-from engine.household_rules import HouseholdRules, bits, indexed
+from engine.household_rules import HouseholdRules, bits, counting
 from kernels.choose import MOST_ACTIONS, MOST_CAPS, MUST, choose
 from kernels.planned import MOST_DAYS
 
@@ -163,7 +163,7 @@ class Rules:
             met_by = np.isin(offer, others)[None]
             requires[r, offer == one] = bits(met_by) if is_searched else 1
         return (
-            offer, self._kinds(offer), self.contact, *indexed(self.members),
+            offer, self._kinds(offer), self.contact, *counting(self.members),
             self.per_contact.astype(np.uint8), conflicts, requires,
         )  # fmt: skip
 

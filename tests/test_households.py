@@ -14,7 +14,7 @@ from engine.parts import Here
 from engine.problem import VALUE_UNIT
 from engine.settings.job import Solver
 from engine.solve import Status, solve
-from tests import household_problems as households
+from tests import household_bases as households
 from tests import problems
 from tests.test_solve import ROUNDED, TIGHT, is_bound
 
