@@ -380,7 +380,8 @@ def room(job, policy, person, name):
     """
     at = time_of(job, person)
     new = [Event(at, "", "") for _ in range(policy.get("at_most", 1))]
-    return max(n for n in range(len(new) + 1) if fits(job, policy, person, name, new[:n]))
+    allowed = (n + 1 for n in range(len(new)) if fits(job, policy, person, name, new[: n + 1]))
+    return max(allowed, default=0)
 
 
 def blocks(job, policy, person, action):
