@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-MOST_MEMBERS = 8  # of a household
+from kernels.households import MOST_MEMBERS as MOST_MEMBERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,3 +38,31 @@ class HouseholdRules:
             inside = np.isin(offer, offers)
             found |= inside[:, None] & inside & (offer[:, None] != offer)
         return found
+
+    def arrays(self, offer: Any) -> tuple[Any, ...]:
+        """Return them as the kernels take them (:func:`kernels.households.choose_households_cpu`).
+
+        Args:
+            offer: [A] int32, offer of an action.
+        """
+        indptr, group = counting(self.members)
+        return indptr, group, self.per_contact.astype(np.uint8), bits(self.conflict(offer))
+
+
+def counting(members: Any) -> tuple[Any, Any]:
+    """Return the caps that count each action: [A + 1] and [...] int32, as the kernels have them.
+
+    Args:
+        members: [D, A] bool, the actions that a cap counts.
+    """
+    caps, at = np.nonzero(members)
+    indptr = np.concatenate([[0], np.cumsum(members.sum(axis=0, dtype=np.int64))])
+    return indptr.astype(np.int32), caps[np.lexsort((caps, at))].astype(np.int32)
+
+
+def bits(table: Any) -> Any:
+    """Return the rows of [N, A] bool as [N, ceil(A / 64)] int64, bit b % 64 of word b // 64."""
+    padded = np.zeros((len(table), -(-table.shape[1] // 64) * 8), np.uint8)
+    packed = np.packbits(table, axis=1, bitorder="little")
+    padded[:, : packed.shape[1]] = packed
+    return padded.view("<i8").astype(np.int64)

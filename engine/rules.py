@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import DataError
-from engine.household_rules import HouseholdRules
+from engine.household_rules import HouseholdRules, bits, counting
 from kernels.choose import MOST_ACTIONS, MOST_CAPS, MUST, choose
 from kernels.planned import MOST_DAYS
 
@@ -136,19 +136,16 @@ class Rules:
         words = -(-actions // 64) if is_searched else 1
         conflicts = np.zeros((actions, words), np.int64)
         if is_searched:
-            conflicts = _bits(self.conflict(offer))
+            conflicts = bits(self.conflict(offer))
         layer: dict[int, int] = {}
         requires = np.zeros((self._layers(), actions, words), np.int64)
         for one, others in self.requires:
             r = layer[one] = layer.get(one, -1) + 1
             met_by = np.isin(offer, others)[None]
-            requires[r, offer == one] = _bits(met_by) if is_searched else 1
-        caps, at = np.nonzero(self.members)
-        order = np.lexsort((caps, at))
-        indptr = np.concatenate([[0], np.cumsum(self.members.sum(axis=0, dtype=np.int64))])
+            requires[r, offer == one] = bits(met_by) if is_searched else 1
         return (
-            offer, self._kinds(offer), self.contact, indptr.astype(np.int32),
-            caps[order].astype(np.int32), self.per_contact.astype(np.uint8), conflicts, requires,
+            offer, self._kinds(offer), self.contact, *counting(self.members),
+            self.per_contact.astype(np.uint8), conflicts, requires,
         )  # fmt: skip
 
     def _layers(self) -> int:
@@ -192,14 +189,6 @@ class Rules:
         return not any(one in offers and other in offers for one, other in self.exclusive) and all(
             one not in offers or any(o in offers for o in others) for one, others in self.requires
         )
-
-
-def _bits(table: Any) -> Any:
-    """Return the rows of [N, A] bool as [N, ceil(A / 64)] int64, bit b % 64 of word b // 64."""
-    padded = np.zeros((len(table), -(-table.shape[1] // 64) * 8), np.uint8)
-    packed = np.packbits(table, axis=1, bitorder="little")
-    padded[:, : packed.shape[1]] = packed
-    return padded.view("<i8").astype(np.int64)
 
 
 def plain(actions: int) -> Rules:

@@ -20,7 +20,7 @@ for _n in range(64):
 
 
 @njit(cache=True, nogil=True)
-def _ranked_paying(
+def ranked_paying(
     s: int, t: int, w: float, g: int, propensity: Any, paying: Any, value_fixed: Any,
     value_accept: Any, price_fixed: Any, price_accept: Any, order: Any, ranked: Any,
 ) -> int:  # fmt: skip
@@ -41,7 +41,7 @@ def _ranked_paying(
 
 
 @njit(cache=True, nogil=True)
-def _may_join(
+def may_join(
     best: Any, size: int, a: int, s: int, cap: Any, members: Any, contact: Any, cap_indptr: Any,
     cap_group: Any, per_contact: Any, conflicts: Any,
 ) -> bool:  # fmt: skip
@@ -73,7 +73,7 @@ def _one_more(
     size, found = 0, closest
     while best[size] >= 0:
         size += 1
-    if _may_join(
+    if may_join(
         best, size, closest, s, cap, members, contact, cap_indptr, cap_group, per_contact, conflicts
     ):
         second = best_total + nearest
@@ -83,7 +83,7 @@ def _one_more(
             v = surplus_at(
                 w, g, propensity[a, s], a, value_fixed, value_accept, price_fixed, price_accept
             )
-            if v <= 0.0 and best_total + v > second and _may_join(
+            if v <= 0.0 and best_total + v > second and may_join(
                 best, size, a, s, cap, members, contact, cap_indptr, cap_group, per_contact,
                 conflicts,
             ):  # fmt: skip
@@ -133,7 +133,7 @@ def search_listed(
         is_ranked = bare[t] and size > 1  # then an action that does not pay only costs
         found = 0
         if is_ranked:
-            found = _ranked_paying(
+            found = ranked_paying(
                 s, t, w, g, propensity, paying, value_fixed, value_accept, price_fixed,
                 price_accept, order, ranked,
             )  # fmt: skip

@@ -99,39 +99,45 @@ def within_rows(
 
 
 @njit(cache=True, nogil=True)
-def difference(
-    s: int, g: int, propensity: Any, days: int, best: Any, other: Any, entries: Any, found: Any,
-    amount: Any,
+def add_use(
+    s: int, g: int, propensity: Any, days: int, bundle: Any, sign: float, entries: Any, found: Any,
+    amount: Any, count: int,
 ) -> int:  # fmt: skip
-    """List the constraints that a switch between two bundles moves, and by how much.
+    """Add the use of a bundle to the ``count`` constraints listed so far; return how many there are.
 
     Entries of an action are in order of their constraint, and so is the list. ``propensity`` has a
     row for every so many actions, its ``days``.
     """
     first, constraint, fixed, accept = entries
     actions = days * propensity.shape[0]
-    count = 0
-    for side in range(2):
-        bundle = best if side == 0 else other
-        sign = 1.0 if side == 0 else -1.0
-        for i in range(bundle.size):
-            a = bundle[i]
-            if a < 0:
+    for i in range(bundle.size):
+        a = bundle[i]
+        if a < 0:
+            continue
+        p = np.float64(propensity[a // days, s])
+        for e in range(first[g * actions + a], first[g * actions + a + 1]):
+            more = sign * (fixed[e] + accept[e] * p)
+            place = count
+            while place > 0 and found[place - 1] > constraint[e]:
+                place -= 1
+            if place > 0 and found[place - 1] == constraint[e]:
+                amount[place - 1] += more
                 continue
-            p = np.float64(propensity[a // days, s])
-            for e in range(first[g * actions + a], first[g * actions + a + 1]):
-                more = sign * (fixed[e] + accept[e] * p)
-                place = count
-                while place > 0 and found[place - 1] > constraint[e]:
-                    place -= 1
-                if place > 0 and found[place - 1] == constraint[e]:
-                    amount[place - 1] += more
-                    continue
-                for j in range(count, place, -1):
-                    found[j], amount[j] = found[j - 1], amount[j - 1]
-                found[place], amount[place] = constraint[e], more
-                count += 1
+            for j in range(count, place, -1):
+                found[j], amount[j] = found[j - 1], amount[j - 1]
+            found[place], amount[place] = constraint[e], more
+            count += 1
     return count
+
+
+@njit(cache=True, nogil=True)
+def difference(
+    s: int, g: int, propensity: Any, days: int, best: Any, other: Any, entries: Any, found: Any,
+    amount: Any,
+) -> int:  # fmt: skip
+    """List the constraints that a switch between two bundles moves, and by how much."""
+    count = add_use(s, g, propensity, days, best, 1.0, entries, found, amount, 0)
+    return add_use(s, g, propensity, days, other, -1.0, entries, found, amount, count)
 
 
 @njit(cache=True, nogil=True)
