@@ -11,8 +11,8 @@ together with what happened just before a contact they drive whether its offer i
 
 so a model has something real to learn, and something it can never know. Households are made up too:
 40 % of the subscribers are in one, of 2 to 5 members, who are no more alike than others are.
-Subscribers are made in chunks of a fixed size, each from its own seed: the result does not depend on
-the workers.
+Subscribers are made in chunks of a fixed size, each from its own seed: the result does not depend
+on the workers.
 """
 
 from collections.abc import Mapping
