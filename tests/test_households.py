@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,13 @@ from engine.errors import DataError
 from jobs import households, raw
 from jobs.certify import Deal, deal_out
 from jobs.check import check
+from jobs.ledger import book, events, snapshot
 from jobs.partition import Part, Partition
 from jobs.stages import STORE
-from tests.ingested import AS_OF, content, error_of, job_of, parts_of, run, usage_table
+from tests.ingested import content, error_of, job_of, parts_of, run, usage_table
+from tests.ledgers import DAY, outcomes_file, planned
 from tests.test_append import NOON, at, is_as_from_scratch, made
+from tests.test_ledger_input import ingested, job_in
 
 TABLE = {"path": "people*", "key": "id", "household": "home"}
 PARTITIONS = 4
@@ -332,4 +336,34 @@ def test_a_table_of_households_that_is_lost_is_made_again(operator, tmp_path):
     assert is_as_from_scratch(job, tmp_path)["new"] == 1
     listed = json.loads((before / "stage.json").read_text())["files"]
     assert {f"{households.FOLDER}/{name}" for name in households.FILES} <= set(listed)
-    assert AS_OF.timestamp() > NOON
+
+
+@pytest.fixture
+def home(tmp_path):
+    """Return a folder with 60 subscribers in households, and a ledger that knows others too."""
+    lines = [f"{k},{k % 7 if k % 3 else ''}" for k in range(60)]
+    (tmp_path / "subscribers.csv").write_text("\n".join(["subscriber,home", *lines]) + "\n")
+    for day in (0, 1, 5):
+        rows = [(k, "data", "sms") for k in range(day, 70, 2)]
+        as_of = DAY + timedelta(days=day)
+        booked = planned(tmp_path / f"r{day}", tmp_path / "ledger", rows, as_of=as_of, policies="")
+        book.book(booked, tmp_path / "ledger")
+    answers = [(k, "2026-10-02T10:00Z", "data", "sms", "accepted") for k in range(0, 60, 2)]
+    events.add_outcomes(outcomes_file(tmp_path / "answers.csv", answers), tmp_path / "ledger")
+    return tmp_path
+
+
+def test_the_ledger_follows_its_subscribers(home):
+    changes = {"inputs.partitions": PARTITIONS, "inputs.subscribers.household": "home"}
+    job = snapshot.pinned(job_in(home, f"ledger: {home / 'ledger'}", **changes))
+    summary, _ = ingested(job, home / "out")
+    found = summary["tables"]
+    assert found["contacts"]["kept"] == 60 and found["contacts"]["future"] > 0
+    assert found["contacts"]["rejected"] == {"unknown subscriber": 10}
+    assert found["outcomes"]["kept"] == 30
+    where = {k: partition_of(k, k % 7 if k % 3 else None) for k in range(60)}
+    for kind in ("events/contacts", "events/outcomes", "future/contacts"):
+        for path in (home / "out" / kind).glob("*.parquet"):
+            place = int(path.stem.removeprefix("part-"))
+            own = pq.read_table(path)["subscriber"].to_pylist()
+            assert {where.get(k, partition_of(k, None)) for k in own} <= {place}
