@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.certificate_closures import closures
 from engine.certificate_contacts import Contacts
-from engine.certificate_history import Past, closures
+from engine.certificate_history import Past
 from engine.certificate_policies import leasts, relations, rooms
 from engine.certificate_rules import terms
 from engine.certificate_together import on_days, over_caps
