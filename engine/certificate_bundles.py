@@ -289,8 +289,8 @@ def _search(  # noqa: PLR0917 (arrays, as kernels take them)
 ) -> Any:  # fmt: skip
     """Return the highest worth of a bundle of at most so many of some actions, the worthiest first.
 
-    One that beats ``best`` is written down. Row ``depth`` of ``after`` has what can follow the first
-    ``depth`` actions of a bundle.
+    One that beats ``best`` is written down. Row ``depth`` of ``after`` has what can follow the
+    first ``depth`` actions of a bundle.
     """
     is_simple = least <= 1 and len(needy) == 0
     size, place = np.zeros(BUNDLE, np.int64), np.zeros(BUNDLE, np.int64)
