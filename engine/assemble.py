@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine import tables
-from engine.block import Block, spanned
+from engine.block import KEY_RANGE, Block, spanned
 from engine.candidates import WORD, Candidates, scopes
 from engine.errors import ConfigError, DataError
 from engine.limits import parts_of_limit, question
@@ -59,7 +59,8 @@ def assemble(job: Job, parts: Sequence[Candidates] | Parts, *, is_whole: bool = 
 
     Subscribers with equal scopes form a group (and equal weights, where a limit counts them);
     groups are split by key while there are few, so that the dual gets more cuts a pass. A block's
-    rows are ordered by group, then key. Blocks are made where the candidates are, and stay there.
+    rows are those alone, by group, then key; then the members of households, by key. Blocks are
+    made where the candidates are, and stay there.
 
     Args:
         job: the job.
@@ -124,7 +125,13 @@ def _placed(
     side = tables.array_library(part.subscriber)
     code = side.asarray([number[pattern] for pattern in local.found], dtype="int64")[local.inverse]
     group = (code * split + (part.key >> 20) % split).astype("int32")
-    rows = side.lexsort(side.stack([part.key, group.astype("int64")]))
+    order = [part.key, group.astype("int64")]
+    for household in part.household:
+        is_member = household >= 0
+        first = side.where(is_member, part.key >> 32, order[1])
+        own = tables.bucket(part.subscriber, KEY_RANGE)  # of members with one key
+        order = [own, part.key, household, first, is_member.astype("int64")]
+    rows = side.lexsort(side.stack(order))
     block = Block(
         part.key[rows],
         side.ascontiguousarray(part.propensity[:, rows]),
@@ -134,6 +141,8 @@ def _placed(
         part.fewest[rows],
         side.ascontiguousarray(part.cap[:, rows]),
         side.ascontiguousarray(part.days[:, rows]),
+        household=side.ascontiguousarray(part.household[:, rows]),
+        room=side.ascontiguousarray(part.room[:, rows]),
     )
     return rows, spanned(block, plan, width)
 

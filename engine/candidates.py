@@ -15,6 +15,7 @@ from engine import expressions, policies, tables
 from engine.actions import Action, actions, actions_of
 from engine.block import KEY_RANGE
 from engine.history import History
+from engine.households import Households
 from engine.limits import limits
 from engine.plan_rules import day_class
 from engine.send_times import SendTimes, plan_of, send_times
@@ -44,6 +45,8 @@ class Candidates:
     fewest: Any  # [S]
     cap: Any  # [D, S]
     days: Any  # [M, S] as in Block
+    household: Any  # [1 or 0, S]
+    room: Any  # [E, S]
     times: SendTimes  # when they are contacted
     bad_weights: tuple[BadWeights, ...] = ()  # at most one
 
@@ -62,6 +65,9 @@ def candidates(job: Job, features: Any, propensity: Any, history: History) -> Ca
         features: the profile's partition.
         propensity: the score's partition, the same rows.
         history: the partition's contact history.
+
+    Raises:
+        DataError: as of :meth:`engine.policy_questions.Asked.of`.
 
     Returns:
         The candidates, on the side of the frames.
@@ -86,9 +92,10 @@ def candidates(job: Job, features: Any, propensity: Any, history: History) -> Ca
     reason = side.where(held, 1, side.where(~allowed.any(axis=0), 2, 3)).astype("int8")
     reason[open_.any(axis=0)] = 0
     weight, bad_weights = weights(catalogue.weight, features, side)
+    key, household = _keys(job, keys, left.households)
     return Candidates(
         keys.reset_index(drop=True),
-        tables.bucket(keys, KEY_RANGE),
+        key,
         _scope(job, features, side),
         reason,
         _blockers(job, reason, fit, left),
@@ -98,9 +105,19 @@ def candidates(job: Job, features: Any, propensity: Any, history: History) -> Ca
         left.fewest,
         left.cap,
         days,
+        household,
+        left.room,
         left.times,
         bad_weights,
     )
+
+
+def _keys(job: Job, subscriber: Any, households: Households | None) -> tuple[Any, Any]:
+    """Return [S] int64 keys, and [1 or 0, S] int64 households, as in :class:`Block`."""
+    own = tables.bucket(subscriber, KEY_RANGE)
+    if households is None or not any(policy.is_joint for policy in job.policies):
+        return own, library(own).zeros((0, len(own)), "int64")
+    return households.keys(own), households.key[None]
 
 
 def propensities(propensity: Any, acts: Sequence[Action], side: Any) -> Any:
@@ -243,4 +260,4 @@ def _blockers(job: Job, reason: Any, fit: Fit, left: policies.Left) -> list[str]
 def described(part: Candidates) -> Candidates:
     """Return the candidates without the large arrays, which the blocks have too."""
     return replace(part, propensity=None, scope=None, most=None, fewest=None, cap=None,
-                   days=None)  # fmt: skip
+                   days=None, household=None, room=None)  # fmt: skip

@@ -15,6 +15,7 @@ from itertools import chain, permutations
 import numpy as np
 
 from engine.actions import Action, actions, actions_of
+from engine.household_rules import HouseholdRules
 from engine.policy_groups import (
     BY_CONTACT,
     PER,
@@ -124,7 +125,43 @@ def rules(job: Job) -> Rules:
         job.horizon.days,
         day_class(job),
         _apart(job, acts),
+        household_rules(job),
     )  # fmt: skip
+
+
+def capped_together(job: Job) -> list[Group]:
+    """Return the E groups with a cap over households, in the order of the caps.
+
+    Of one offer a household may have several actions, of several members.
+    """
+    acts = actions_of(job)
+    groups = chain.from_iterable(
+        groups_of(policy, job, acts)
+        for policy in job.policies
+        if policy.is_joint and policy.cap is not None
+    )
+    found = {key_of(group): group for group in groups if group.actions}
+    return sorted(found.values(), key=lambda group: PER.index(group.per))
+
+
+def household_rules(job: Job) -> HouseholdRules | None:
+    """Return what members of a household may have together; None: no policy says anything."""
+    if not any(policy.is_joint for policy in job.policies):
+        return None
+    names, groups = list(job.catalogue.offers), capped_together(job)
+    members = np.zeros((len(groups), len(actions_of(job))), bool)
+    for e, group in enumerate(groups):
+        members[e, list(group.actions)] = True
+    has_packages = bool(packages(job))
+    return HouseholdRules(
+        members,
+        np.array([has_packages and group.per in BY_CONTACT for group in groups], bool),
+        [
+            tuple(names.index(offer) for offer in policy.exclusive)
+            for policy in job.policies
+            if policy.is_joint and policy.exclusive
+        ],
+    )
 
 
 def _excludes_always(policy: ContactPolicy, job: Job) -> bool:

@@ -4,8 +4,9 @@ A policy with a cap counts a group of actions: all, those of a channel, category
 or those of some offers. Caps in all and per channel count contacts, so a package on one channel
 counts once, in the history too; the others count offers. Policies on the same group are one cap:
 the tightest. A sliding cap leaves a new contact what the fullest window around it leaves, contacts
-that are booked for later included. All policies hold, and each is asked by itself, so every one
-that stands in a pair's way is known.
+that are booked for later included. A cap over a household leaves room to all its members together;
+no member gets more than that alone, so it is a cap of each as well, and all that one alone needs.
+All policies hold, and each is asked by itself, so every one that stands in a pair's way is known.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,14 +19,15 @@ import numpy as np
 from engine import expressions, tables
 from engine.actions import Action, actions_of
 from engine.history import History
-from engine.plan_rules import capped, key_of, near_at_times, rules
+from engine.households import Households
+from engine.plan_rules import capped, capped_together, key_of, near_at_times, rules
 from engine.policy_groups import PER, Group, groups_of, is_whole, packages
 from engine.policy_questions import Asked, burst_of, in_order, offers_before, others_near
 from engine.rules import has_bundle
 from engine.send_times import SendTimes, is_closed
 from engine.settings import Job
 from engine.settings.base import seconds
-from engine.settings.policies import EVER, ContactPolicy
+from engine.settings.policies import EVER, MOST_CAP, ContactPolicy
 from engine.spans import near_days
 from kernels.backend import library
 from kernels.choose import MOST_BUNDLE, MUST
@@ -51,6 +53,8 @@ class Left:
     fewest: Any  # [S] uint8
     cap: Any  # [D, S] uint8
     times: SendTimes
+    room: Any  # [E, S] uint8, what caps over households leave, the same for all members
+    households: Households | None  # None: no policy asks for them
 
     def forbids(self, policy: str, actions: int) -> Any:
         """Return [A, S] bool, the pairs that a policy forbids by itself."""
@@ -106,7 +110,7 @@ def left(job: Job, features: Any, history: History) -> Left:
         history: the partition's history.
 
     Raises:
-        DataError: subscribers have time zones that do not exist.
+        DataError: as of :meth:`engine.policy_questions.Asked.of`.
     """
     asked = Asked.of(job, features, history)
     return left_of(asked, job.policies)
@@ -122,6 +126,8 @@ def left_of(asked: Asked, policies: Sequence[ContactPolicy]) -> Left:
     job, acts, rows, groups = asked.job, asked.acts, len(asked.features), capped(asked.job)
     side = tables.array_library(asked.features)
     place = {key_of(group): d for d, group in enumerate(groups)}
+    together = {key_of(group): e for e, group in enumerate(capped_together(job))}
+    rooms = side.full((len(together), rows), MOST_CAP, "uint8")
     most = side.full(rows, min(MOST_BUNDLE, len(job.catalogue.offers)), "uint8")
     least, must = side.zeros(rows, "int64"), side.zeros(rows, bool)
     cap = side.full((len(groups), rows), MOST_BUNDLE, "uint8")
@@ -140,10 +146,13 @@ def left_of(asked: Asked, policies: Sequence[ContactPolicy]) -> Left:
             for group in groups_of(policy, job, acts):
                 for span, used in asked.spans(policy, group):
                     run = group.on(span.first, span.last, acts)
+                    e = together.get(key_of(run)) if policy.over == "household" else None
                     own.append(Closed(run.actions, used >= policy.cap))
                     room = side.where(
                         used >= policy.cap, 0, policy.cap - used
                     )  # it wraps elsewhere
+                    if e is not None:
+                        rooms[e] = side.minimum(rooms[e], room)
                     if not all(span.is_held):
                         room = side.where(asked.times.of_rows(span.is_held), room, MOST_BUNDLE)
                     d = place.get(key_of(run))
@@ -159,7 +168,10 @@ def left_of(asked: Asked, policies: Sequence[ContactPolicy]) -> Left:
     for counted in _covers(job, groups, acts):  # a bundle has no more than its caps in all
         most = side.minimum(most, sum((cap[d] for d in counted), side.zeros(rows, "int64")))
     fewest = side.minimum(side.maximum(least, 0), MUST - 1) + MUST * must
-    return Left(closed, most.astype("uint8"), fewest.astype("uint8"), cap, asked.times)
+    return Left(
+        closed, most.astype("uint8"), fewest.astype("uint8"), cap, asked.times, rooms,
+        asked.households,
+    )  # fmt: skip
 
 
 def _still(policy: ContactPolicy, asked: Asked) -> Any:
@@ -201,6 +213,8 @@ def _closed(policy: ContactPolicy, asked: Asked) -> Iterator[Closed]:
     if policy.suppress is not None:
         mask = expressions.parse(policy.suppress, f"policies.{policy.name}.suppress")
         rows = tables.array(mask.mask(asked.features)).astype(bool)
+        if policy.over == "household" and asked.households is not None:
+            rows = asked.households.any(rows)
         for group in groups_of(policy, job, acts):
             yield Closed(group.actions, rows)
 

@@ -30,11 +30,10 @@ from engine.policy_questions import Asked
 from engine.policy_sets import Sets, sets_of
 from engine.rules import Rules
 from engine.settings import Job
-from engine.settings.policies import ContactPolicy
+from engine.settings.policies import MOST_CAP, ContactPolicy
 from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, choose
 
 GRID = 1 << 20  # of gains, per unit of what is pursued
-MOST_CAP = 255  # the largest that settings allow
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,8 @@ from typing import Any
 from engine import tables
 from engine.actions import Action, actions_of
 from engine.history import History
-from engine.history_counts import Burst, Counter, contacts_in, latest_outcomes
+from engine.history_counts import Burst, Counter, Subscribers, contacts_in, latest_outcomes
+from engine.households import Households, households_of
 from engine.policy_groups import BY_CONTACT, Group, groups_of, packages
 from engine.send_times import (
     LONGEST,
@@ -32,21 +33,28 @@ class Asked:
     acts: Sequence[Action]
     features: Any
     times: SendTimes
+    households: Households | None  # None: no policy asks for them
     counts: dict[Counter, Any]  # [S] uint8
     latest: dict[Burst, Any]  # [S] int64
 
     @classmethod
     def of(cls, job: Job, features: Any, history: History) -> "Asked":
-        """Ask the history all that the policies want to know, in one pass of each table."""
+        """Ask the history all that the policies want to know, in one pass of each table.
+
+        Raises:
+            DataError: subscribers have time zones that do not exist, or households do not fit, see
+                :func:`engine.households.households_of`.
+        """
         acts, times = actions_of(job), send_times(job, features)
         asked = [one for policy in job.policies for one in _questions(policy, job, acts, times)]
         counters = list(dict.fromkeys(one for one in asked if isinstance(one, Counter)))
         bursts = list(dict.fromkeys(one for one in asked if isinstance(one, Burst)))
-        keys = features["subscriber"]
+        households = households_of(job, features, times)
+        own = Subscribers(features["subscriber"], times, households)
         return cls(
-            job, acts, features, times,
-            contacts_in(job, keys, history, times, counters),
-            latest_outcomes(job, keys, history, times, bursts),
+            job, acts, features, times, households,
+            contacts_in(job, own, history, counters),
+            latest_outcomes(job, own, history, bursts),
         )  # fmt: skip
 
     def used(self, counter: Counter | None) -> Any:
@@ -67,7 +75,7 @@ class Asked:
             group: one that it counts.
         """
         for span in spans(policy, self.times):
-            yield span, self.used(counter_of(self.job, group, span.windows))
+            yield span, self.used(counter_of(self.job, group, span.windows, policy.over))
 
 
 def _questions(
@@ -77,7 +85,7 @@ def _questions(
     if policy.kind in CAPS:
         runs = spans(policy, times)
         for group in groups_of(policy, job, acts):
-            found = (counter_of(job, group, span.windows) for span in runs)
+            found = (counter_of(job, group, span.windows, policy.over) for span in runs)
             yield from (counter for counter in found if counter is not None)
     elif policy.kind in {"exactly", "at_least"} and policy.within is not None:
         yield offers_before(policy, times)
@@ -93,12 +101,14 @@ def _questions(
         yield burst_of(policy, Group("offers", tuple(policy.only_after), ()))
 
 
-def counter_of(job: Job, group: Group, windows: tuple[Window, ...] | None) -> Counter | None:
+def counter_of(
+    job: Job, group: Group, windows: tuple[Window, ...] | None, over: str
+) -> Counter | None:
     """Return what counts the contacts of a cap's group; None: no past counts."""
     if windows is None:
         return None
     by_contact = bool(packages(job)) and group.per in BY_CONTACT
-    return Counter(group.per, group.names, windows, by_contact)
+    return Counter(group.per, group.names, windows, by_contact, over)
 
 
 def offers_before(policy: ContactPolicy, times: SendTimes) -> Counter:
@@ -112,7 +122,8 @@ def others_near(policy: ContactPolicy, offer: str, times: SendTimes, day: int) -
     """Return what counts the offers that exclude one on a day."""
     windows = around(policy, times, day)
     assert windows is not None
-    return Counter("offers", tuple(o for o in policy.exclusive if o != offer), windows)
+    others = tuple(o for o in policy.exclusive if o != offer)
+    return Counter("offers", others, windows, over=policy.over)
 
 
 def in_order(policy: ContactPolicy, times: SendTimes, day: int) -> tuple[Counter, Counter]:
@@ -129,4 +140,6 @@ def burst_of(policy: ContactPolicy, group: Group) -> Burst:
     """Return what tells when outcomes last closed a group's actions, or opened them."""
     is_ever = policy.within in (None, EVER) or policy.kind == "only_after"
     width = LONGEST if is_ever else seconds(policy.within or "")
-    return Burst(group.per, group.names, tuple(policy.outcome), policy.times, width)
+    return Burst(
+        group.per, group.names, tuple(policy.outcome), policy.times, width, policy.over
+    )  # fmt: skip

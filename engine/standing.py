@@ -12,7 +12,7 @@ from typing import Any
 from engine import policies, zones
 from engine.actions import actions_of
 from engine.history import TEXTS, History
-from engine.history_counts import Kind
+from engine.history_events import Kind
 from engine.ingest import TIME
 from engine.policy_groups import BY_CONTACT, Group, groups_of, packages
 from engine.policy_questions import Asked, burst_of

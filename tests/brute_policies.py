@@ -1,14 +1,14 @@
 """Contact policies by their meaning alone: plain Python over full lists of events.
 
 A job is the mapping of its file, an action (offer, channel, day), a bundle a tuple of actions.
-Nothing here is taken from the engine.
+Policies over households see the events of all members. Nothing here is taken from the engine.
 """
 
 from bisect import bisect_left
 from collections import namedtuple
 from datetime import datetime, timedelta
 from functools import cache
-from itertools import combinations
+from itertools import combinations, product
 from zoneinfo import ZoneInfo
 
 MOST = 4  # actions of a run's bundle
@@ -25,8 +25,11 @@ SUPPRESSED = {"churned": lambda row: row["churned"], "tenure < 10": lambda row: 
 ACCEPTED = {None: lambda outcome: True, "outcome = 'yes'": lambda outcome: outcome == "yes"}
 
 Action = namedtuple("Action", "offer channel day", defaults=(0,))  # days count from 0
-Event = namedtuple("Event", "time offer channel category team outcome", defaults=("", "", ""))
-Person = namedtuple("Person", "zone row contacts outcomes")  # the row: columns of the profile
+Event = namedtuple(
+    "Event", "time offer channel category team outcome owner", defaults=("", "", "", 0)
+)
+Person = namedtuple("Person", "zone row contacts outcomes home others", defaults=(None, ()))
+"""The row: columns of the profile; home: the name of its household; others: its other members."""
 
 
 def seconds(duration):
@@ -127,6 +130,43 @@ def period_of(policy, zone, at):
     return day
 
 
+# Households.
+
+
+def is_joint(policy):
+    """Whether a policy bounds what members of a household get together in a run."""
+    return is_shared(policy) and kind_of(policy) in {*CAPS, "exclusive"}
+
+
+def is_shared(policy):
+    return policy.get("over") == "household"
+
+
+def together(people):
+    """Return the people, each with the other members of its household."""
+    homes = [i if p.home in {None, ""} else ("home", p.home) for i, p in enumerate(people)]
+    return [
+        person._replace(others=tuple(
+            other for j, other in enumerate(people) if j != i and homes[j] == homes[i]
+        ))
+        for i, person in enumerate(people)
+    ]  # fmt: skip
+
+
+def members(policy, person):
+    """Return those whose events a policy counts together, the person first."""
+    return [person, *person.others] if is_shared(policy) else [person]
+
+
+def events_of(policy, person, table):
+    """Return the contacts or outcomes that a policy sees."""
+    return [
+        event._replace(owner=i)
+        for i, own in enumerate(members(policy, person))
+        for event in getattr(own, table)
+    ]
+
+
 # Groups.
 
 
@@ -171,7 +211,7 @@ def times(job, policy, events):
 
     def contact(i, event):
         package = next((n for n, offers in enumerate(packages) if event.offer in offers), None)
-        return i if package is None else (package, event.channel, event.time)
+        return i if package is None else (package, event.channel, event.time, event.owner)
 
     return [time for _, time in {(contact(i, e), e.time) for i, e in enumerate(events)}]
 
@@ -185,7 +225,8 @@ def fits(job, policy, person, name, new):
     A window or a period without a new contact is none of its business.
     """
     cap, zone = policy.get("at_most", 1), zone_of(job, person)
-    past = times(job, policy, [e for e in person.contacts if name_of(job, policy, e) == name])
+    past = events_of(policy, person, "contacts")
+    past = times(job, policy, [e for e in past if name_of(job, policy, e) == name])
     new = times(job, policy, new)
     if "each" in policy:
         labels = [period_of(policy, zone, t) for t in new]
@@ -229,7 +270,8 @@ def outcomes_of(job, policy, person):
     """Return the outcomes that a policy asks for."""
     accepted = ACCEPTED[job["inputs"].get("outcomes", {}).get("accepted")]
     wanted = policy.get("outcome", [])
-    return [e for e in person.outcomes if (e.outcome in wanted if wanted else accepted(e.outcome))]
+    events = events_of(policy, person, "outcomes")
+    return [e for e in events if (e.outcome in wanted if wanted else accepted(e.outcome))]
 
 
 def is_cooling(job, policy, person, name, at):
@@ -249,7 +291,7 @@ def is_shut(job, policy, person, name, at):
     """Whether a policy closes what it counts by a name at an instant."""
     shown = wall(zone_of(job, person), at)
     if "suppress" in policy:
-        return SUPPRESSED[policy["suppress"]](person.row)
+        return any(SUPPRESSED[policy["suppress"]](own.row) for own in members(policy, person))
     if "blackout" in policy:
         return shown.date().isoformat() in policy["blackout"]
     if "cool_down" in policy:
@@ -267,7 +309,8 @@ def still(job, policy, person):
 def allows(job, policy, person, bundle):
     """Whether a policy by itself allows a bundle that is not empty."""
     kind, new = kind_of(policy), sent(job, person, bundle)
-    offers, every = {event.offer for event in new}, person.contacts + new
+    offers = {event.offer for event in new}
+    every = events_of(policy, person, "contacts") + new
     if kind in CAPS:
         named = held(job, policy, person, bundle)
         return all(
@@ -311,6 +354,33 @@ def allows(job, policy, person, bundle):
             for e in new if e.offer == policy["offer"]
         )  # fmt: skip
     return True
+
+
+def allows_together(job, policy, household, bundles):
+    """Whether a policy over households allows what the members get, each a bundle."""
+    first = household[0]
+    if kind_of(policy) in CAPS:
+        named = [
+            (name, event._replace(owner=i))
+            for i, (person, bundle) in enumerate(zip(household, bundles, strict=True))
+            for name, event in held(job, policy, person, bundle)
+        ]
+        return all(
+            fits(job, policy, first, name, [e for other, e in named if other == name])
+            for name in {name for name, _ in named}
+        )
+    offers = {action.offer for bundle in bundles for action in bundle}
+    return len(offers & set(policy["exclusive"])) <= 1
+
+
+def room(job, policy, person, name):
+    """Return how many contacts more a cap allows those who share it, of what it counts by a name.
+
+    They go out on the first day.
+    """
+    at = time_of(job, person)
+    new = [Event(at, "", "") for _ in range(policy.get("at_most", 1))]
+    return max(n for n in range(len(new) + 1) if fits(job, policy, person, name, new[:n]))
 
 
 def blocks(job, policy, person, action):
@@ -364,3 +434,13 @@ def bundles(job, person):
     }  # fmt: skip
     must = any("exactly" in p and still(job, p, person) > 0 for p in job["policies"])
     return found if found and must else found | {()}
+
+
+def joint_bundles(job, household):
+    """Return what the members of a household may get: a bundle each, in their order."""
+    joint = [policy for policy in job["policies"] if is_joint(policy)]
+    return {
+        chosen
+        for chosen in product(*(bundles(job, person) for person in household))
+        if all(allows_together(job, policy, household, chosen) for policy in joint)
+    }

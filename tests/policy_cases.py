@@ -8,9 +8,8 @@ import pytest
 import yaml
 from hypothesis import strategies as st
 
-from engine import actions, certificate, tables
+from engine import actions, certificate
 from engine.assemble import assemble
-from engine.block import KEY_RANGE
 from engine.candidates import candidates
 from engine.history import History
 from engine.settings import parse
@@ -70,12 +69,24 @@ def scopes(draw, offers):
     return found | draw(st.sampled_from([{}, {}, {"exempt": ["service"]}]))
 
 
+SHARED = ["at_most", "spacing", "suppress", "cool_down", "exclusive"]  # over households too
 FAMILIES = [
     [kind for kind in brute.KINDS if kind != "package"],
     ["at_most", "spacing"],
     ["at_most", "exactly", "at_least", "exclusive", "requires"],
     ["exclusive", "not_after", "only_after", "cool_down"],
 ]
+
+
+FAMILIES_OF_HOUSEHOLDS = [SHARED, ["at_most", "spacing"], [*SHARED, "not_after", "only_after"]]
+
+
+@st.composite
+def policies_of_households(draw, as_of, kinds, offers):
+    """A policy of one of some kinds, mostly over households."""
+    found = draw(drawn_policies(as_of, kinds, offers))
+    is_shared = brute.kind_of(found) in SHARED and draw(st.sampled_from([True, True, False]))
+    return {**found, "over": "household"} if is_shared else found
 
 
 @st.composite
@@ -160,12 +171,12 @@ def validities(draw, start):
 
 
 @st.composite
-def jobs(draw, days=1):
-    """The mapping of a job file; days: of its plan."""
+def jobs(draw, days=1, *, homes=False):
+    """The mapping of a job file; days: of its plan; homes: whether there are households."""
     as_of = draw(st.sampled_from(AS_OF)) + "+00:00"
-    family = draw(st.sampled_from(FAMILIES))
+    family = draw(st.sampled_from(FAMILIES_OF_HOUSEHOLDS if homes else FAMILIES))
     offers = OFFERS if days == 1 else PLANNED
-    of_offers = drawn_policies(as_of, family, offers)
+    of_offers = (policies_of_households if homes else drawn_policies)(as_of, family, offers)
     drawn = draw(st.lists(of_offers, min_size=1, max_size=4))
     if days == 1 and draw(st.booleans()):
         drawn.append({"package": ["data", "voice"]})
@@ -184,6 +195,8 @@ def jobs(draw, days=1):
     )  # fmt: skip
     if draw(st.booleans()):
         job["inputs"]["subscribers"]["time_zone"] = None
+    if homes:
+        job["inputs"]["subscribers"]["household"] = "home"
     return job
 
 
@@ -214,26 +227,34 @@ def events(rng, job, times, count, latest):
 
 
 @st.composite
-def cases(draw, most=5, days=1):
-    """A job, and its subscribers: most has as many at most; days: of its plan, or up to so many."""
-    job = draw(jobs(draw(st.integers(min(days, 2), days))))
+def cases(draw, most=5, days=1, *, homes=False):
+    """A job, and its subscribers: most has as many at most; days: of its plan, or up to so many.
+
+    homes: whether there are households, by name or number.
+    """
+    job = draw(jobs(draw(st.integers(min(days, 2), days)), homes=homes))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    names = draw(st.sampled_from([[None], [None, "", "a", "b"], [None, 7, 8], [7]])) * homes
+    zones = {}
     people = []
     for _ in range(draw(st.integers(0, most))):
         zone = str(rng.choice(["", *ZONES])) if job["inputs"]["subscribers"]["time_zone"] else ""
+        home = names[rng.integers(len(names))] if homes else None
+        if home:
+            zone = zones.setdefault(home, zone)
         row = {
             "churned": bool(rng.random() < 0.3),
             "tenure": float(rng.choice([9.0, 10.0, 11.0])),
             "agreed": bool(rng.random() < 0.8),
             "lasts": rng.choice([None, 0.0, 0.5, 23.0, 24.0, 24.5, 48.0, 1e9]),
         }
-        person = Person(zone, row, [], [])
+        person = Person(zone, row, [], [], home)
         times, as_of = brute.times_of(job, person), brute.instant(job["as_of"])
         last = times[-1] + 60 * 86_400
         person.contacts.extend(events(rng, job, times, rng.integers(0, 9), last))
         person.outcomes.extend(events(rng, job, times, rng.integers(0, 7), as_of))
         people.append(person)
-    return job, people
+    return job, brute.together(people)
 
 
 def profiled(people, keys=None):
@@ -247,6 +268,9 @@ def profiled(people, keys=None):
         }
     )
     columns = {"churned": bool, "tenure": float, "agreed": bool, "lasts": float}
+    homes = [person.home for person in people]
+    has_numbers = any(isinstance(home, int) for home in homes)
+    features["home"] = pd.Series(homes, dtype=None if has_numbers else "str")
     return features.assign(
         **{n: np.array([p.row.get(n) for p in people], kind) for n, kind in columns.items()}
     )
@@ -283,8 +307,7 @@ def solved_for(job, features, history):
     part = candidates(job, features, scored(job, features), history)
     problem = assemble(job, [part]).problem
     words = {w["key"]: w for w in problems.in_words(problem)}
-    keys = tables.bucket(features["subscriber"], KEY_RANGE).tolist()
-    return part, [problems.bundles_of(problem, words[key]) for key in keys]
+    return part, [problems.bundles_of(problem, words[key]) for key in part.key.tolist()]
 
 
 def checked(mapping, people):

@@ -17,6 +17,7 @@ KINDS = (
     "exclusive", "requires", "not_after", "only_after", "package",
 )  # fmt: skip
 CAPS = ("at_most", "spacing")
+MOST_CAP = 255  # the largest
 SCOPED = (*CAPS, "suppress", "cool_down", "quiet", "blackout")  # those that per and only narrow
 OVER_HOUSEHOLD = ("at_most", "spacing", "suppress", "cool_down", "exclusive")
 OF_OFFER = ("requires", "not_after", "only_after")  # what they say is said of one offer
@@ -83,7 +84,7 @@ class ContactPolicy(Settings):
 
     name: Name
     """Name of the policy, shown in reasons."""
-    at_most: Annotated[int, Field(ge=0, le=255)] | None = None
+    at_most: Annotated[int, Field(ge=0, le=MOST_CAP)] | None = None
     """Most contacts, those of this run included; null: no cap."""
     exactly: Annotated[int, Field(ge=1, le=4)] | None = None
     """Offers, no fewer and no more, even at a loss; who can't get so many is exempt; null: any."""
