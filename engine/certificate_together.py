@@ -24,7 +24,7 @@ PEOPLE = 65_536  # subscribers, or households, whose rooms are told at a time
 class _Sorted:
     """Known contacts by subscriber or by household."""
 
-    who: Any  # [W] int64, the position of a subscriber, of a household that of the first contacted
+    who: Any  # [W] int64, the position of a subscriber, of a household that of one contacted
     begin: Any  # [W] int64, the first contact of each
     end: Any  # [W] int64, the one after the last
     member: Any  # [C] int64, the subscriber of a contact
@@ -56,8 +56,8 @@ def over_caps(
         contact: [P] int64, the first pair that is one contact with a pair.
 
     Returns:
-        The cap; the subscriber's position, of a household that of the first who is contacted; how
-        many contacts are left and written, and from which day to which.
+        The cap; the subscriber's position, of a household that of the first whose contact counts;
+        how many contacts are left and written, and from which day to which.
     """
     found = {False: _Sorted.by(written, np.arange(past.size))}
     if past.homes is not None:
@@ -75,15 +75,19 @@ def over_caps(
                 left.reshape(len(left), past.days, past.days),
             )  # fmt: skip
             for s in np.flatnonzero(over[:, 1]).tolist():
-                yield room, int(own.who[start + s]), tuple(over[s].tolist())
+                *what, first = over[s].tolist()
+                yield room, int(own.member[first]), tuple(what)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _over(  # noqa: PLR0917 (arrays, as kernels take them)
     begin: Any, end: Any, counted: Any, code: Any, day: Any, left: Any
 ) -> Any:
-    """Return [S, 4] int64: what is left, the contacts, and first and last day; 0 contacts: kept."""
-    found = np.zeros((len(begin), 4), np.int64)
+    """Return [S, 5] int64: what is left, the contacts, first and last day, and the first contact.
+
+    Where the cap is kept, 0 contacts.
+    """
+    found = np.zeros((len(begin), 5), np.int64)
     for s in range(len(begin)):
         worst = 0
         for one in range(begin[s], end[s]):
@@ -101,6 +105,7 @@ def _over(  # noqa: PLR0917 (arrays, as kernels take them)
                 if count - left[s, i, d] > worst:
                     worst = count - left[s, i, d]
                     found[s, 0], found[s, 1], found[s, 2], found[s, 3] = left[s, i, d], count, i, d
+                    found[s, 4] = one
     return found
 
 
