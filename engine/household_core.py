@@ -82,7 +82,9 @@ def _deal(  # noqa: PLR0917 (arrays, as kernels take them)
 
 
 @njit(cache=True)
-def _count(bundle: Any, contact: Any, indptr: Any, caps: Any, per_contact: Any, used: Any) -> None:
+def _count(  # noqa: PLR0917 (arrays, as kernels take them)
+    bundle: Any, contact: Any, indptr: Any, caps: Any, per_contact: Any, used: Any
+) -> None:  # fmt: skip
     """Add what a bundle uses of each cap."""
     for i in range(bundle.size):
         a = bundle[i]

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from kernels.households import choose_households, curve_households
-
 from engine.block import MEMBER_BITS, Block
 from engine.problem import Problem
 from engine.rules import Plan
 from kernels.backend import library, to_cpu
 from kernels.choose import choose, curve, within
 from kernels.gather import counted_codes, marked
+from kernels.households import choose_households, curve_households
 from kernels.planned import choose_planned, curve_planned
 
 GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # odd; its products' high bits mix all bits of a key

@@ -1,5 +1,6 @@
 """The solver with households against every outcome listed, and against itself rearranged."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,7 +12,7 @@ from engine.errors import AllocationError
 from engine.offer_blocks import one_in
 from engine.offer_oracle import OfferOracle
 from engine.parts import Here
-from engine.problem import VALUE_UNIT
+from engine.problem import VALUE_UNIT, whole_limits
 from engine.settings.job import Solver
 from engine.solve import Status, solve
 from tests import household_bases as households
@@ -51,7 +52,8 @@ def test_prices_and_rounding_are_between_nothing_and_the_bound(problem):
 def test_the_dual_is_that_of_joint_choices(problem, seed):
     oracle = OfferOracle(problem, problem.blocks)
     prices = np.random.default_rng(seed).choice([0.0, 0.1, 1.0, 3.0], len(problem.rows))
-    exact = Fraction(households.dual(problem, [Fraction(p) for p in prices.tolist()])) / VALUE_UNIT
+    whole = replace(problem, limit=whole_limits(problem))
+    exact = Fraction(households.dual(whole, [Fraction(p) for p in prices.tolist()])) / VALUE_UNIT
     survey = oracle.survey(prices)
     money = np.abs(problem.value_fixed) + np.abs(problem.value_accept)
     uses = prices @ (np.abs(problem.use_fixed) + np.abs(problem.use_accept))
