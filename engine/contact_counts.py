@@ -1,4 +1,7 @@
-"""How often subscribers are contacted: by day, and in the window of each cap, this run included."""
+"""How often subscribers are contacted: by day, and in the window of each cap, this run included.
+
+A cap over households counts the contacts of all members together, and each household once.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,12 +27,13 @@ MOST_DAYS, SOME_DAYS, PERIOD_DAYS = 92, 30, {"day": 7, "week": 14, "month": 62}
 
 @dataclass(frozen=True)
 class Counted:
-    """How many subscribers have so many contacts in the window of a cap, for a group."""
+    """How many subscribers, or households, have so many contacts in the window of a cap."""
 
     policy: str
     group: str  # what is counted: "all", or a channel, category, ...
+    over: str  # whose contacts: each "subscriber", or each "household", those of one included
     cap: int
-    before: dict[int, int]  # contacts -> subscribers, this run aside
+    before: dict[int, int]  # contacts -> subscribers or households, this run aside
     after: dict[int, int]  # this run included
 
 
@@ -89,14 +93,20 @@ def _counted(past: Asked, chosen: Any) -> Iterator[Counted]:
             continue
         for group in groups_of(policy, job, acts):
             counts, size = _counts(job, group), chosen.shape[1]
+            rows, households = np.arange(size), None
+            if policy.over == "household" and past.households is not None:
+                households, rows = past.households, past.households.one
             before, after = np.zeros((2, size), np.int64)
             for span, used in past.spans(policy, group):
                 inside = [span.first <= a.day <= span.last for a in acts]
                 planned = _planned(chosen, counts & np.array([*inside, False]), contact, group)
+                if households is not None:
+                    planned = households.total(planned)
                 held = np.array(span.is_held)[past.times.zone]
                 np.maximum(before, used * held, out=before)
                 np.maximum(after, (used + planned) * held, out=after)
-            yield Counted(policy.name, group.text, policy.cap, _tally(before), _tally(after))
+            numbers = _tally(before[rows]), _tally(after[rows])
+            yield Counted(policy.name, group.text, policy.over, policy.cap, *numbers)
 
 
 def _counts(job: Job, group: Group) -> Any:
@@ -124,7 +134,7 @@ def _tally(numbers: Any) -> dict[int, int]:
 def merged(parts: Sequence[Contacts]) -> Contacts:
     """Return the contacts of all partitions together; there is one at least."""
     counted = tuple(
-        Counted(own[0].policy, own[0].group, own[0].cap,
+        Counted(own[0].policy, own[0].group, own[0].over, own[0].cap,
                 _sum(o.before for o in own), _sum(o.after for o in own))
         for own in zip(*(part.counted for part in parts), strict=True)
     )  # fmt: skip
@@ -149,7 +159,7 @@ def shown(found: Contacts) -> dict[str, Any]:
             days.append({"day": day, "past": found.past.get(day, 0),
                          "planned": found.planned.get(day, 0)})  # fmt: skip
     caps = [
-        {"policy": one.policy, "group": one.group, "cap": one.cap,
+        {"policy": one.policy, "group": one.group, "over": one.over, "cap": one.cap,
          "before": _listed(one.before, one.after), "after": _listed(one.after, one.before)}
         for one in found.counted
     ]  # fmt: skip

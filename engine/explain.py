@@ -1,7 +1,9 @@
 """Why a subscriber gets what it gets: values, prices paid, and what would have to change.
 
 At prices every subscriber takes the bundle of the most surplus, its value less the prices paid.
-Subscribers near to changing may be given another bundle, to fill limits or to keep them.
+Subscribers near to changing may be given another bundle, to fill limits or to keep them. Of a
+household one member is looked at, all others keeping what they get: its bundles are those that go
+with theirs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +17,8 @@ from engine.block import Block
 from engine.errors import ConfigError
 from engine.limits import MICRO
 from engine.offer_oracle import OfferOracle
+from engine.problem import Problem
+from engine.rules import Rules
 from kernels.backend import library
 from kernels.choose import MUST, choose
 
@@ -58,6 +62,7 @@ class Explanation:
     best_surplus: float
     margin: float  # of the best bundle over the second best, money; inf: there is no other
     currency: str
+    others: tuple[tuple[int, ...], ...] = ()  # what the others of its household get
 
     @property
     def is_best(self) -> bool:
@@ -77,6 +82,9 @@ class Explanation:
                 f"not the best bundle: giving up {loss:.6g} {self.currency} of surplus keeps or "
                 "fills a limit"
             )
+        if self.others:
+            got = "; ".join(map(self._named, self.others))
+            lines.append(f"beside what the others of its household get: {got}")
         return "\n".join([*lines, *(self._line(told) for told in self.actions)])
 
     def _named(self, bundle: Sequence[int]) -> str:
@@ -122,6 +130,7 @@ def place_of(blocks: Sequence[Block], *, key: int | None, row: int | None) -> tu
 def explained(
     oracle: OfferOracle, prices: Any, block: Block, *, chosen: Sequence[int],
     names: Sequence[str], reasons: Callable[[Sequence[int]], Sequence[str]] | None,
+    others: Sequence[Sequence[int]] = (),
 ) -> Explanation:  # fmt: skip
     """Explain one subscriber's bundle.
 
@@ -132,9 +141,10 @@ def explained(
         chosen: its bundle.
         names: [A].
         reasons: given the best bundle, says of each action why it is not open or not beside it.
+        others: the bundles of the other members of its household.
     """
     problem, rows = oracle.problem, oracle.problem.rows
-    block = problem.spread(block)
+    block, own_rules = _alone(problem, problem.spread(block), others)
     group, weight = int(block.group[0]), float(block.weight[0])
     p = block.propensity[:, 0].astype(np.float64)
     is_open = ~np.isnan(p) & (int(block.most[0]) > 0)
@@ -148,11 +158,12 @@ def explained(
     def of(bundle: Sequence[int]) -> float:
         return float(sum(surplus[a] for a in bundle))
 
-    search = _Search(oracle, prices, block, float(np.abs(surplus).max(initial=0.0)) + 1.0)
+    tables = own_rules.arrays(problem.offer)
+    search = _Search(oracle, prices, block, tables, float(np.abs(surplus).max(initial=0.0)) + 1.0)
     best = search.bundle()
-    others = {a: search.bundle(forced=a) for a in np.flatnonzero(is_open).tolist() if a not in best}
-    others = {a: bundle for a, bundle in others.items() if a in bundle}
-    rest = [*others.values(), *(search.bundle(without=a) for a in best)]
+    forced = {a: search.bundle(forced=a) for a in np.flatnonzero(is_open).tolist() if a not in best}
+    forced = {a: bundle for a, bundle in forced.items() if a in bundle}
+    rest = [*forced.values(), *(search.bundle(without=a) for a in best)]
     if int(block.fewest[0]) >= MUST:  # nothing is a choice only where there is no other
         rest = [bundle for bundle in rest if bundle]
     margin = of(best) - max((of(bundle) for bundle in rest), default=-np.inf)
@@ -163,15 +174,36 @@ def explained(
             a, names[a], bool(is_open[a]), why[a] if a not in best else "",
             float(p[a]) if is_open[a] else None, float(value[a]), limits.paid(paid[:, a]),
             float(surplus[a]),
-            None if a not in others
-            else limits.change(use, (others[a], best), of(best) - of(others[a])),
+            None if a not in forced
+            else limits.change(use, (forced[a], best), of(best) - of(forced[a])),
         )
         for a in range(len(names))
     ]  # fmt: skip
     return Explanation(
         int(block.key[0]), weight, told, tuple(sorted(chosen)), best, of(chosen), of(best),
-        max(0.0, margin), problem.currency,
+        max(0.0, margin), problem.currency, tuple(tuple(sorted(bundle)) for bundle in others),
     )  # fmt: skip
+
+
+def _alone(problem: Problem, block: Block, others: Sequence[Sequence[int]]) -> tuple[Block, Rules]:
+    """Return a subscriber alone, with what its household's others leave it, and its rules.
+
+    Of a household's caps it has those that are left, behind its own.
+    """
+    joint, rules = problem.rules.households, problem.rules
+    if joint is None:
+        return block, rules
+    left = np.maximum(block.room[:, 0] - joint.used(others, rules.contact), 0)
+    p, taken = block.propensity.copy(), [a for bundle in others for a in bundle]
+    p[joint.members[left == 0].any(axis=0)] = np.nan
+    p[joint.conflict(problem.offer)[:, taken].any(axis=1)] = np.nan
+    cap = np.concatenate([block.cap, left[:, None].astype(np.uint8)])
+    rules = replace(
+        rules,
+        members=np.concatenate([rules.members, joint.members]),
+        per_contact=np.concatenate([rules.per_contact, joint.per_contact]),
+    )
+    return replace(block, propensity=p, cap=cap), rules
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +213,7 @@ class _Search:
     oracle: OfferOracle
     prices: Any
     block: Block
+    rules: tuple[Any, ...]  # as the kernels take them
     greatest: float
 
     def bundle(self, forced: int | None = None, without: int | None = None) -> tuple[int, ...]:
@@ -193,7 +226,7 @@ class _Search:
             p = block.propensity.copy()
             p[without] = np.nan
             block = replace(block, propensity=p)
-        tables = (*oracle.rules, *oracle.value, fixed, accept)
+        tables = (*self.rules, *oracle.value, fixed, accept)
         found, _, _ = choose(*block.arrays(), *tables, oracle.width)
         return tuple(sorted(int(a) for a in found[:, 0] if a >= 0))
 

@@ -39,6 +39,20 @@ class HouseholdRules:
             found |= inside[:, None] & inside & (offer[:, None] != offer)
         return found
 
+    def used(self, bundles: Sequence[Sequence[int]], contact: Any) -> Any:
+        """Return [E] int64, how many actions, or contacts, of several members each cap counts.
+
+        Args:
+            bundles: the actions of each member.
+            contact: [A] int32, as in :class:`engine.rules.Rules`.
+        """
+        found = np.zeros(len(self.members), np.int64)
+        for bundle in bundles:
+            for e in range(len(found)):
+                counted = [int(contact[a]) for a in bundle if self.members[e, a]]
+                found[e] += len(set(counted) if self.per_contact[e] else counted)
+        return found
+
     def arrays(self, offer: Any) -> tuple[Any, ...]:
         """Return them as the kernels take them (:func:`kernels.households.choose_households_cpu`).
 

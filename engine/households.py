@@ -95,6 +95,17 @@ class Households:
         found[self.number[mask]] = True
         return found[self.number]
 
+    def total(self, values: Any) -> Any:
+        """Return [S] int64, the sum over all members of the household, given [S] whole numbers."""
+        found = library(values).zeros(self.count, "int64")
+        library(values).add.at(found, self.number, values)
+        return found[self.number]
+
+    @property
+    def one(self) -> Any:
+        """Return a row of each household that there is."""
+        return self.rows[self.indptr[:-1][self.indptr[1:] > self.indptr[:-1]]]
+
     def keys(self, own: Any) -> Any:
         """Return [S] int64 keys of which members have the upper half in common.
 
@@ -130,6 +141,14 @@ def households_of(job: Job, features: Any, times: SendTimes) -> Households | Non
             f"exclusions over households they have at most {MOST_MEMBERS} subscribers"
         )
     return found
+
+
+def mates(job: Job, features: Any, row: int) -> list[int]:
+    """Return the rows of a subscriber's household, its own first; that alone if none is asked."""
+    if not any(policy.over == "household" for policy in job.policies):
+        return [row]
+    number = to_cpu(Households.of(job, features).number)
+    return [row, *(i for i in np.flatnonzero(number == number[row]).tolist() if i != row)]
 
 
 def _of_zones(where: str, features: Any, apart: Any, times: SendTimes, job: Job) -> str:

@@ -7,10 +7,13 @@ subscriber s more bundles, X[s] becomes X[i,s], so the dual at the same prices r
 
 By weak duality no allocation that keeps all limits is then worth more than bound + gain[i]. A cap
 is relaxed by one contact, any other policy is left out. A package only allows, and costs nothing.
+Where households choose together, X[s] is what all members may get, and the household gains once: it
+is told as a gain of its first member by key.
 
 A subscriber's best bundle changes only if the policies allow a pair more, a group has more good
-offers than its cap, or a relation fell that two good offers met. So few are asked again. Gains are
-summed in whole numbers, so they do not depend on partitions. S subscribers, A actions, G groups.
+offers than its cap, or a relation fell that two good offers met; that of a household if this is so
+for any member, or for all together. So few are asked again. Gains are summed in whole numbers, so
+they do not depend on partitions. S subscribers, A actions, G groups.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,8 +25,10 @@ import numpy as np
 
 from engine import policies, tables
 from engine.actions import Action, actions, actions_of
+from engine.block import KEY_RANGE
 from engine.candidates import eligible, propensities
 from engine.history import History
+from engine.households import Households
 from engine.plan_rules import rules
 from engine.policies import Left
 from engine.policy_questions import Asked
@@ -32,6 +37,7 @@ from engine.rules import Rules
 from engine.settings import Job
 from engine.settings.policies import MOST_CAP, ContactPolicy
 from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, choose
+from kernels.households import choose_households
 
 GRID = 1 << 20  # of gains, per unit of what is pursued
 
@@ -113,6 +119,16 @@ class Partition:
     def acts(self) -> list[Action]:
         """Return the A actions."""
         return actions_of(self.job)
+
+    @cached_property
+    def members(self) -> Any:
+        """Return the rows of those in households, each household's by key; none of other jobs."""
+        households = self.past.households
+        if households is None or not any(policy.is_joint for policy in self.job.policies):
+            return np.empty(0, np.int64)
+        own = tables.bucket(self.past.features["subscriber"], KEY_RANGE)
+        rows = np.lexsort((own, households.number))
+        return rows[households.key[rows] >= 0]
 
     @cached_property
     def forbidding(self) -> Any:
@@ -239,12 +255,27 @@ class _Relaxing:
             newly &= ~left.forbids(policy.name, len(self.free))
         if _has_size(policy) or policy.kind in {"requires", "not_after"}:
             new_rules = rules(new_job)
-        rows = np.flatnonzero(self._may_change(policy, newly, left, new_rules))
+        rows = self._whole(self._may_change(policy, newly, left, new_rules))
         gain = np.zeros(len(part.group), np.int64)
         before = self._best(rows, self.free[:, rows], part.left, self.rules)
         after = self._best(rows, (self.free | newly)[:, rows], left, new_rules)
         gain[rows] = in_units(after - before)
         return gain
+
+    def _whole(self, wanted: Any) -> Any:
+        """Return the rows that are wanted, those in households last, with all their members."""
+        members = self.partition.members
+        if not len(members):
+            return np.flatnonzero(wanted)
+        alone, wanted = wanted.copy(), self._home.any(wanted)
+        alone[members] = False
+        return np.concatenate([np.flatnonzero(alone), members[wanted[members]]])
+
+    @property
+    def _home(self) -> Households:
+        households = self.partition.past.households
+        assert households is not None
+        return households
 
     def _may_change(self, policy: ContactPolicy, newly: Any, left: Left, new_rules: Rules) -> Any:
         """Return [S] bool, for whom the best bundle may be another; nobody else gains.
@@ -273,6 +304,12 @@ class _Relaxing:
             met = [names.index(name) for name in (policy.offer or "", *policy.not_after)]
         if met:
             found |= self._offers(good, np.isin(self.offer, met)) >= min(2, len(met))
+        if policy.is_joint and met:
+            found |= self._home.total(self._offers(good, np.isin(self.offer, met))) > 1
+        rooms, more = _joint_rooms(self.rules, base), _joint_rooms(new_rules, left)
+        for key, (counted, room) in rooms.items():
+            is_more = more[key][1] > room if key in more else np.ones(len(room), bool)
+            found |= is_more & (self._home.total(self._offers(good, counted)) > room)
         return found
 
     def _offers(self, good: Any, counted: Any) -> Any:
@@ -283,20 +320,41 @@ class _Relaxing:
         return number
 
     def _best(self, rows: Any, open_: Any, left: Left, own: Rules) -> Any:
-        """Return the surplus of the best bundle of some rows, float64."""
+        """Return the surplus of the best bundle of some rows, float64; of a household the first's.
+
+        Its other members have 0.
+
+        Args:
+            rows: as of ``_whole``.
+            open_: [A, rows] bool.
+            left: what policies leave.
+            own: the rules.
+        """
         part, width = self.partition, min(MOST_BUNDLE, len(self.partition.job.catalogue.offers))
         own_p = part.p[:, rows].repeat(part.job.horizon.days, axis=0)
         p = np.ascontiguousarray(np.where(open_, own_p, np.float32(np.nan)))
-        chosen, _, _ = choose(
-            p, part.weight[rows], part.group[rows], left.most[rows], left.fewest[rows],
-            np.ascontiguousarray(left.cap[:, rows]), *own.arrays(self.offer), *self.market.value,
-            self.market.price_fixed, self.market.price_accept, width,
-        )  # fmt: skip
+        cap, tables_ = np.ascontiguousarray(left.cap[:, rows]), own.arrays(self.offer)
+        mine = p, part.weight[rows], part.group[rows], left.most[rows]
+        prices = (*self.market.value, self.market.price_fixed, self.market.price_accept)
+        found = choose(*mine, left.fewest[rows], cap, *tables_, *prices, width)
+        chosen, joint = found[0], own.households
+        home = self._home.key[rows] if len(part.members) else np.full(len(rows), -1)
+        if joint is not None:
+            room = np.ascontiguousarray(left.room[:, rows])
+            relations = (*tables_[:-1], *joint.arrays(self.offer))  # nothing requires another
+            choose_households(*mine, cap, home, room, *relations, *prices, *found)
         each = np.zeros(chosen.shape)
         for a in range(len(self.offer)):
             place, row = np.nonzero(chosen == a)
             each[place, row] = part.surplus(self.market, a, rows[row])
-        return np.sort(each, axis=0).sum(axis=0)
+        surplus = np.sort(each, axis=0).sum(axis=0)
+        is_first = np.ones(len(rows), bool)
+        is_first[1:] = (home[1:] < 0) | (home[1:] != home[:-1])
+        if not is_first.all():
+            first = np.flatnonzero(is_first)
+            surplus[first] = np.add.reduceat(surplus, first)
+            surplus[~is_first] = 0.0
+        return surplus
 
 
 def _has_size(policy: ContactPolicy) -> bool:
@@ -308,6 +366,15 @@ def _rooms(own: Rules, left: Left) -> dict[tuple[bytes, bool], tuple[Any, Any]]:
     """Return the caps by what they count: the actions, [A] bool, and the room, [S]."""
     keys = zip((row.tobytes() for row in own.members), own.per_contact.tolist(), strict=True)
     return dict(zip(keys, zip(own.members, left.cap, strict=True), strict=True))
+
+
+def _joint_rooms(own: Rules, left: Left) -> dict[tuple[bytes, bool], tuple[Any, Any]]:
+    """Return the caps over households likewise, and the room of each household, [S]."""
+    joint = own.households
+    if joint is None:
+        return {}
+    keys = zip((row.tobytes() for row in joint.members), joint.per_contact.tolist(), strict=True)
+    return dict(zip(keys, zip(joint.members, left.room, strict=True), strict=True))
 
 
 def shown(job: Job, found: Sequence[Cost], *, has_prices: bool) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from engine.actions import actions_of
 from engine.candidates import eligible
 from engine.history import History
 from engine.plan_rules import rules
+from engine.rules import Rules
 from engine.settings import Job
 from engine.settings.policies import ContactPolicy
 from kernels.backend import to_cpu
@@ -20,7 +21,7 @@ def closed(job: Job, features: Any, history: History) -> list[list[str]]:
 
     Args:
         job: the job.
-        features: rows of the profile, one a subscriber.
+        features: rows of the profile, one a subscriber; of a household all members.
         history: their contact history.
     """
     acts = actions_of(job)
@@ -47,42 +48,57 @@ def closed(job: Job, features: Any, history: History) -> list[list[str]]:
     return out
 
 
-def beside(job: Job, features: Any, history: History, bundle: Sequence[int]) -> list[str]:
+def beside(
+    job: Job, frames: tuple[Any, History], bundle: Sequence[int],
+    others: Sequence[Sequence[int]] = (),
+) -> list[str]:  # fmt: skip
     """Return, for each action, which policies do not allow it beside a bundle; empty: it fits.
 
     Each policy is asked by itself, packages with each, for they say what is one contact.
 
     Args:
         job: the job.
-        features: one row of the profile.
-        history: the contact history.
+        frames: the subscriber's row of the profile, then those of the other members of its
+            household, and their contact history.
         bundle: the actions that the subscriber has.
+        others: the actions of each other member.
     """
     acts, names = actions_of(job), list(job.catalogue.offers)
     offer = np.array([names.index(action.offer) for action in acts], np.int32)
-    alone = [(policy.name, _rules_of(job, policy, features, history)) for policy in job.policies]
+    alone = [(policy.name, _rules_of(job, policy, *frames)) for policy in job.policies]
     told = []
     for a, action in enumerate(acts):
-        others = [b for b in bundle if b != a]
-        same = [acts[b].channel for b in others if acts[b].offer == action.offer]
+        rest = [b for b in bundle if b != a]
+        same = [acts[b].channel for b in rest if acts[b].offer == action.offer]
         if same:
             where = "day" if action.channel in same else "channel"
             told.append(f"its offer goes out on another {where}")
             continue
         against = [
-            name for name, (rules, *sizes) in alone if not rules.allows([*others, a], offer, *sizes)
-        ]
+            name for name, (rules, room, *sizes) in alone
+            if not rules.allows([*rest, a], offer, *sizes)
+            or not _go_together(rules, [[*rest, a], *others], offer, room)
+        ]  # fmt: skip
         told.append(f"beside that bundle not by policy {', '.join(against)}" if against else "")
     return told
 
 
+def _go_together(own: Rules, bundles: Sequence[Sequence[int]], offer: Any, room: Any) -> bool:
+    """Return whether bundles of a household's members go together."""
+    if own.households is None:
+        return True
+    taken = [a for bundle in bundles for a in bundle]
+    conflict = own.households.conflict(offer)[np.ix_(taken, taken)]
+    return bool((own.households.used(bundles, own.contact) <= room).all() and not conflict.any())
+
+
 def _rules_of(
     job: Job, policy: ContactPolicy, features: Any, history: History
-) -> tuple[Any, int, int, Any]:
-    """Return the rules of one policy, and the sizes that it leaves: most, fewest and caps."""
+) -> tuple[Rules, Any, int, int, Any]:
+    """Return the rules of one policy, and what it leaves: room, most, fewest and caps."""
     packages = [other for other in job.policies if other.package and other is not policy]
     only = job.model_copy(update={"policies": [policy, *packages]})
     left = policies.left(only, features, history)
-    sizes = (to_cpu(x)[..., 0] for x in (left.most, left.fewest, left.cap))
-    most, fewest, cap = sizes
-    return rules(only), int(most), int(fewest), cap
+    sizes = (to_cpu(x)[..., 0] for x in (left.room, left.most, left.fewest, left.cap))
+    room, most, fewest, cap = sizes
+    return rules(only), room, int(most), int(fewest), cap

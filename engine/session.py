@@ -162,10 +162,26 @@ class Session:
         one = to_host(block.take(library(block.propensity).asarray([position])))
         chosen = [int(a) for a in found.chosen[b][:, position] if a >= 0]
         told = partial(reasons, b, position) if reasons else None
+        others = list(self.mates(b, position).values())
         return explained(
             self._full.under(problem), found.prices, one, chosen=chosen, names=self.names,
-            reasons=told,
+            reasons=told, others=others,
         )  # fmt: skip
+
+    def mates(self, b: int, row: int) -> dict[int, tuple[int, ...]]:
+        """Return what the others of a household get in the last answer, by row of their block.
+
+        Args:
+            b: the block.
+            row: of a subscriber in it.
+        """
+        problem, _, found = self._answered()
+        block, rows = list(problem.blocks)[b], []
+        if len(block.household) and int(block.household[0, row]) >= 0:
+            is_of_it = block.household[0] == block.household[0, row]
+            rows = [int(s) for s in library(block.key).flatnonzero(is_of_it) if s != row]
+        chosen = found.chosen[b]
+        return {s: tuple(int(a) for a in chosen[:, s] if a >= 0) for s in rows}
 
     def sensitivity(
         self, names: Iterable[str] | None = None, *, share: float = SHARE, verify: bool = True

@@ -13,7 +13,7 @@ from engine import policies, zones
 from engine.actions import actions_of
 from engine.history import TEXTS, History
 from engine.history_events import Kind
-from engine.ingest import TIME
+from engine.ingest import KEY, TIME
 from engine.policy_groups import BY_CONTACT, Group, groups_of, packages
 from engine.policy_questions import Asked, burst_of
 from engine.send_times import around, send_times, strictly
@@ -30,6 +30,7 @@ class Contact:
     time: int  # s
     kind: Kind
     number: Any  # contacts of equal number are one where caps count contacts
+    of: int  # row of the profile whose it is; 0: the subscriber's own
 
 
 @dataclass(frozen=True)
@@ -51,33 +52,38 @@ def standings(job: Job, features: Any, history: History) -> list[Standing]:
 
     Args:
         job: the job.
-        features: one row of the profile.
-        history: the subscriber's history.
+        features: the subscriber's row of the profile, then those of the other members of its
+            household: a policy over households tells what all their history says.
+        history: their history.
     """
-    asked, contacts = Asked.of(job, features, history), _contacts(job, history)
+    asked, every = Asked.of(job, features, history), _contacts(job, features, history)
+    own = [contact for contact in every if contact.of == 0]
     return [
-        one for policy in job.policies for one in _Subscriber(job, asked, contacts).of(policy)
+        one for policy in job.policies
+        for one in _Subscriber(job, asked, every if policy.over == "household" else own).of(policy)
     ]  # fmt: skip
 
 
 def instant_of(job: Job, features: Any) -> tuple[int, str]:
-    """Return when a subscriber, the one row of a profile, is contacted, and the time zone."""
+    """Return when the subscriber of the first row is contacted, and the time zone."""
     times = send_times(job, features)
     z = int(times.zone[0])
     return times.instants[z][0], times.zones[z]
 
 
-def _contacts(job: Job, history: History) -> list[Contact]:
+def _contacts(job: Job, features: Any, history: History) -> list[Contact]:
     if history.contacts is None:
         return []
     frame = history.contacts.sort_values(TIME, kind="stable")
     package = {offer: n for n, offers in enumerate(packages(job)) for offer in offers}
+    place = {key: row for row, key in enumerate(features["subscriber"].tolist())}
     found: list[Contact] = []
     for row in frame.to_dict("records"):
         said = {name: str(row[name]) for name in TEXTS if isinstance(row.get(name), str)}
         kind = Kind.of(job, {"offer": "", "channel": "", **said})
         one = (package[kind.offer], kind.channel) if kind.offer in package else len(found)
-        found.append(Contact(int(row[TIME]), kind, (int(row[TIME]), one)))
+        of = place[row[KEY]]
+        found.append(Contact(int(row[TIME]), kind, (int(row[TIME]), one, of), of))
     return found
 
 

@@ -56,6 +56,11 @@ def contacts(summary: Mapping[str, Any]) -> list[Section]:
         "the fullest that holds a contact of this run; exempt offers count too. The more contacts "
         "a subscriber has in it, the darker; orange is beyond the cap."
     )
+    if any(row["over"] == "household" for row in told["caps"]):
+        text += (
+            " A cap over households counts households, by the contacts of all members; who is "
+            "alone is one too."
+        )
     return [Section("contacts", "Contacts by day and against the caps", text, panels)]
 
 
@@ -74,8 +79,8 @@ def _by_day(days: Rows) -> Panel:
 
 
 def _against(name: str, groups: Rows) -> Panel:
-    """Return how many subscribers have 0, 1, 2 ... contacts in a cap's window."""
-    cap = groups[0]["cap"]
+    """Return how many subscribers, or households, have 0, 1, 2 ... contacts in a cap's window."""
+    cap, whose = groups[0]["cap"], f"{groups[0]['over']}s"
     cells: list[list[str]] = []
     rows: list[tuple[str, list[Piece]]] = []
     for row in groups:
@@ -91,10 +96,10 @@ def _against(name: str, groups: Rows) -> Panel:
             ])  # fmt: skip
             if len(rows) < 2 * MOST_GROUPS:
                 rows.append((name_of_row, _pieces(numbers, cap, every)))
-    head = columns("contacts", "#below the cap", "#at it", "#beyond it", "~subscribers by contacts")
-    title = f"{name}: at most {cap}"
+    head = columns("contacts", "#below the cap", "#at it", "#beyond it", f"~{whose} by contacts")
+    title = f"{name}: at most {cap}{' a household' if whose == 'households' else ''}"
     alt = f"{title}. " + "; ".join(f"{c[0]}: {c[1]} below, {c[2]} at, {c[3]} beyond" for c in cells)
-    chart = partial(charts.stacks, rows, axis="share of subscribers")
+    chart = partial(charts.stacks, rows, axis=f"share of {whose}")
     return Panel(title, "", chart, alt, Table(title, head, cells))
 
 

@@ -22,6 +22,7 @@ from engine.candidates import candidates
 from engine.errors import ConfigError, DataError
 from engine.explain import Explanation, explained
 from engine.history import History
+from engine.households import mates
 from engine.levels import stages as stages_of
 from engine.reasons import beside, closed
 from engine.settings import Job
@@ -38,7 +39,7 @@ from jobs.stages import STORE
 
 @dataclass(frozen=True)
 class _One:
-    """One subscriber's rows."""
+    """One subscriber's rows, then those of the other members of its household."""
 
     job: Job
     features: Any
@@ -60,22 +61,29 @@ def explain(run: Run, subscriber: str) -> dict[str, Any]:
     one = _found(job, parts_of(job, folders), subscriber)
     at, zone = instant_of(job, one.features)
     names = labels(job)
-    got = _chosen(run.folder, one)
-    told = _explained(run, one, got)
+    got, *others = _chosen(run.folder, one)
+    told = _explained(run, one, [got, *others])
     bundle = told.best if told else got
     shut = closed(job, one.features, one.history)[0]
-    apart = beside(job, one.features, one.history, bundle)
+    apart = beside(job, (one.features, one.history), bundle, others)
+    keys = one.features["subscriber"].tolist()
     return {
-        "subscriber": one.features["subscriber"].tolist()[0],
+        "subscriber": keys[0],
         "time_zone": zone,
         "sent": _local(at, zone),
         "days": job.horizon.days,
         "gets": [names[a] for a in got],
+        "household": [
+            {"subscriber": key, "gets": [names[a] for a in own]}
+            for key, own in zip(keys[1:], others, strict=True)
+        ],
         "surplus": told.chosen_surplus if told else None,
         "best_surplus": told.best_surplus if told else None,
         "best": [names[a] for a in told.best] if told else None,
         "currency": job.catalogue.currency,
-        "policies": [_standing(s, zone, names) for s in standings(job, one.features, one.history)],
+        "policies": [
+            _standing(s, zone, names, keys) for s in standings(job, one.features, one.history)
+        ],
         "actions": [
             _action(a, name, told, is_chosen=a in got, why=shut[a] or apart[a])
             for a, name in enumerate(names)
@@ -116,49 +124,64 @@ def _found(job: Job, parts: Sequence[Part], subscriber: str) -> _One:
         if at < 0:
             continue
         features, propensity, history = frames_of(part, "pandas")
-        own = features.iloc[[at]].reset_index(drop=True)
+        own_rows = mates(job, features, at)
+        own = features.iloc[own_rows].reset_index(drop=True)
 
-        def of(frame: Any, key: Any = own["subscriber"].iloc[0]) -> Any:
+        def of(frame: Any, keys: Any = own["subscriber"]) -> Any:
             return (
-                None if frame is None else frame[frame["subscriber"] == key].reset_index(drop=True)
-            )
+                None if frame is None else frame[frame["subscriber"].isin(keys)]
+                .reset_index(drop=True)
+            )  # fmt: skip
 
-        return _One(job, own, propensity.iloc[[at]].reset_index(drop=True),
+        return _One(job, own, propensity.iloc[own_rows].reset_index(drop=True),
                     History(of(history.contacts), of(history.outcomes)))  # fmt: skip
     raise ConfigError(
         f"explain: no such subscriber, got {subscriber}; there are {rows:,} in the run"
     )
 
 
-def _chosen(folder: Path, one: _One) -> tuple[int, ...]:
-    """Return the actions that the run gave to a subscriber."""
-    key, found = one.features["subscriber"].iloc[0], []
+def _chosen(folder: Path, one: _One) -> list[tuple[int, ...]]:
+    """Return the actions that the run gave to a subscriber, and to each other of its household."""
+    found: dict[Any, list[int]] = {key: [] for key in one.features["subscriber"].tolist()}
     place = {(a.offer, a.channel, a.day + 1): n for n, a in enumerate(actions_of(one.job))}
     columns = ["offer", "channel", *(["day"] if one.job.horizon.days > 1 else [])]
     for path in sorted((folder / "allocations").glob("*.parquet")):
         rows = tables.read(path, ["subscriber", *columns])
-        own = rows[rows["subscriber"] == key].assign(**{} if "day" in columns else {"day": 1})
-        found += [place[row] for row in zip(own["offer"], own["channel"], own["day"], strict=True)]
-    return tuple(sorted(found))
+        own = rows[rows["subscriber"].isin(list(found))]
+        own = own.assign(**{} if "day" in columns else {"day": 1})
+        names = ("subscriber", "offer", "channel", "day")
+        for key, *action in zip(*(own[name] for name in names), strict=True):
+            found[key].append(place[tuple(action)])
+    return [tuple(sorted(bundle)) for bundle in found.values()]
 
 
-def _explained(run: Run, one: _One, got: tuple[int, ...]) -> Explanation | None:
-    """Return values and prices paid; None: there are no prices, or they are of several stages."""
+def _explained(run: Run, one: _One, got: Sequence[tuple[int, ...]]) -> Explanation | None:
+    """Return values and prices paid; None: there are no prices, or they are of several stages.
+
+    Args:
+        run: the run.
+        one: the subscriber.
+        got: what it gets, then the others of its household.
+    """
     certificate = json.loads((run.folder / "certificate.json").read_text(encoding="utf-8"))
     prices = [row["price"] for row in certificate["constraints"]]
     if len(stages_of(one.job)) > 1 or None in prices or certificate["status"] == "INFEASIBLE":
         return None
     part = candidates(one.job, one.features, one.propensity, one.history)
-    problem = assemble(one.job, [part], is_whole=False).problem
+    placed = assemble(one.job, [part], is_whole=False)
+    problem = placed.problem
     if [row["name"] for row in certificate["constraints"]] != [row.name for row in problem.rows]:
         raise DataError(f"{run.folder}: its certificate has other limits than its job")
     names = labels(one.job)
-    (block,) = problem.blocks
-    return explained(offer_oracle(problem), np.array(prices), block, chosen=got, names=names,
-                     reasons=None)  # fmt: skip
+    (block,), (order,) = problem.blocks, placed.order
+    block = block.take(np.flatnonzero(order == 0))
+    return explained(offer_oracle(problem), np.array(prices), block, chosen=got[0], names=names,
+                     reasons=None, others=got[1:])  # fmt: skip
 
 
-def _standing(one: Standing, zone: str, names: Sequence[str]) -> dict[str, Any]:
+def _standing(
+    one: Standing, zone: str, names: Sequence[str], keys: Sequence[Any]
+) -> dict[str, Any]:
     return {
         "policy": one.policy,
         "kind": one.kind,
@@ -166,9 +189,14 @@ def _standing(one: Standing, zone: str, names: Sequence[str]) -> dict[str, Any]:
         "used": one.used,
         "allowed": one.allowed,
         "contacts": [
-            {"time": _local(c.time, zone), "offer": c.kind.offer, "channel": c.kind.channel}
+            {
+                "time": _local(c.time, zone),
+                "offer": c.kind.offer,
+                "channel": c.kind.channel,
+                "subscriber": keys[c.of],
+            }
             for c in one.contacts
-        ],
+        ],  # fmt: skip
         "blocks": [names[a] for a in one.blocked],
         "until": None if one.until is None else _local(one.until, zone),
     }
@@ -203,6 +231,10 @@ def shown(told: Mapping[str, Any]) -> Iterator[Any]:
     gets = " and ".join(told["gets"]) or "nothing"
     yield Text(f"subscriber {told['subscriber']} gets {gets}")
     days = f" on {told['days']} days, the first" if told["days"] > 1 else ""
+    if told["household"]:
+        others = "; ".join(f"{own['subscriber']} gets {' and '.join(own['gets']) or 'nothing'}"
+                           for own in told["household"])  # fmt: skip
+        yield Text(f"of its household {others}; its own offers are judged beside these")
     yield Text(f"contacts go out{days} at {told['sent']} ({told['time_zone']})")
     is_less = told["best"] is not None and told["surplus"] < told["best_surplus"]
     if is_less and told["best"] != told["gets"]:  # of equals another may have been taken
@@ -215,7 +247,7 @@ def shown(told: Mapping[str, Any]) -> Iterator[Any]:
         if not (row["contacts"] or row["blocks"]):
             continue
         used = "" if row["used"] is None else f"{row['used']} of {row['allowed']}"
-        contacts = "\n".join(f"{c['time']} {c['offer']}@{c['channel']}" for c in row["contacts"])
+        contacts = "\n".join(_contact(c, told["subscriber"]) for c in row["contacts"])
         cells = row["policy"], row["group"], used, contacts, "\n".join(_by_pair(row["blocks"]))
         policies.add_row(*map(Text, (*cells, row["until"] or ("not known" if cells[4] else ""))))
     yield policies
@@ -230,6 +262,13 @@ def shown(told: Mapping[str, Any]) -> Iterator[Any]:
         value, surplus = figures
         offers.add_row(*map(Text, (row["action"], value, paid, surplus, _why(row))))
     yield offers
+
+
+def _contact(contact: Mapping[str, Any], subscriber: Any) -> str:
+    """Return a contact as a line, with whose it is if it is another member's of the household."""
+    of = contact["subscriber"]
+    whose = "" if of == subscriber else f" of {of}"
+    return f"{contact['time']} {contact['offer']}@{contact['channel']}{whose}"
 
 
 def _by_pair(names: Sequence[str]) -> list[str]:

@@ -81,7 +81,8 @@ def _columns(job: Job) -> list[str]:
     conditions = [sql for offer in offers for sql in (offer.eligible, offer.until)]
     conditions += [policy.suppress for policy in job.policies]
     found = {c for sql in conditions if sql for c in expressions.parse(sql, "job").columns}
-    found |= {c for channel in channels for c in (channel.device, job.inputs.subscribers.time_zone)
-              if c is not None}  # fmt: skip
+    table = job.inputs.subscribers
+    home = table.household if any(p.over == "household" for p in job.policies) else None
+    found |= {c for c in (home, table.time_zone, *(x.device for x in channels)) if c is not None}
     consents = {channel.consent_for(o.purpose) for channel in channels for o in offers}
     return ["subscriber", *sorted((found | {c for c in consents if c}) - {"subscriber"})]

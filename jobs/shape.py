@@ -119,6 +119,7 @@ class _Day(_Shape):
 class _Cap(_Shape):
     policy: str
     group: str
+    over: str
     cap: int
     before: list[int]
     after: list[int]

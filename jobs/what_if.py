@@ -16,6 +16,7 @@ from engine.errors import ConfigError, DataError
 from engine.explain import Explanation
 from engine.goals import Reached
 from engine.history import History
+from engine.households import mates
 from engine.levels import stages
 from engine.limits import measured
 from engine.reasons import beside, closed
@@ -67,8 +68,13 @@ class WhatIf:
     def _reasons(self, b: int, row: int, bundle: Sequence[int]) -> list[str]:
         features, _, history = _frames(self.parts[b])
         at = int(to_cpu(list(self.placed.order)[b])[row])
-        one = features.iloc[[at]].reset_index(drop=True)
-        shut, apart = closed(self.job, one, history)[0], beside(self.job, one, history, bundle)
+        got = {int(to_cpu(list(self.placed.order)[b])[s]): own
+               for s, own in self.session.mates(b, row).items()}  # fmt: skip
+        rows = mates(self.job, features, at)
+        own = features.iloc[rows].reset_index(drop=True)
+        others = [got.get(other, ()) for other in rows[1:]]
+        shut = closed(self.job, own, history)[0]
+        apart = beside(self.job, (own, history), bundle, others)
         return [reason or other for reason, other in zip(shut, apart, strict=True)]
 
 

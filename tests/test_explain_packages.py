@@ -92,7 +92,7 @@ def test_packages_and_histories_are_explained_as_the_rules_say(sent, seed):
         def reasons(block, at, best, one=one, of_one=of_one):
             shut = closed(job, one, History(of_one))[0]
             return [
-                x or y for x, y in zip(shut, beside(job, one, History(of_one), best), strict=True)
+                x or y for x, y in zip(shut, beside(job, (one, History(of_one)), best), strict=True)
             ]
 
         told = session.explain(row=row, reasons=reasons)
@@ -151,7 +151,7 @@ def test_two_offers_of_a_package_go_out_in_the_one_contact_that_is_left():
     session = Session(placed.stock.pose(question(job)))
     session.solve()
     told = session.explain(
-        row=0, reasons=lambda b, r, best: beside(job, features, History(past), best)
+        row=0, reasons=lambda b, r, best: beside(job, (features, History(past)), best)
     )
     names = [f"{x.offer}@{x.channel}" for x in actions(job.catalogue)]
     assert [names[a] for a in told.chosen] == ["a@app", "b@app"] and told.is_best

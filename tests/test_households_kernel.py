@@ -1,7 +1,6 @@
 """The joint choice of households against its plain definition, on every backend."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -31,7 +31,7 @@ def test_the_policy_that_forbids_an_action_beside_a_bundle_is_named(kind):
             offers = [acts[a].offer for a in bundle]
             if len(set(offers)) < size:
                 continue
-            told = beside(job, people(1), History(history()), bundle)
+            told = beside(job, (people(1), History(history())), bundle)
             for a, action in enumerate(acts):
                 others = [acts[b].offer for b in bundle if b != a]
                 if action.offer in others:

@@ -80,7 +80,7 @@ def summary_of(**changes):
             ]
             + [{"day": "2026-10-01", "past": 0, "planned": 120_300}],
             "caps": [
-                {"policy": "two_a_week", "group": group, "cap": 2,
+                {"policy": "two_a_week", "group": group, "over": "subscriber", "cap": 2,
                  "before": [150_000, 40_000, 9_000, 1_000],
                  "after": [100_000, 60_000, 39_000, 1_000]}
                 for group in ("sms", "email")
