@@ -9,12 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import certificate
-from engine.errors import DataError
-from engine.history import History
 from engine.limits import MICRO, coefficients
 from tests import brute_policies as brute
 from tests import certified
-from tests.certified import job_of, people, scores_of, truth
 from tests.policy_cases import cases, parsed, profiled, scored, told
 
 TRIED = 30  # joint choices of a household
