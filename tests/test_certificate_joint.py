@@ -3,11 +3,9 @@
 from itertools import combinations, product
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import certificate_joint
 from engine.certificate_bundles import best_of
 from engine.certificate_joint import best_together
 
@@ -65,7 +63,8 @@ def best_by_trying(worth, is_open, free, joint):
     own = []
     for i in range(len(worth)):
         own.append([
-            (int(worth[i, list(b), 0].sum()), used, b) for b, used in zip(tried, of_caps, strict=True)
+            (int(worth[i, list(b), 0].sum()), used, b)
+            for b, used in zip(tried, of_caps, strict=True)
             if all(is_open[i, p] for p in b)
             and not any(conflict[0, p, q] for p, q in combinations(b, 2))
             and all(u <= room for u, room in zip(used, left[i, :, 0, 0], strict=True))
@@ -81,13 +80,26 @@ def best_by_trying(worth, is_open, free, joint):
     return max(sum(w for w, _, _ in together) for together in product(*own) if keeps(together))
 
 
-@settings(max_examples=150)
-@given(households(), st.sampled_from([1, 3, 6, 256]))
-def test_the_best_together_is_the_best(instance, states):
+def together(instance, effort):
+    """Return what is found for each household: its worth, and the most that it may be."""
     worth, is_open, begin, free, joint = instance
     highest, chosen = best_of(worth, is_open, free)
-    found = best_together(worth, is_open, begin, highest, chosen, free, (*joint, states))
+    found = best_together(worth, is_open, begin, highest, chosen, free, (*joint, *effort))
     for h, total in enumerate(found.tolist()):
         rows = slice(begin[h], begin[h + 1])
         own = (free[0][rows], *free[1:])
-        assert total == best_by_trying(worth[rows], is_open[rows], own, joint)
+        yield total, best_by_trying(worth[rows], is_open[rows], own, joint), highest[rows].sum()
+
+
+@settings(max_examples=150)
+@given(households(), st.sampled_from([1, 3, 6, 64]), st.sampled_from([0, 1, 5, 10**4]))
+def test_the_best_together_is_the_best(instance, states, unpriced):
+    for total, best, _ in together(instance, (states, unpriced, 10**4)):
+        assert total == best
+
+
+@settings(max_examples=60)
+@given(households(), st.integers(0, 3), st.integers(0, 3))
+def test_with_few_branches_it_is_not_too_low(instance, unpriced, branches):
+    for total, best, alone in together(instance, (2, unpriced, branches)):
+        assert best <= total <= alone

@@ -188,12 +188,12 @@ SMS = [("a", NOW, "voice", "sms"), ("c", NOW, "data", "sms")]
         ("{name: p, at_most: 1, per: offer, within: 1d, over: household}",
          [("b", NOW, "data", "email")],
          [("c", "policy p data allows 1 within 1d and leaves 0 to the household, planned 1")]),
-        ("{name: p, at_most: 1, per: offer, within: 1d}", [("b", NOW, "data", "email")], []),
+        ("{name: p, at_most: 1, per: offer, within: 1d}", [("a", NOW, "data", "email")], []),
         ("{name: p, exclusive: [data, voice], within: 1d, over: household}",
          [("b", NOW - HOUR, "voice", "email")], [("c", "policy p closes data on sms")]),
         ("{name: p, exclusive: [data, voice], over: household}",
          [("b", NOW - HOUR, "voice", "email")], []),
-        ("{name: p, suppress: churned, over: household}", [("b", NOW, "voice", "sms")], []),
+        ("{name: p, suppress: churned, over: household}", [("a", NOW, "voice", "sms")], []),
     ],
 )  # fmt: skip
 def test_the_history_of_all_members_counts(policy, contacts, told):
