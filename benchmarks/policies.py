@@ -21,7 +21,8 @@ import pandas as pd
 from benchmarks import machine
 from engine import policies, tables
 from engine.actions import actions_of
-from engine.certificate_history import Past, closures
+from engine.certificate_closures import closures
+from engine.certificate_history import Past
 from engine.certificate_policies import rooms
 from engine.certificate_rules import terms
 from engine.history import History

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from engine.baseline_rules import fill_caps, may_join
+from engine.baseline_rules import fill_caps, fill_household, household_allows, may_join
 from engine.limits import MICRO
 from engine.rules import Rules
 from kernels.choose import MUST
@@ -60,6 +60,9 @@ class Instance:
     is_charged: Any = (
         None  # [K] bool, soft limits of 0 that all uses pass: see Problem; None: there are none
     )
+
+    household: Any = None  # [S] int64, equal for members, -1: alone; None: nothing is asked of them
+    room: Any = None  # [E, S] uint8, what caps leave the household
 
     @property
     def charged(self) -> Any:
@@ -170,7 +173,8 @@ def _take(instance: Instance, value: Any, pair: Any) -> Baseline:
     taken, count = _fill(
         value, pair, instance.propensity, instance.order, instance.group,
         np.minimum(instance.most, BUNDLE).astype(np.int64), np.where(must, np.maximum(least, 1), 0),
-        instance.cap.astype(np.int64), instance.rules.arrays(instance.offer), *limits,
+        instance.cap.astype(np.int64), instance.rules.arrays(instance.offer),
+        *_households(instance), *limits,
     )  # fmt: skip
     short = count < least
     _give_back(pair, taken, instance.propensity, instance.order, instance.group, short, *limits)
@@ -185,6 +189,24 @@ def _take(instance: Instance, value: Any, pair: Any) -> Baseline:
         contacted=len(np.unique(s)),
         violations=int(((left_high < 0) & is_hard).sum()) + int(missed.sum()),
     )
+
+
+def _households(instance: Instance) -> tuple[Any, Any, Any]:
+    """Return [S] the number of a subscriber's household or -1, [E, H] room, and the relations."""
+    if instance.household is None:
+        none = np.zeros((0, 0), np.int64)
+        index = np.zeros(len(instance.offer) + 1, np.int32)
+        no_caps = np.zeros(0, np.int32)
+        return (
+            np.full(len(instance.order), -1), none,
+            (index, no_caps, np.zeros(0, np.uint8), none),
+        )  # fmt: skip
+    known, first, number = np.unique(instance.household, return_index=True, return_inverse=True)
+    alone = int((known < 0).sum())
+    joint = instance.rules.households
+    assert joint is not None
+    room = instance.room[:, first[alone:]].astype(np.int64)
+    return number.reshape(-1) - alone, room, joint.arrays(instance.offer)
 
 
 def _terms(instance: Instance) -> Any:
@@ -244,8 +266,8 @@ def _use(fixed: Any, accept: Any, p: Any) -> Any:
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
     value: Any, pair: Any, propensity: Any, order: Any, group: Any, most: Any, wanted: Any,
-    cap: Any, rules: Any, in_scope: Any, use_fixed: Any, use_accept: Any, bars_nothing: Any,
-    term_of: Any, left_high: Any, left_low: Any,
+    cap: Any, rules: Any, household: Any, room: Any, joint: Any, in_scope: Any, use_fixed: Any,
+    use_accept: Any, bars_nothing: Any, term_of: Any, left_high: Any, left_low: Any,
 ) -> Any:  # fmt: skip
     """Return for each pair whether it was taken; the room left is counted down in place.
 
@@ -255,6 +277,7 @@ def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
     taken = np.zeros(len(pair), np.bool_)
     had = np.full((len(order), BUNDLE), -1, np.int64)  # actions that a subscriber has
     count = np.zeros(len(order), np.int64)
+    held = np.zeros((room.shape[1], joint[3].shape[1]), np.int64)  # actions that a household has
     high, low = np.empty(terms, np.int64), np.empty(terms, np.int64)
     applies = np.zeros((actions, terms), np.int64)  # rows of uses that an action counts in at all
     applying = np.zeros(actions, np.int64)
@@ -268,6 +291,11 @@ def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
         if count[s] >= most[s] or (value[i] <= 0 and count[s] >= wanted[s]):
             continue
         if not may_join(had[s], count[s], a, cap[:, s], rules):
+            continue
+        h = household[s]
+        if h >= 0 and not household_allows(
+            had[s], count[s], a, room[:, h], held[h], rules[2], joint
+        ):
             continue
         fits = True
         p = np.int64(np.rint(np.float64(propensity[a, s]) * P_ONE))
@@ -292,6 +320,8 @@ def _fill(  # noqa: PLR0917 (arrays, as kernels take them)
             k = term_of[applies[a, j]]
             left_high[k], left_low[k] = high[j], low[j]
         fill_caps(had[s], count[s], a, cap[:, s], rules)
+        if h >= 0:
+            fill_household(had[s], count[s], a, room[:, h], held[h], rules[2], joint)
         had[s, count[s]] = a
         count[s] += 1
         taken[i] = True

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from engine.problem import Problem
 
 KEY_RANGE = 1 << 63
+MEMBER_BITS = 32  # of the key of a household's member, the last, are its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +75,8 @@ class Block:
         return Block.taken([self], [rows])
 
     def up_to(self, key: int) -> Any:
-        """Return the rows (positions) whose key is at most ``key``."""
-        return up_to(self.key, key)
+        """Return the rows (positions) whose key is at most ``key``, whole households of them."""
+        return up_to(self.key, key | ((1 << MEMBER_BITS) - 1) if len(self.household) else key)
 
     def arrays(self) -> tuple[Any, ...]:
         """Return the subscriber side of the kernels' arguments."""

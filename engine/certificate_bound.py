@@ -14,10 +14,11 @@ roundings for the sums over the N charges (one for a sum, two for a ratio) and 6
 these integers, so the sum over subscribers is exact: the same for any order and any partitions.
 
 With other policies than caps in all, per channel and per category, and for several days, bundles
-are tried one by one (:mod:`engine.certificate_bundles`). Else the best bundle is a best flow:
-source -> category -> offer (1) -> channel -> sink, an action being an arc offer -> channel. It
-grows by one contact at a time along the path of highest gain, found by Bellman and Ford, until no
-path gains; flows of highest gain of each size arise that way.
+are tried one by one (:mod:`engine.certificate_bundles`). Where policies bound what the members of a
+household get together, the sum is over households (:mod:`engine.certificate_joint`). Else the best
+bundle is a best flow: source -> category -> offer (1) -> channel -> sink, an action being an arc
+offer -> channel. It grows by one contact at a time along the path of highest gain, found by Bellman
+and Ford, until no path gains; flows of highest gain of each size arise that way.
 
 Source:
     Fisher, "The Lagrangian Relaxation Method for Solving Integer Programming Problems",
@@ -25,7 +26,7 @@ Source:
     (successive shortest paths). Higham, "Accuracy and Stability of Numerical Algorithms", 3.1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -34,12 +35,15 @@ import numpy as np
 from numba import njit
 
 from engine.certificate_bundles import NONE, Freedom, best_of
-from engine.certificate_rules import BUNDLE, P_ONE, W_MOST, W_ONE, Charge, Terms
+from engine.certificate_joint import best_together
+from engine.certificate_rules import BUNDLE, HOUSEHOLD, P_ONE, W_MOST, W_ONE, Charge, Terms
 
 U = 2.0**-53
 FINEST = 20
 """Surpluses are whole numbers of 2**-20 micro-money, or of a coarser grid for enormous values."""
 CHUNK = 16_384
+STATES = 256
+"""Numbers of contacts of a household used up that are told apart at most, where caps bind."""
 LOW = np.iinfo(np.int64).min // 4
 
 
@@ -60,9 +64,10 @@ class Menu:
 def grid(terms: Terms, prices: Sequence[float]) -> int:
     """Return the exponent e: surpluses are rounded up to whole numbers of 2**-e micro-money.
 
-    No sum of 8 surpluses may leave int64: ``8 * largest * 2**e < 2**62``.
+    No sum of 8 surpluses, of households 32, may leave int64: ``8 * largest * 2**e < 2**62``.
     """
-    return min(FINEST, 61 - (BUNDLE * _largest(terms, prices)).bit_length())
+    most = BUNDLE * (HOUSEHOLD if terms.is_joint else 1)
+    return min(FINEST, 61 - (most * _largest(terms, prices)).bit_length())
 
 
 def allowance(terms: Terms, prices: Sequence[float]) -> Fraction:
@@ -94,9 +99,8 @@ def highest_surplus(terms: Terms, menu: Menu, prices: Sequence[float]) -> int:
     """
     scale = 2.0 ** grid(terms, prices)
     value = _worth(terms, prices)
-    total, chunk = 0, chunk_of(terms)
-    for start in range(0, len(menu.weight), chunk):
-        rows = slice(start, start + chunk)
+    total = 0
+    for rows, begin in _chunks(menu, chunk_of(terms)):
         groups, group = np.unique(menu.scope[rows], axis=0, return_inverse=True)
         paid = _paid(terms, groups, prices)
         worth = _worths(
@@ -109,10 +113,30 @@ def highest_surplus(terms: Terms, menu: Menu, prices: Sequence[float]) -> int:
                 menu.category_most[rows], terms.offer, terms.channel, terms.category,
             )  # fmt: skip
         else:
-            surplus = best_of(worth, menu.open[rows], menu.freedom.arrays(rows))
+            own, free = menu.open[rows], menu.freedom.arrays(rows)
+            surplus, chosen = best_of(worth, own, free)
             surplus[surplus == NONE] = 0  # exempt: no bundle
+            if begin is not None:
+                joint = menu.freedom.is_joint, menu.freedom.exclusive, STATES
+                surplus = best_together(worth, own, begin, surplus, chosen, free, joint)
         total += int((surplus >> 32).sum()) * 2**32 + int((surplus & 0xFFFFFFFF).sum())
     return total
+
+
+def _chunks(menu: Menu, size: int) -> Iterator[tuple[Any, Any]]:
+    """Yield the rows of so many subscribers; of whole households too, where each begins."""
+    if menu.freedom is None or not menu.freedom.joins:
+        for start in range(0, len(menu.weight), size):
+            yield slice(start, start + size), None
+        return
+    homes = menu.freedom.past.homes
+    assert homes is not None
+    ends = np.searchsorted(homes.indptr, np.arange(size, len(homes.order) + size, size), "right")
+    first = 0
+    for end in np.unique(ends - 1).tolist():
+        begin = homes.indptr[first : end + 1]
+        yield homes.order[begin[0] : begin[-1]], begin - begin[0]
+        first = end
 
 
 def chunk_of(terms: Terms) -> int:

@@ -27,11 +27,12 @@ NONE = np.iinfo(np.int64).min // 4
 class Freedom:
     """What a partition's subscribers may have together. [S, ...] arrays are C-contiguous.
 
-    D caps, N days, P pairs, A actions, R needs, G time zones that differ.
+    D caps, N days, P pairs, A actions, R needs, G time zones that differ, X exclusions over
+    households.
     """
 
     past: Past
-    rooms: tuple[Room, ...]  # [D] the caps
+    rooms: tuple[tuple[Room, ...], ...]  # [D] the caps; of several on the same pairs the tightest
     least: Any  # [S] int64, 0 or 1: no minimum
     must: Any  # [S] bool
     counted: Any  # [D, P] bool
@@ -43,13 +44,22 @@ class Freedom:
     needy: Any  # [R, P] bool
     met_by: Any  # [R, P] bool
     is_whole: Any  # [D] bool, caps of actions that count all pairs
+    is_joint: Any  # [D] bool, caps over households
+    exclusive: Any  # [X, P] bool, the pairs of offers of which a household has one
 
-    def arrays(self, rows: slice) -> tuple[Any, ...]:
+    @property
+    def joins(self) -> bool:
+        """Return whether it says what the members of a household have together."""
+        return bool(self.is_joint.any()) or len(self.exclusive) > 0
+
+    def arrays(self, rows: Any) -> tuple[Any, ...]:
         """Return the arrays of some of the subscribers."""
-        days, found = self.past.days, [self.past.left(room.span, rows) for room in self.rooms]
-        left = np.empty((len(self.least[rows]), len(found), days, days), np.uint8)
-        for d, own in enumerate(found):
-            left[:, d] = own.reshape(-1, days, days)
+        days = self.past.days
+        left = np.full((len(self.least[rows]), len(self.rooms), days, days), UNBOUNDED, np.uint8)
+        for d, own in enumerate(self.rooms):
+            for room in own:
+                found = self.past.left(room.span, rows).reshape(-1, days, days)
+                np.minimum(left[:, d], found, out=left[:, d])
         return (left, self.least[rows], self.must[rows], self.group[rows], self.counted,
                 self.by_contact, self.contact, self.offer, self.conflict, self.needy,
                 self.met_by, self.is_whole)  # fmt: skip
@@ -64,79 +74,116 @@ def freedom(
 ) -> Freedom | None:
     """Return what there is beside caps in all, per channel and per category; None: nothing.
 
-    Of several days there always is.
+    Of several days there always is, and of caps and exclusions over households.
     """
     together = len(np.unique(related.contact)) < len(related.contact)
     caps = tuple(room for room in found if room.policy)
     if past.days == 1 and not (
         asked or together or related.apart or related.requires
-        or any(room.per in {"team", "offers"} for room in caps)
+        or any(room.per in {"team", "offers"} or room.span.is_joint for room in caps)
     ):  # fmt: skip
         return None
     least, must = np.zeros(past.size, np.int64), np.zeros(past.size, bool)
     for one in asked:
         least, must = np.maximum(least, one.wanted), must | one.must
-    counted = np.array([room.counted for room in caps], bool).reshape(len(caps), len(terms.offer))
+    alike: dict[tuple[bytes, bool, bool], list[Room]] = {}
+    for room in caps:
+        counts_contacts = room.by_contact and together
+        key = room.counted.tobytes(), counts_contacts, room.span.is_joint
+        alike.setdefault(key, []).append(room)
+    counted = np.array([own[0].counted for own in alike.values()], bool)
+    counted = counted.reshape(len(alike), len(terms.offer))
+    by_contact = np.array([is_so for _, is_so, _ in alike], bool)
     later = past.instants - past.instants[:, :1]
     kinds, group = np.unique(later, axis=0, return_inverse=True)
+    exclusive = [np.isin(terms.offer, one.offers) for one in related.apart if one.is_joint]
     return Freedom(
-        past, caps, least, must, counted,
-        np.array([room.by_contact and together for room in caps], bool),
+        past, tuple(map(tuple, alike.values())), least, must, counted, by_contact,
         related.contact, terms.offer, group.reshape(-1)[past.zone],
         np.array([related.conflict(terms.offer, own) for own in kinds]),
         *related.needs(terms.offer),
-        np.array([r.counted.all() and not (r.by_contact and together) for r in caps], bool),
+        counted.all(axis=1) & ~by_contact,
+        np.array([is_so for _, _, is_so in alike], bool),
+        np.array(exclusive, bool).reshape(len(exclusive), len(terms.offer)),
     )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def best_of(worth: Any, is_open: Any, free: Any) -> Any:
-    """Return [S] int64 the highest worth of a bundle that is allowed.
-
-    ``NONE`` is the answer for those who must have a bundle and can have none.
+    """Return the best bundles that are allowed.
 
     Args:
         worth: [S, P, N] int64.
         is_open: [S, P] uint16, bit d: on day d.
         free: from :meth:`Freedom.arrays`.
+
+    Returns:
+        highest: [S] int64, their worth; ``NONE`` for those who must have one and can have none.
+        chosen: [S, 4] int64, the actions of one that is worth it; -1: no more.
     """
-    (
-        left,
-        least,
-        must,
-        group,
-        counted,
-        by_contact,
-        contact,
-        offer,
-        conflict,
-        needy,
-        met_by,
-        whole,
-    ) = free
-    pairs, days = worth.shape[1:]
-    highest = np.empty(len(worth), np.int64)
-    value, act = np.empty(pairs * days, np.int64), np.empty((pairs * days, 4), np.int64)
-    top, first = np.empty(1 + offer.max(), np.int64), np.empty(1 + offer.max(), np.int64)
-    after = np.empty((BUNDLE, pairs * days), np.int64)
+    left, least, must, group = free[:4]
+    conflict = free[8]
+    highest, chosen = np.empty(len(worth), np.int64), np.empty((len(worth), BUNDLE), np.int64)
+    scratch = scratch_of(worth.shape[1], worth.shape[2], free[7])
+    for s in range(len(worth)):
+        highest[s] = best_one(
+            worth[s], is_open[s], left[s], (least[s], must[s]), conflict[group[s]], free[4:],
+            scratch, chosen[s],
+        )  # fmt: skip
+    return highest, chosen
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def scratch_of(pairs: int, days: int, offer: Any) -> Any:
+    """Return room for :func:`best_one` to work in."""
     room = np.empty((BUNDLE, pairs), np.int64)
     room[0] = ~np.int64(0)
-    for s in range(len(worth)):
-        loses = must[s] or least[s] > 1 or len(needy) > 0  # whether an action may be worth its loss
-        n = _candidates(worth[s], is_open[s], left[s], loses, counted, offer, act, value)
-        best, most = np.int64(NONE) if must[s] else np.int64(0), _most(left[s], whole)
-        if n and most:
-            own, apart = left[s], conflict[group[s]]
-            if not loses:
-                best = _greedy(act, value, n, most, own, apart, counted, by_contact, contact, room)
-                n = _worthy(act, value, n, most, best, top, first)
-            order = np.argsort(-value[:n], kind="mergesort")
-            best = _search(
-                act[order], value[order], most, least[s], best, own, apart, counted, by_contact,
-                contact, room, after, needy, met_by,
-            )  # fmt: skip
-        highest[s] = best
-    return highest
+    return (
+        np.empty(pairs * days, np.int64),
+        np.empty((pairs * days, 4), np.int64),
+        np.empty(1 + offer.max(), np.int64),
+        np.empty(1 + offer.max(), np.int64),
+        np.empty((BUNDLE, pairs * days), np.int64),
+        room,
+    )
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def best_one(  # noqa: PLR0917 (arrays, as kernels take them)
+    worth: Any, is_open: Any, left: Any, minimum: Any, conflict: Any, rules: Any, scratch: Any,
+    chosen: Any,
+) -> Any:  # fmt: skip
+    """Return the worth of the best bundle of one subscriber, and write it down.
+
+    Args:
+        worth: [P, N] int64.
+        is_open: [P] uint16, bit d: on day d.
+        left: [D, N, N] uint8, of the caps.
+        minimum: the least actions, and whether there must be some.
+        conflict: [A, A] bool.
+        rules: what :meth:`Freedom.arrays` has from ``counted`` on.
+        scratch: from :func:`scratch_of`.
+        chosen: [4] int64, receives the actions; -1: no more.
+    """
+    counted, by_contact, contact, offer, _, needy, met_by, whole = rules
+    value, act, top, first, after, room = scratch
+    least, must = minimum
+    chosen[:] = -1
+    loses = must or least > 1 or len(needy) > 0  # whether an action may be worth its loss
+    n = _candidates(worth, is_open, left, loses, counted, offer, act, value)
+    best, most = np.int64(NONE) if must else np.int64(0), _most(left, whole)
+    if n == 0 or most == 0:
+        return best
+    if not loses:
+        best = _greedy(
+            act, value, n, most, left, conflict, counted, by_contact, contact, room, chosen
+        )  # fmt: skip
+        n = _worthy(act, value, n, most, best, top, first)
+    order = np.argsort(-value[:n], kind="mergesort")
+    return _search(
+        act[order], value[order], most, least, best, left, conflict, counted, by_contact,
+        contact, room, after, needy, met_by, chosen,
+    )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -187,9 +234,12 @@ def _most(left: Any, whole: Any) -> int:
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _greedy(  # noqa: PLR0917 (arrays, as kernels take them)
     act: Any, value: Any, n: int, most: int, left: Any, conflict: Any, counted: Any,
-    by_contact: Any, contact: Any, room: Any,
+    by_contact: Any, contact: Any, room: Any, chosen: Any,
 ) -> Any:  # fmt: skip
-    """Return what a bundle is worth that takes the worthiest action that fits, again and again."""
+    """Return what a bundle is worth that takes the worthiest action that fits, again and again.
+
+    It is written down.
+    """
     taken, total = np.zeros(BUNDLE, np.int64), np.int64(0)
     for size in range(most):
         best, place = np.int64(0), -1
@@ -202,7 +252,7 @@ def _greedy(  # noqa: PLR0917 (arrays, as kernels take them)
                     best, place = value[i], i
         if place < 0:
             break
-        taken[size] = place
+        taken[size], chosen[size] = place, act[place, 0]
         total += best
         if size + 1 < most:
             _make_room(act, taken, size + 1, left, counted, by_contact, contact, room)
@@ -235,11 +285,12 @@ def _worthy(  # noqa: PLR0917 (arrays, as kernels take them)
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _search(  # noqa: PLR0917 (arrays, as kernels take them)
     act: Any, value: Any, most: int, least: int, best: int, left: Any, conflict: Any, counted: Any,
-    by_contact: Any, contact: Any, room: Any, after: Any, needy: Any, met_by: Any,
+    by_contact: Any, contact: Any, room: Any, after: Any, needy: Any, met_by: Any, chosen: Any,
 ) -> Any:  # fmt: skip
     """Return the highest worth of a bundle of at most so many of some actions, the worthiest first.
 
-    Row ``depth`` of ``after`` has what can follow the first ``depth`` actions of a bundle.
+    One that beats ``best`` is written down. Row ``depth`` of ``after`` has what can follow the
+    first ``depth`` actions of a bundle.
     """
     is_simple = least <= 1 and len(needy) == 0
     size, place = np.zeros(BUNDLE, np.int64), np.zeros(BUNDLE, np.int64)
@@ -267,6 +318,8 @@ def _search(  # noqa: PLR0917 (arrays, as kernels take them)
             and (is_simple or _has_its_needs(act, taken, depth, needy, met_by))
         ):
             best = worth
+            for m in range(BUNDLE):
+                chosen[m] = act[taken[m], 0] if m <= depth else -1
         if more == 1:
             continue
         rest = _reach(after, depth, row + 1, size[depth], act, value, more - 2, offers)
@@ -393,5 +446,5 @@ def exempt(is_open: Any, free: Freedom, chunk: int) -> Any:
         rows = slice(start, start + chunk)
         own = is_open[rows]
         worth = np.zeros((*own.shape, free.past.days), np.int64)
-        found[rows] = free.must[rows] & (best_of(worth, own, free.arrays(rows)) == NONE)
+        found[rows] = free.must[rows] & (best_of(worth, own, free.arrays(rows))[0] == NONE)
     return found

@@ -1,20 +1,20 @@
-"""The contact history as the certificate reads it, and the pairs that policies close because of it.
+"""The contact history as the certificate reads it.
 
 Written for the certificate alone; with the solver it shares when contacts go out, and the tables of
 time zones. Local dates come from pandas here. Pairs are of offer and channel; each policy is asked
 about each of the N days of the plan. Letters as in DESIGN.md.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from engine import expressions, zones
-from engine.actions import actions
-from engine.certificate_rules import Closure, every_day, on_days
+from engine import zones
+from engine.certificate_households import Homes, homes
+from engine.certificate_rules import on_days
 from engine.certificate_windows import END, LENGTH, Span, Windows
 from engine.errors import DataError
 from engine.history import History, accepting
@@ -42,10 +42,22 @@ class Lines:
         codes, texts = self.codes[column]
         return np.array([text in names for text in texts], bool)[codes]
 
+    def of(self, rows: Any, size: int) -> "Lines":
+        """Return the lines of so many others, who have those of the subscribers in their rows."""
+        row = rows[self.row]
+        order = np.lexsort((self.time, row))
+        row = row[order]
+        codes = {name: (code[order], texts) for name, (code, texts) in self.codes.items()}
+        indptr, rest = np.searchsorted(row, np.arange(size + 1)), (self.repeated, self.accepted)
+        return Lines(row, indptr, self.time[order], codes, *(x[order] for x in rest))
+
 
 @dataclass(frozen=True)
 class Past:
-    """The history of a partition, and when its subscribers are contacted."""
+    """The history of a partition, and when its subscribers are contacted.
+
+    That of households is one too, as if each were a subscriber with what its members have.
+    """
 
     job: Job
     size: int  # S
@@ -54,13 +66,16 @@ class Past:
     instants: Any  # [Z, N] int64 s
     contacts: Lines
     outcomes: Lines | None
+    homes: Homes | None = None  # the households, if a policy is over them, and
+    joint: "Past | None" = None  # their history
 
     @classmethod
     def of(cls, job: Job, features: pd.DataFrame, history: History) -> "Past":
         """Read the history.
 
         Raises:
-            DataError: it has other subscribers, or is missing though a policy counts it.
+            DataError: it has other subscribers, or is missing though a policy counts it; or
+                households are not as policies need them.
         """
         keys, times = pd.Index(features["subscriber"]), send_times(job, features)
         for policy in job.policies:
@@ -72,10 +87,32 @@ class Past:
         instants = np.array(times.instants, np.int64).reshape(len(times.zones), -1)
         contacts = _lines(job, "contacts", keys, history.contacts)
         outcomes = history.outcomes
-        return cls(
+        found = cls(
             job, len(keys), times.zones, np.asarray(times.zone, np.int64), instants, contacts,
             None if outcomes is None else _lines(job, "outcomes", keys, outcomes),
         )  # fmt: skip
+        together = homes(job, features, found.zone, found.zones)
+        if together is None:
+            return found
+        return replace(found, homes=together, joint=found._of(together))
+
+    def _of(self, together: Homes) -> "Past":
+        """Return the history of households."""
+        size = len(together.indptr) - 1
+        outcomes = None if self.outcomes is None else self.outcomes.of(together.of, size)
+        return replace(
+            self,
+            size=size,
+            zone=self.zone[together.first],
+            contacts=self.contacts.of(together.of, size),
+            outcomes=outcomes,
+        )
+
+    def whose(self, policy: ContactPolicy) -> tuple["Past", Any]:
+        """Return whose history a policy counts, and [S] whose of these a subscriber's is."""
+        if policy.over == "household" and self.joint is not None and self.homes is not None:
+            return self.joint, self.homes.of
+        return self, np.arange(self.size)
 
     @property
     def days(self) -> int:
@@ -98,7 +135,7 @@ class Past:
             days: the pairs of days.
             once: whether a package on one channel counts once.
         """
-        lines, length = self.contacts, policy.spacing or policy.within
+        lines, length = self.whose(policy)[0].contacts, policy.spacing or policy.within
         is_past = length is not None or policy.each is not None
         kept = np.full(len(lines.row), is_past, bool)
         if names is not None:
@@ -106,7 +143,8 @@ class Past:
         if once:
             kept &= ~lines.repeated
         cap = policy.cap if policy.cap is not None else policy.exactly or policy.at_least or 0
-        return Span(cap, kept, Windows.of(len(self.zones), days, self._window(policy)))
+        windows = Windows.of(len(self.zones), days, self._window(policy))
+        return Span(cap, kept, windows, is_joint=policy.over == "household")
 
     def _window(self, policy: ContactPolicy) -> Callable[..., tuple[int, int, int]]:
         """Return what tells the windows that hold two days, given a zone's number and the days."""
@@ -136,8 +174,13 @@ class Past:
             span: the cap.
             rows: which subscribers; all by default.
         """
-        begin, end = self.contacts.indptr[:-1][rows], self.contacts.indptr[1:][rows]
-        return span.left(begin, end, self.contacts.time, self.zone[rows])
+        lines = self.contacts
+        own = rows
+        if span.is_joint:
+            assert self.joint is not None and self.homes is not None
+            lines, own = self.joint.contacts, self.homes.of[rows]
+        begin, end = lines.indptr[:-1][own], lines.indptr[1:][own]
+        return span.left(begin, end, lines.time, self.zone[rows])
 
     def near(self, offers: Sequence[str], within: str, *, sides: tuple[int, ...]) -> Any:
         """Return [S] uint16 who has a contact with one of some offers near a day, a bit for each.
@@ -207,7 +250,7 @@ def _within(row: Any, time: Any, width: int | None) -> Any:
     return np.searchsorted(order, place, "right") - np.searchsorted(order, place - reach, "right")
 
 
-def _local(times: Any, zone: str) -> Any:
+def local_times(times: Any, zone: str) -> Any:
     """Return wall clock times of a zone, as a series without one."""
     utc = pd.Series(pd.to_datetime(times, unit="s", utc=True))
     return utc.dt.tz_convert(zones.zone(zone)).dt.tz_localize(None)
@@ -218,7 +261,7 @@ def _periods(instants: Any, zone: str, policy: ContactPolicy) -> list[tuple[int,
 
     A day begins when its date is first shown.
     """
-    ends = _local(np.array([instants.min(), instants.max()]), zone)
+    ends = local_times(np.array([instants.min(), instants.max()]), zone)
     more = pd.Timedelta(days=LONGEST_PERIOD)
     days = pd.date_range(ends[0].normalize() - more, ends[1].normalize() + more)
     starts = days.tz_localize(
@@ -301,95 +344,3 @@ def _told_or_known(
     table = [[every.index(text or own) for own in of_offer] for text in texts]
     found = np.array(table, np.int64).reshape(len(texts), len(of_offer))
     return found[told, offer], every
-
-
-def closures(past: Past, features: pd.DataFrame) -> Iterator[Closure]:
-    """Yield the pairs that policies close: by condition, hour, date, outcome or earlier contact."""
-    job, days = past.job, range(past.days)
-    found = actions(job.catalogue)
-
-    def of(offers: Sequence[str]) -> tuple[int, ...]:
-        return tuple(p for p, pair in enumerate(found) if pair.offer in offers)
-
-    for policy in job.policies:
-        text, within = f"policy {policy.name}", policy.within
-        if policy.kind == "exclusive" and within:
-            for offer in policy.exclusive:
-                others = [o for o in policy.exclusive if o != offer]
-                yield Closure(text, of([offer]), past.near(others, within, sides=(-1, 0, 1)))
-        elif policy.not_after and policy.offer and within:
-            before = past.near(policy.not_after, within, sides=(-1,))
-            yield Closure(text, of([policy.offer]), before)
-            yield Closure(text, of(policy.not_after), past.near([policy.offer], within, sides=(1,)))
-        elif policy.only_after and policy.offer:
-            latest = past.latest(policy, "offer", policy.only_after)
-            width = np.inf if within in {None, "ever"} else seconds(str(within))
-            late = [
-                ~((latest[day] > past.at(day) - width) & np.isfinite(latest[day])) for day in days
-            ]
-            yield Closure(text, of([policy.offer]), on_days(late))
-        elif policy.cool_down is not None:
-            for names, own in members(job, policy):
-                column = "offer" if policy.per == "offers" else policy.per
-                latest, width = past.latest(policy, column, names), seconds(policy.cool_down)
-                shut = [latest[day] + width > past.at(day) for day in days]
-                yield Closure(text, own, on_days(shut))
-        elif policy.cap is not None and policy.per == "offer":
-            for names, own in members(job, policy):
-                span = past.span(policy, names, [(day, day) for day in days], once=False)
-                yield Closure(text, own, on_days(list((past.left(span) == 0).T)))
-        elif policy.suppress or policy.quiet or policy.blackout:
-            rows = _closed(past, policy, features)
-            for _, own in members(job, policy):
-                yield Closure(text, own, rows)
-
-
-def members(
-    job: Job, policy: ContactPolicy
-) -> Iterator[tuple[tuple[str, ...] | None, tuple[int, ...]]]:
-    """Yield what a policy counts or closes together: names (None: everything) and its pairs.
-
-    Exempt pairs are none of it.
-    """
-    offers = job.catalogue.offers
-    by_name: dict[str, list[int]] = {}
-    everything = []
-    for a, action in enumerate(actions(job.catalogue)):
-        offer = offers[action.offer]
-        own = {"channel": action.channel, "category": offer.category, "team": offer.team or ""}
-        name = own.get(policy.per, action.offer)
-        is_held = offer.purpose not in policy.exempt
-        by_name.setdefault(name, []).extend([a] * is_held)
-        everything += [a] * is_held
-    if policy.per == "all":
-        yield None, tuple(everything)
-    elif policy.per == "offers":
-        yield tuple(policy.only), tuple(a for n in policy.only for a in by_name.get(n, []))
-    else:
-        for name, found in by_name.items():
-            if name and (not policy.only or name in policy.only):
-                yield (name,), tuple(found)
-
-
-def _closed(past: Past, policy: ContactPolicy, features: pd.DataFrame) -> Any:
-    """Return [S] uint16: whom a condition, the hour or the date closes, a bit for each day."""
-    if policy.suppress is not None:
-        rows = _mask(policy.suppress, f"policies.{policy.name}.suppress", features)
-        return every_day(rows, past.days)
-    shut = np.zeros(past.instants.shape, bool)
-    for z, name in enumerate(past.zones):
-        for day, local in enumerate(_local(past.instants[z], name)):
-            shut[z, day] = _is_shut(policy, local)
-    return on_days(list(shut.T))[past.zone]
-
-
-def _is_shut(policy: ContactPolicy, local: pd.Timestamp) -> bool:
-    if policy.quiet is None:
-        return local.date() in policy.blackout
-    clock = f"{local:%H:%M}"
-    begin, end = policy.quiet.split("-")
-    return begin <= clock < end if begin <= end else not end <= clock < begin
-
-
-def _mask(sql: str, where: str, frame: pd.DataFrame) -> Any:
-    return expressions.parse(sql, where).mask(frame).to_numpy().astype(bool)

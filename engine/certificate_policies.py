@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.certificate_history import Past, members
+from engine.certificate_closures import members
+from engine.certificate_history import Past
 from engine.certificate_rules import BUNDLE, Terms
 from engine.certificate_windows import END, LENGTH, Span, Windows, spans
 from engine.settings import Job
@@ -28,6 +29,11 @@ class Room:
     span: Span  # of all pairs of days, past contacts and windows
     counted: Any  # [P] bool, the pairs that count
     by_contact: bool  # whether a package on one channel counts once
+
+    @property
+    def whose(self) -> str:
+        """Return to whom it leaves contacts, in words; nothing of a subscriber."""
+        return " to the household" if self.span.is_joint else ""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Apart:
     offers: tuple[int, ...]  # of not_after: those that may not come before
     late: int | None  # the offer that may not come after them; None: all exclude each other
     width: int  # s, they are that far apart at least
+    is_joint: bool = False  # whether those of all members of a household are
 
     def near(self, instants: Any) -> Any:
         """Return [N, N] bool: whether the second of two days is too near to the first."""
@@ -92,7 +99,7 @@ class Relations:
 
 
 def relations(job: Job, terms: Terms) -> Relations:
-    """Return the relations between a job's actions."""
+    """Return the relations between a job's actions, of one subscriber or of a household."""
     place = {name: o for o, name in enumerate(job.catalogue.offers)}
     contact = np.arange(len(terms.offer), dtype=np.int64)
     for offers in _packages(job):
@@ -104,7 +111,7 @@ def relations(job: Job, terms: Terms) -> Relations:
         width = LENGTH if policy.within in {None, EVER} else seconds(str(policy.within))
         if policy.exclusive:
             own = tuple(place[o] for o in policy.exclusive)
-            apart.append(Apart(policy.name, own, None, width))
+            apart.append(Apart(policy.name, own, None, width, policy.is_joint))
         elif policy.offer is not None and policy.not_after:
             own = tuple(place[o] for o in policy.not_after)
             apart.append(Apart(policy.name, own, place[policy.offer], width))
@@ -132,7 +139,9 @@ def rooms(job: Job, terms: Terms, past: Past) -> list[Room]:
     found = [Room("", "run", -1, f"a run's {BUNDLE} actions", run, every, by_contact=False)]
     place = {"channel": list(job.catalogue.channels), "category": list(terms.categories)}
     for policy in job.policies:
-        if policy.per == "offer" or (policy.cap is None and policy.exactly is None):
+        if policy.cap is None and policy.exactly is None:
+            continue
+        if policy.per == "offer" and policy.over == "subscriber":
             continue  # of one offer there is one contact at most: a closure
         by_contact = policy.cap is not None and policy.per in {"all", "channel"}
         for names, own in members(job, policy):

@@ -28,6 +28,8 @@ W_ONE = 2**10
 W_MOST = 1000
 BUNDLE = 4
 """A run never gives a subscriber more actions than this, whatever the policies."""
+HOUSEHOLD = 8
+"""Members of a household at most, where a policy bounds what they get together."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Terms:
     charges: tuple[Charge, ...]  # parts of the limits' forms
     sums: tuple[Added, ...]  # [J] of each limit, then of each measured constraint: of, and to
     scopes: tuple[str | None, ...]  # the D distinct conditions of sums
+    is_joint: bool  # whether a policy bounds what members of a household get together
 
 
 def terms(job: Job, asked: Question) -> Terms:
@@ -98,6 +101,7 @@ def terms(job: Job, asked: Question) -> Terms:
             for part, is_weighted in parts
         ),
         scopes=scopes,
+        is_joint=any(policy.is_joint for policy in job.policies),
     )
 
 

@@ -1,6 +1,10 @@
-"""What is wrong with the written contacts of a subscriber together: caps, minimums, relations."""
+"""What is wrong with the written contacts of a subscriber together: caps, minimums, relations.
+
+Of caps and exclusions over a household, what is wrong with those of all its members.
+"""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,13 +17,37 @@ from engine.certificate_policies import Apart, Least, Relations, Room
 from engine.certificate_rules import Terms
 from engine.settings import Job
 
-PEOPLE = 65_536  # subscribers whose rooms are told at a time
+PEOPLE = 65_536  # subscribers, or households, whose rooms are told at a time
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """Known contacts by subscriber or by household."""
+
+    who: Any  # [W] int64, the position of a subscriber, of a household that of one contacted
+    begin: Any  # [W] int64, the first contact of each
+    end: Any  # [W] int64, the one after the last
+    member: Any  # [C] int64, the subscriber of a contact
+    pair: Any  # [C] int64
+    day: Any  # [C] int64
+
+    @classmethod
+    def by(cls, written: Contacts, group: Any) -> "_Sorted":
+        """Sort contacts by the group of their subscriber, [S] int64."""
+        known = np.flatnonzero(written.known)
+        own = group[written.subscriber[known]]
+        order = np.lexsort((written.subscriber[known], own))
+        begin = np.unique(own[order], return_index=True)[1]
+        rows = known[order]
+        member = written.subscriber[rows]
+        end = np.append(begin[1:], len(rows))
+        return cls(member[begin], begin, end, member, written.pair[rows], written.day[rows])
 
 
 def over_caps(
     written: Contacts, past: Past, rooms: Sequence[Room], contact: Any
 ) -> Iterator[tuple[Room, int, tuple[int, ...]]]:
-    """Yield the caps that written contacts pass, once for each subscriber.
+    """Yield the caps that written contacts pass, once for each subscriber or household.
 
     Args:
         written: the contacts.
@@ -28,33 +56,38 @@ def over_caps(
         contact: [P] int64, the first pair that is one contact with a pair.
 
     Returns:
-        The cap; the subscriber's position; how many contacts are left and written, and from which
-        day to which.
+        The cap; the subscriber's position, of a household that of the first whose contact counts;
+        how many contacts are left and written, and from which day to which.
     """
-    order = np.flatnonzero(written.known)
-    order = order[np.argsort(written.subscriber[order], kind="stable")]
-    who, begin = np.unique(written.subscriber[order], return_index=True)
-    ends = np.append(begin[1:], len(order))
-    pair, day = written.pair[order], written.day[order]
-    for start in range(0, len(who), PEOPLE):
-        rows = slice(start, start + PEOPLE)
-        for room in rooms:
-            left = past.left(room.span, who[rows])
-            code = contact[pair] if room.by_contact else np.arange(len(pair))
-            found = _over(
-                begin[rows], ends[rows], room.counted[pair], code, day,
+    found = {False: _Sorted.by(written, np.arange(past.size))}
+    if past.homes is not None:
+        found[True] = _Sorted.by(written, past.homes.of)
+    for room in rooms:
+        own = found[room.span.is_joint]
+        code = np.arange(len(own.pair))
+        if room.by_contact:
+            code = own.member * len(contact) + contact[own.pair]
+        for start in range(0, len(own.who), PEOPLE):
+            rows = slice(start, start + PEOPLE)
+            left = past.left(room.span, own.who[rows])
+            over = _over(
+                own.begin[rows], own.end[rows], room.counted[own.pair], code, own.day,
                 left.reshape(len(left), past.days, past.days),
             )  # fmt: skip
-            for s in np.flatnonzero(found[:, 1]).tolist():
-                yield room, int(who[start + s]), tuple(found[s].tolist())
+            for s in np.flatnonzero(over[:, 1]).tolist():
+                *what, first = over[s].tolist()
+                yield room, int(own.member[first]), tuple(what)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _over(  # noqa: PLR0917 (arrays, as kernels take them)
     begin: Any, end: Any, counted: Any, code: Any, day: Any, left: Any
 ) -> Any:
-    """Return [S, 4] int64: what is left, the contacts, and first and last day; 0 contacts: kept."""
-    found = np.zeros((len(begin), 4), np.int64)
+    """Return [S, 5] int64: what is left, the contacts, first and last day, and the first contact.
+
+    Where the cap is kept, 0 contacts.
+    """
+    found = np.zeros((len(begin), 5), np.int64)
     for s in range(len(begin)):
         worst = 0
         for one in range(begin[s], end[s]):
@@ -72,6 +105,7 @@ def _over(  # noqa: PLR0917 (arrays, as kernels take them)
                 if count - left[s, i, d] > worst:
                     worst = count - left[s, i, d]
                     found[s, 0], found[s, 1], found[s, 2], found[s, 3] = left[s, i, d], count, i, d
+                    found[s, 4] = one
     return found
 
 
@@ -84,7 +118,7 @@ def passed(
     """
     for room, s, (left, count, i, d) in over_caps(written, past, rooms, contact):
         on = f"{on_days(i, d)} " if past.days > 1 else ""
-        text = f"{room.text} leaves {left}, got {count} contacts {on}".rstrip()
+        text = f"{room.text} leaves {left}{room.whose}, got {count} contacts {on}".rstrip()
         yield Violation("policy", keys[s], text)
 
 
@@ -121,9 +155,12 @@ def broken_relations(
             text = f"{one.text} {one.wanted[row]}, got {count[row]} offers"
             yield Violation("policy", keys[row], text)
     at = past.instants[past.zone[s], written.day[written.known]]
-    sent = pd.DataFrame({"subscriber": s, "offer": terms.offer[p], "at": at})
+    sent = pd.DataFrame({"subscriber": s, "who": s, "offer": terms.offer[p], "at": at})
     for apart in related.apart:
-        for row, offers in _too_near(apart, sent):
+        own = sent
+        if apart.is_joint and past.homes is not None:
+            own = sent.assign(who=past.homes.of[s])
+        for row, offers in _too_near(apart, own):
             yield Violation(
                 "policy", keys[row], _apart_text(apart, [names[o] for o in offers], names)
             )
@@ -135,21 +172,25 @@ def broken_relations(
 
 
 def _too_near(apart: Apart, sent: pd.DataFrame) -> Iterator[tuple[int, list[int]]]:
-    """Yield each subscriber whose contacts are too near, and their offers in order."""
+    """Yield each subscriber whose contacts are too near, and their offers in order.
+
+    Of each that is ``who`` in the table the first one: a subscriber, or one of a household.
+    """
     first = sent[sent["offer"].isin(apart.offers)]
     second = first if apart.late is None else sent[sent["offer"] == apart.late]
-    both = first.merge(second, on="subscriber", suffixes=("", "_other"))
+    both = first.merge(second, on="who", suffixes=("", "_other"))
     gap = both["at_other"] - both["at"]
     wrong = (gap.abs() < apart.width) & (both["offer"] != both["offer_other"])
     if apart.late is not None:
         wrong &= gap > 0
-    for row, own in both[wrong].groupby("subscriber"):
-        yield int(str(row)), sorted({*own["offer"], *own["offer_other"]})
+    for _, own in both[wrong].groupby("who"):
+        yield int(own["subscriber"].min()), sorted({*own["offer"], *own["offer_other"]})
 
 
 def _apart_text(apart: Apart, got: Sequence[str], names: Sequence[str]) -> str:
     if apart.late is None:
-        return f"policy {apart.policy} excludes {' and '.join(got)} together"
+        where = "in the household" if apart.is_joint else "together"
+        return f"policy {apart.policy} excludes {' and '.join(got)} {where}"
     late = names[apart.late]
     before = " and ".join(name for name in got if name != late)
     return f"policy {apart.policy} keeps {late} from following {before} so soon"

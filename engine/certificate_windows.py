@@ -61,6 +61,7 @@ class Span:
     cap: int
     counted: Any  # [L] bool
     windows: Windows
+    is_joint: bool = False  # whether the lines are of households
 
     def left(self, begin: Any, end: Any, time: Any, zone: Any) -> Any:
         """Return [S, R] uint8, how many more contacts there may be.

@@ -64,6 +64,7 @@ def pairs(problem: AnyProblem) -> Pairs:
                     use[k][-1] += int(problem.use_fixed[t, a]) * PROPENSITY_GRID
                     use[k][-1] += int(problem.use_accept[t, a]) * p
         rules.add(block, row, open_.tolist(), first)
+    rules.add_households()
     block_, row_, action = np.array(found, np.int64).reshape(-1, 3).T
     choices, uses = rules.rows(len(found))
     return Pairs(block_, row_, action, value, use, choices, uses, rules.helpers)

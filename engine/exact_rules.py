@@ -6,8 +6,12 @@ A variable x per open pair; helpers are further variables:
     x_b <= sum of x over the offers one of which b requires
     sum x <= cap;  where a cap counts contacts, z of a contact stands for its pairs: x <= z
     fewest y <= sum x <= most y for a minimum, y = 1 for those who must have a bundle
+
+Of the members of a household together: caps as above, over all their pairs, and of offers that
+exclude one another u of each stands for its pairs: x <= u, sum u <= 1.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +33,7 @@ class BundleRows:
         self.helpers = 0
         self.choices: Choices = []
         self.uses: Uses = []
+        self.households: dict[int, list[tuple[Any, dict[int, int], dict[int, int]]]] = {}
 
     def rows(self, pairs: int) -> tuple[Choices, Uses]:
         """Return all rows; a helper h, collected as -1 - h, is variable ``pairs + h``."""
@@ -63,12 +68,45 @@ class BundleRows:
         for one, other in self.rules.exclusive:
             if one in of_offer and other in of_offer:
                 self._at_most(of_offer[one] + of_offer[other], 1)
+        for offers in self.rules.exclusive_over_households:
+            self._at_most([x for o in offers for x in of_offer.get(o, [])], 1)
         for one, others in self.rules.requires:
             met = [x for o in others for x in of_offer.get(o, [])]
             for x in of_offer.get(one, []):
                 self.uses.append(([x, *met], [1, *[-1] * len(met)], 0))
-        self._caps(block["cap"][:, row], variable)
+        stand_ins = self._caps(block["cap"][:, row], variable)
         self._minimum(most, fewest, everything)
+        if len(block["household"]) and block["household"][0, row] >= 0:
+            own = self.households.setdefault(int(block["household"][0, row]), [])
+            own.append((block["room"][:, row], variable, stand_ins))
+
+    def add_households(self) -> None:
+        """Add the rows of the households of all who were added."""
+        joint = self.rules.households
+        if joint is None:
+            return
+        for own in self.households.values():
+            for e, members in enumerate(joint.members):
+                counted: list[int] = []
+                for _, variable, stand_ins in own:
+                    inside = [a for a in variable if members[a]]
+                    if joint.per_contact[e]:
+                        counted += dict.fromkeys(stand_ins[a] for a in inside)
+                    else:
+                        counted += [variable[a] for a in inside]
+                self._at_most(counted, int(own[0][0][e]))
+            for offers in joint.exclusive:
+                self._one_of(offers, [variable for _, variable, _ in own])
+
+    def _one_of(self, offers: Sequence[int], own: list[dict[int, int]]) -> None:
+        """Add that members have at most one of some offers."""
+        used = []
+        for offer in offers:
+            pairs = [x for variable in own for a, x in variable.items() if self.offer[a] == offer]
+            if pairs:
+                used.append(self._helper())
+                self.uses += [([x, used[-1]], [1, -1], 0) for x in pairs]
+        self._at_most(used, 1)
 
     def _helper(self) -> int:
         self.helpers += 1
@@ -78,29 +116,31 @@ class BundleRows:
         if len(members) > most:
             self.choices.append((members, most))
 
-    def _caps(self, cap: Any, variable: dict[int, int]) -> None:
-        """Add the caps; pairs of one contact share a helper where contacts are counted."""
+    def _caps(self, cap: Any, variable: dict[int, int]) -> dict[int, int]:
+        """Add the caps; return what stands for the contact of each action.
+
+        Pairs of one contact share a helper where contacts are counted.
+        """
+        joint = self.rules.households
+        is_counted = bool(self.rules.per_contact.any())
+        is_counted |= joint is not None and bool(joint.per_contact.any())
         together: dict[int, list[int]] = {}
         for a in variable:
             together.setdefault(int(self.rules.contact[a]), []).append(a)
-        helper: dict[int, int] = {}
+        stand_ins = dict(variable)
+        for own in together.values():
+            if len(own) > 1 and is_counted:
+                helper = self._helper()
+                for a in own:
+                    self.uses.append(([variable[a], helper], [1, -1], 0))
+                    stand_ins[a] = helper
         for d, members in enumerate(self.rules.members):
             counted = [a for a in variable if members[a]]
-            if not self.rules.per_contact[d]:
+            if self.rules.per_contact[d]:
+                self._at_most(list(dict.fromkeys(stand_ins[a] for a in counted)), int(cap[d]))
+            else:
                 self._at_most([variable[a] for a in counted], int(cap[d]))
-                continue
-            contacts = dict.fromkeys(int(self.rules.contact[a]) for a in counted)
-            stand_ins = []
-            for contact in contacts:
-                if len(together[contact]) == 1:
-                    stand_ins.append(variable[together[contact][0]])
-                    continue
-                if contact not in helper:
-                    helper[contact] = self._helper()
-                    for a in together[contact]:
-                        self.uses.append(([variable[a], helper[contact]], [1, -1], 0))
-                stand_ins.append(helper[contact])
-            self._at_most(stand_ins, int(cap[d]))
+        return stand_ins
 
     def _minimum(self, most: int, fewest: int, everything: list[int]) -> None:
         least = fewest % MUST

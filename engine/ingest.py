@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine import tables, zones
+from engine import placing, zones
 from engine.settings.inputs import EventTable
 
 KEY, TIME, ROW, FILE = "subscriber", "time", "__row", "__file"
@@ -203,13 +203,40 @@ def _iso(text: Any) -> Any:
     return pa.chunked_array([pa.Array.from_pandas(whole).cast(pa.int64())])
 
 
-def split(rows: pa.Table, partitions: int) -> list[pa.RecordBatch]:
-    """Split rows by the bucket of their subscriber: one batch a partition, input order kept."""
-    keys = rows[KEY].combine_chunks().dictionary_encode()  # text is slow to hash: each once
-    bucket = np.asarray(tables.bucket(keys.dictionary.to_pandas(), partitions))
-    small = bucket.astype(np.uint16)[keys.indices]  # partitions <= 65,536; radix sort
-    order = np.argsort(small, kind="stable")
-    ends = np.searchsorted(small[order], np.arange(partitions), side="right")
+def households(column: Any) -> Any:
+    """Return households as text, whatever they are; null where there is none: null or empty text.
+
+    Args:
+        column: whole numbers or text, an Arrow array.
+    """
+    text = whole_or_text(column, pa.string())
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+
+
+def partition_of(keys: Any, moved: placing.Moved, partitions: int) -> np.ndarray:
+    """Return the partition of each row, uint16, by the subscriber that it names.
+
+    Args:
+        keys: keys of subscribers, an Arrow array without nulls.
+        moved: the subscribers who are not in the bucket of their own key.
+        partitions: number of partitions, at most 65,536.
+    """
+    coded = keys.combine_chunks().dictionary_encode()  # text is slow to hash: each once
+    found = placing.of_keys(coded.dictionary.to_pandas(), moved, partitions)
+    small: np.ndarray = np.asarray(found).astype(np.uint16)[coded.indices]
+    return small
+
+
+def split(rows: pa.Table, place: np.ndarray, partitions: int) -> list[pa.RecordBatch]:
+    """Split rows by their partition: one batch a partition, input order kept.
+
+    Args:
+        rows: any rows.
+        place: [rows] uint16, the partition of each.
+        partitions: number of partitions.
+    """
+    order = np.argsort(place, kind="stable")  # of uint16: radix sort
+    ends = np.searchsorted(place[order], np.arange(partitions), side="right")
     taken = rows.take(pa.array(order)).combine_chunks()
     starts = [0, *ends[:-1]]
     return [

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from engine.block import Block, joined, to_host
+from engine.block import MEMBER_BITS, Block, joined, to_host
 from engine.core import MOST_CORE, Core, least_regretful
+from engine.household_core import deal
 from engine.parts import Dealt, parts_of
 from engine.problem import Problem
 from kernels.backend import to_cpu
@@ -129,7 +130,7 @@ def core_of(oracle: "OfferOracle", near: list[Near], prices: Any, part: int) -> 
         [np.stack([np.full(len(n.row), b), n.row], axis=1) for b, n in enumerate(near)]
         or [np.empty((0, 2), np.int64)]
     )
-    order = np.argsort(whole.key, kind="stable")[part * MOST_CORE : (part + 1) * MOST_CORE]
+    order = _part_of(whole, part)
     block, place = problem.spread(whole.take(order)), place[order]
     none = np.empty((oracle.width, 0), np.int16)
     best = np.ascontiguousarray(np.concatenate([none, *(n.best for n in near)], axis=1)[:, order])
@@ -138,7 +139,11 @@ def core_of(oracle: "OfferOracle", near: list[Near], prices: Any, part: int) -> 
         block.propensity, block.weight, block.group, oracle.value, *oracle.price_tables(prices),
         surplus,
     )  # fmt: skip
-    owner, bundles, regret = _listed(oracle.rules, block, surplus, best)
+    rules, cap = oracle.rules, block.cap
+    if problem.rules.households is not None:
+        cap = deal(problem, block, surplus, best)
+        rules = problem.rules.with_households().arrays(problem.offer)
+    owner, bundles, regret = _listed(rules, (block.most, block.fewest, cap), surplus, best)
     entries = oracle.entries
     worth, use = np.zeros(len(owner)), np.zeros((len(owner), len(problem.rows)))
     _worth(
@@ -150,14 +155,35 @@ def core_of(oracle: "OfferOracle", near: list[Near], prices: Any, part: int) -> 
     return Core(block, place, first, bundles, regret, worth, use, prices)
 
 
-def _listed(rules: Any, block: Block, surplus: Any, best: Any) -> tuple[Any, Any, Any]:
+def _part_of(whole: Block, part: int) -> Any:
+    """Return the rows of a part of the near subscribers, by key, members beside one another.
+
+    A part ends with a whole household.
+    """
+    if not len(whole.household):
+        return np.argsort(whole.key, kind="stable")[part * MOST_CORE : (part + 1) * MOST_CORE]
+    household = whole.household[0]
+    high = np.where(household < 0, whole.key, whole.key >> MEMBER_BITS << MEMBER_BITS)
+    order = np.lexsort((whole.key, household, high))
+    own = household[order]
+    begin, end = (_whole_until(own, n * MOST_CORE) for n in (part, part + 1))
+    return order[begin:end]
+
+
+def _whole_until(household: Any, end: int) -> int:
+    """Return the first place from ``end`` on at which a household begins, or nobody is left."""
+    while 0 < end < len(household) and household[end - 1] == household[end] >= 0:
+        end += 1
+    return end
+
+
+def _listed(rules: Any, sizes: Any, surplus: Any, best: Any) -> tuple[Any, Any, Any]:
     """Return owner, bundle and regret of the bundles: those of least regret, not too many."""
 
     def list_them(room: float, *out: Any) -> int:
-        sizes = block.most, block.fewest, block.cap
         return int(_neighbours(surplus, *sizes, rules, best, room, *out))
 
-    return least_regretful(list_them, len(block), best.shape[0])
+    return least_regretful(list_them, surplus.shape[1], best.shape[0])
 
 
 def exact_numbers(

@@ -13,8 +13,9 @@ from engine.block import KEY_RANGE, Block
 from engine.coarse import coarser
 from engine.core import Core
 from engine.entries import Entries, added, paid
+from engine.household_rules import MOST_MEMBERS
 from engine.limits import MICRO
-from engine.offer_blocks import best_of, curve_of, heaviest, near_cells, near_rows, one_in
+from engine.offer_blocks import Ways, best_of, curve_of, heaviest, near_cells, near_rows, one_in
 from engine.offer_core import core_of, exact_numbers, near_of, tally_of
 from engine.oracle import Oracle, Survey, unit_of_prices
 from engine.prices import Evaluation
@@ -30,7 +31,6 @@ from engine.problem import (
     value_units,
     whole_limits,
 )
-from engine.rules import Plan
 from engine.scatter import add_scatter, deviations, invert, product
 from kernels.backend import library
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID
@@ -47,7 +47,7 @@ class OfferOracle(Oracle):
     value: Any  # [2, A] float64, money per contact and per acceptance
     entries: Entries
     rules: tuple[Any, ...]
-    plan: Plan | None  # of several days
+    ways: Ways
     floor: float  # money, the least that subscribers are worth
 
     def __init__(
@@ -70,13 +70,13 @@ class OfferOracle(Oracle):
         self.width = problem.width
         if of is not None:
             self.value, self.entries = of.value, of.entries
-            self.rules, self.plan = of.rules, of.plan
+            self.rules, self.ways = of.rules, of.ways
             self.floor, self.limit = of.floor, of.limit
             self.scale, self.typical = of.scale, of.typical
             return
         self.value = np.stack([problem.value_fixed, problem.value_accept]) / MICRO
         self.entries = Entries.of(problem)
-        self.rules, self.plan = problem.rules.arrays(problem.offer), problem.rules.plan()
+        self.rules, self.ways = problem.rules.arrays(problem.offer), Ways.of(problem)
         self.floor = -inf if problem.has_musts else 0.0
         self.limit = whole_limits(problem) / MICRO
         self.scale, self.typical = scale_of(problem), typical_value(problem)
@@ -179,10 +179,10 @@ class OfferOracle(Oracle):
         entries, used = self.entries, self._scaled
         listed = (entries.first, entries.constraint, *used)
         largest = self.width * float(sum(np.abs(u).max(initial=0.0) for u in used))
-        size = 4 * max(largest, 1.0) ** 2 * max(self.subscribers, 1)
+        size = 4 * max(largest, 1.0) ** 2 * max(self.subscribers, 1) * self._together
         unit = 2.0 ** min(FINEST_SQUARE, 61 - int(size).bit_length())
         count = len(self.limit)
-        arguments = (*self._tables(prices), *listed), (bandwidth, unit, count, self.width)
+        arguments = (*self._tables(prices), *listed), (bandwidth, unit, count)
         every, (total, squares, near) = self.every, self._curved(self.every, *arguments)
         if every > 1 and near < TIES_PER_LIMIT * count:
             every, (total, squares, near) = 1, self._curved(1, *arguments)
@@ -202,6 +202,11 @@ class OfferOracle(Oracle):
             near += int(close[0])
         return total, squares, near
 
+    @property
+    def _together(self) -> int:
+        """Return of how many subscribers at most the bundles are chosen together."""
+        return 1 if self.ways.households is None else MOST_MEMBERS
+
     @cached_property
     def every(self) -> int:
         """Return one in how many subscribers, a power of 2, make the curvature if ties are many."""
@@ -213,13 +218,13 @@ class OfferOracle(Oracle):
 
     def _curves(self, every: int, tables: Any, sizes: Any) -> list[Any]:
         blocks = self.blocks if every == 1 else self._counted
-        return [curve_of(block, tables, sizes, self.plan) for block in blocks]
+        return [curve_of(block, tables, sizes, self.ways) for block in blocks]
 
     def _tallies(self, tables: Any) -> list[Any]:
         return [found[2] for found in self._each(self._best(tables), self.blocks)]
 
     def _best(self, tables: Any) -> Callable[[Block], tuple[Any, Any, Any]]:
-        return lambda block: best_of(block, tables, self.width, self.plan)
+        return lambda block: best_of(block, tables, self.ways)
 
     @cached_property
     def _scaled(self) -> tuple[Any, Any]:
@@ -310,7 +315,7 @@ class OfferOracle(Oracle):
         paid(entries.first, entries.constraint, use, prices, sizes)
         worth = self._heaviest() * float(np.abs(self.value).sum(axis=0).max(initial=0.0))
         size = self.width * self.subscribers * (worth + float(sizes.max(initial=0.0)))
-        terms = int(np.diff(entries.first).max(initial=0)) + 2 * self.width + 16
+        terms = int(np.diff(entries.first).max(initial=0)) + 2 * self.width * self._together + 16
         return not_below(exact + Fraction(2.0 * terms * 2.0**-53 * size))
 
     def _heaviest(self) -> float:

@@ -2,23 +2,25 @@
 
 from typing import Any
 
-from engine import tables
+from engine import placing, tables
 from engine.ingest import KEY, TIME
 from kernels import disordered, ranges
 
 
-def subscriber_problem(keys: Any, partition: int, partitions: int) -> str:
+def subscriber_problem(keys: Any, partition: int, partitions: int, households: Any = None) -> str:
     """Say what is wrong with the keys of a partition's subscribers; empty where nothing is.
 
     Args:
-        keys: [S] series, whole numbers or text; each should be once, ascending, in its own bucket.
-        partition: the bucket that it should be.
-        partitions: number of buckets.
+        keys: [S] series, whole numbers or text; each should be once, ascending, in this
+            partition.
+        partition: the partition that it should be.
+        partitions: number of partitions.
+        households: [S] series of text, null: in none; None: the job knows no households.
     """
     before, after = _neighbours(keys)
     if not (after > before).all():
         return "subscribers are not in ascending order, each once"
-    foreign = tables.bucket(keys, partitions) != partition
+    foreign = placing.of_subscribers(keys, households, partitions) != partition
     if foreign.any():
         first = keys.iloc[int(foreign.argmax())]
         return f"subscriber {first} is of another partition"

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.certificate_closures import closures
 from engine.certificate_contacts import Contacts
-from engine.certificate_history import Past, closures
+from engine.certificate_history import Past
 from engine.certificate_policies import leasts, relations, rooms
 from engine.certificate_rules import terms
 from engine.certificate_together import on_days, over_caps
@@ -22,14 +23,14 @@ from engine.settings.base import seconds
 from engine.settings.inputs import LEDGER
 from engine.settings.policies import EVER, ContactPolicy
 
-ZONE = "time_zone"
+ZONE, HOUSEHOLD = "time_zone", "household"
 FAR = 3_200_000_000  # s, a century: further back than any ledger
 PERIOD = {"day": 2, "week": 8, "month": 32}  # days that no calendar period is longer than
 
 
 @dataclass(frozen=True)
 class Broken:
-    """One policy that the planned contacts of one subscriber would break."""
+    """One policy that the planned contacts of one subscriber, or its household, would break."""
 
     subscriber: Any
     policy: str
@@ -61,8 +62,17 @@ def _allowed(policy: ContactPolicy) -> str:
     return f"{most} {'a ' if policy.each else ''}{period}"
 
 
+def asks_households(job: Job) -> bool:
+    """Return whether policies ask for the history of households."""
+    return any(policy.over == "household" for policy in _asked(job))
+
+
 def broken(
-    job: Job, planned: pd.DataFrame, contacts: pd.DataFrame, outcomes: pd.DataFrame
+    job: Job,
+    planned: pd.DataFrame,
+    contacts: pd.DataFrame,
+    outcomes: pd.DataFrame,
+    households: pd.DataFrame | None = None,
 ) -> list[Broken]:
     """Return the policies that the planned contacts would break, by subscriber.
 
@@ -73,16 +83,21 @@ def broken(
         contacts: the effective contacts within :func:`reach` of the planned ones: subscriber, time
             (int64 s), offer, channel, category, team.
         outcomes: outcomes since the earliest of these: subscriber, time, offer, channel, outcome.
+        households: subscriber and household of all members of those that are contacted; None: no
+            policy asks for their history.
     """
     asked = _asked(job)
     if not asked or planned.empty:
         return []
     packages = [policy for policy in job.policies if policy.package]
     inputs = job.inputs.model_copy(update=LEDGER)
-    zones = {"subscribers": inputs.subscribers.model_copy(update={"time_zone": ZONE})}
-    changed = {"policies": [*asked, *packages], "inputs": inputs.model_copy(update=zones)}
+    columns = {"time_zone": ZONE, "household": None if households is None else HOUSEHOLD}
+    known = {"subscribers": inputs.subscribers.model_copy(update=columns)}
+    changed = {"policies": [*asked, *packages], "inputs": inputs.model_copy(update=known)}
     own = job.model_copy(update=changed)
     people = planned.drop_duplicates("subscriber", ignore_index=True)[["subscriber", ZONE]]
+    if households is not None:
+        people = _with_members(people, households)
     past = Past.of(own, people, History(contacts, outcomes))
     written = Contacts.of(own, pd.Index(people["subscriber"]), planned)
     row, keys, found = written.subscriber, people["subscriber"].tolist(), {}
@@ -94,7 +109,7 @@ def broken(
     caps = [room for room in rooms(own, held, past) if room.policy]
     over = over_caps(written, past, caps, relations(own, held).contact)
     for room, s, (left, count, first, last) in over:
-        leaves = f"{_allowed(by_name[room.policy])} and leaves {left}"
+        leaves = f"{_allowed(by_name[room.policy])} and leaves {left}{room.whose}"
         days = f" {on_days(first, last)}" if past.days > 1 else ""
         found[s, room.policy] = f"{room.text} allows {leaves}, planned {count}{days}"
     offers = np.bincount(row, minlength=len(people))
@@ -103,3 +118,11 @@ def broken(
             found[s, least.policy] = f"{least.text} {least.wanted[s]}, planned {offers[s]}"
     told = [Broken(keys[s], policy, text) for (s, policy), text in found.items()]
     return sorted(told, key=lambda one: (str(one.subscriber), one.policy, one.text))
+
+
+def _with_members(people: pd.DataFrame, households: pd.DataFrame) -> pd.DataFrame:
+    """Return the subscribers with their households, and the other members, of the same zones."""
+    numbered = households.assign(**{HOUSEHOLD: pd.factorize(households[HOUSEHOLD])[0]})
+    found = people.merge(numbered, on="subscriber", how="outer")
+    zones = found.dropna().drop_duplicates(HOUSEHOLD).set_index(HOUSEHOLD)[ZONE]
+    return found.assign(**{ZONE: found[ZONE].fillna(found[HOUSEHOLD].map(zones))})

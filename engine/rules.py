@@ -17,7 +17,7 @@ S subscribers, P pairs, N days, A = P N actions, D caps, M classes of pairs.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,21 @@ class Rules:
         """Return E."""
         return 0 if self.households is None else len(self.households.members)
 
+    @property
+    def exclusive_over_households(self) -> Sequence[tuple[int, ...]]:
+        """Return the sets of offers of which a household, or who is alone, has one at most."""
+        return () if self.households is None else self.households.exclusive
+
+    def with_households(self) -> "Rules":
+        """Return the rules of one member where its household's caps are its own, behind others."""
+        if self.households is None:
+            return self
+        joint = self.households
+        return replace(
+            self, members=np.concatenate([self.members, joint.members]),
+            per_contact=np.concatenate([self.per_contact, joint.per_contact]),
+        )  # fmt: skip
+
     def plan(self) -> Plan | None:
         """Return what several days add; None: there is one."""
         if self.day_class is None:
@@ -113,6 +128,8 @@ class Rules:
     def conflict(self, offer: Any) -> Any:
         """Return [A, A] bool whether two actions are never in one bundle; false with itself.
 
+        What a household has not together, a subscriber has not either.
+
         Args:
             offer: [A] int32, offer of an action.
         """
@@ -122,6 +139,8 @@ class Rules:
             found |= (offer[:, None] == other) & (offer == one)
         if self.apart is not None:
             found |= self.apart
+        if self.households is not None:
+            found |= self.households.conflict(offer)
         np.fill_diagonal(found, val=False)
         return found
 
@@ -160,6 +179,7 @@ class Rules:
             kinds = np.unique(self.members, axis=1, return_inverse=True)[1]
         own = {o for pair in self.exclusive for o in pair}
         own |= {o for one, others in self.requires for o in (one, *others)}
+        own |= {o for offers in self.exclusive_over_households for o in offers}
         is_own = np.isin(offer, sorted(own))
         if self.apart is not None:
             is_own |= self.apart.any(axis=0)
@@ -185,6 +205,8 @@ class Rules:
             if len(set(counted) if self.per_contact[d] else counted) > cap[d]:
                 return False
         if self.apart is not None and self.apart[np.ix_(taken, taken)].any():
+            return False
+        if any(len(set(own) & set(offers)) > 1 for own in self.exclusive_over_households):
             return False
         return not any(one in offers and other in offers for one, other in self.exclusive) and all(
             one not in offers or any(o in offers for o in others) for one, others in self.requires

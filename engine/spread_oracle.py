@@ -15,14 +15,13 @@ import numpy as np
 
 from engine.block import KEY_RANGE, Block, joined
 from engine.core import Core
-from engine.offer_blocks import best_of, curve_of, heaviest, near_cells, near_rows, one_in
+from engine.offer_blocks import Ways, best_of, curve_of, heaviest, near_cells, near_rows, one_in
 from engine.offer_core import Near, core_of, near_of
 from engine.offer_oracle import OfferOracle
 from engine.oracle import Oracle, Survey
 from engine.parts import Dealt, Parts
 from engine.prices import Evaluation
 from engine.problem import Problem
-from engine.rules import Plan
 from kernels.backend import library, to_cpu
 
 
@@ -104,7 +103,7 @@ class SpreadOracle(OfferOracle):
 
     def survey(self, prices: Any, reach: Any = None) -> Survey:
         """As in :meth:`engine.oracle.Oracle.survey`."""
-        best = self.parts.keep(best_of, self._tables(prices), self.width, self.plan)
+        best = self.parts.keep(best_of, self._tables(prices), self.ways)
         total = sum(best.map(itemgetter(2)), self._no_tally() + self.constant)
         return self._survey(self.evaluation(prices, total), total, best, reach)
 
@@ -153,10 +152,10 @@ class SpreadOracle(OfferOracle):
         )
 
     def _curves(self, every: int, tables: Any, sizes: Any) -> list[Any]:
-        return self.parts.map(_curve_of, tables, sizes, every, self.plan)
+        return self.parts.map(_curve_of, tables, sizes, every, self.ways)
 
     def _tallies(self, tables: Any) -> list[Any]:
-        return self.parts.map(_tally_at, tables, self.width, self.plan)
+        return self.parts.map(_tally_at, tables, self.ways)
 
     def core(self, survey: Survey, part: int) -> Core:
         """As in :meth:`engine.oracle.Oracle.core`."""
@@ -182,12 +181,12 @@ def _up_to(block: Block, key: int) -> Block:
     return block.take(block.up_to(key))
 
 
-def _tally_at(block: Block, tables: Any, width: int, plan: Plan | None) -> Any:
-    return best_of(block, tables, width, plan)[2]
+def _tally_at(block: Block, tables: Any, ways: Ways) -> Any:
+    return best_of(block, tables, ways)[2]
 
 
-def _curve_of(block: Block, tables: Any, sizes: Any, every: int, plan: Plan | None) -> Any:
-    return curve_of(one_in(block, every), tables, sizes, plan)
+def _curve_of(block: Block, tables: Any, sizes: Any, every: int, ways: Ways) -> Any:
+    return curve_of(one_in(block, every), tables, sizes, ways)
 
 
 def _near_rows(block: Block, best: tuple[Any, ...], reach: Any) -> Any:

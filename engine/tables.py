@@ -347,8 +347,17 @@ def _splitmix64(words: Any) -> Any:
     return words ^ (words >> np.uint64(31))
 
 
-def _words(keys: Any) -> Any:
-    """Return a scrambled 64-bit word for each key; text is hashed by ``pandas.util.hash_array``."""
+def words(keys: Any) -> Any:
+    """Return a scrambled 64-bit word for each key; text is hashed by ``pandas.util.hash_array``.
+
+    Whole numbers that differ have words that differ. Texts that differ may share one.
+
+    Args:
+        keys: [S] series or array, whole numbers or text, no nulls.
+
+    Returns:
+        [S] uint64, NumPy or CuPy, on the side of the keys.
+    """
     if pd.api.types.is_integer_dtype(keys.dtype):
         whole = array(keys) if hasattr(keys, "index") else keys
         if whole.dtype.kind in "iu":
@@ -377,7 +386,7 @@ def bucket(keys: Any, partitions: int) -> Any:
     Returns:
         [S] int64 in [0, partitions), NumPy or CuPy, on the side of the keys.
     """
-    return (_words(keys) % np.uint64(partitions)).astype("int64")
+    return (words(keys) % np.uint64(partitions)).astype("int64")
 
 
 def unit_hash(keys: Any, seed: int, *more: Any) -> Any:
@@ -393,7 +402,7 @@ def unit_hash(keys: Any, seed: int, *more: Any) -> Any:
         ``splitmix64(splitmix64(key) xor splitmix64(seed))``, each further column mixed in likewise.
     """
     mixed = _splitmix64(np.array([seed % 2**64], "uint64"))[0]
-    words = _splitmix64(_words(keys) ^ mixed)
+    drawn = _splitmix64(words(keys) ^ mixed)
     for column in more:
-        words = _splitmix64(words ^ _words(column))
-    return (words >> np.uint64(11)).astype("float64") * 2.0**-53
+        drawn = _splitmix64(drawn ^ words(column))
+    return (drawn >> np.uint64(11)).astype("float64") * 2.0**-53

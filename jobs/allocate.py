@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from engine import decisions, goals, sensitivity, tables
+from engine import decisions, goals, recheck, sensitivity, tables
 from engine.assemble import Placed, assemble
 from engine.baselines import Baseline, Instance, arrival_order, greedy
 from engine.block import Block, joined, to_host
@@ -45,7 +45,8 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
         job: the job.
         stages: folders of the stages ``ingest``, ``profile`` and ``score``.
         folder: an empty folder; receives ``allocations/``, ``decisions/``, ``blocked.parquet``,
-            ``prices.json`` and ``certificate.json``.
+            ``prices.json`` and ``certificate.json``; where policies ask for the history of
+            households, ``households.parquet`` too.
         tasks: where the partitions run.
 
     Returns:
@@ -80,6 +81,8 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     left_out = decisions.undecided(placed, found_parts, found)
     _write_rows(table.drop(columns="partition"), folder / "allocations")
     _write_rows(left_out, folder / "decisions")
+    if recheck.asks_households(job):
+        tables.write(_members(job, parts, table), folder / "households.parquet")
     certificate = certified(job, pursued, (parts, folder, tasks))
     priced = _priced(pursued, certificate, _held(pursued))
     costed = policy_costs.costs(job, placed, found, parts)
@@ -102,6 +105,20 @@ def parts_of(job: Job, stages: dict[str, Path]) -> list[Part]:
         )
         for path in sorted((stages["profile"] / "features").glob("part-*.parquet"))
     ]
+
+
+def _members(job: Job, parts: list[Part], contacted: Any) -> Any:
+    """Return all members of the households that get a contact: subscriber, household."""
+    names = {str(job.inputs.subscribers.household): recheck.HOUSEHOLD}
+    found = []
+    for b, part in enumerate(parts):
+        rows = tables.read(part.features, ["subscriber", *names]).rename(columns=names)
+        home = rows[recheck.HOUSEHOLD]
+        rows = rows[home.notna() & (home.astype("str") != "")]
+        own = contacted.loc[contacted["partition"] == b, "subscriber"]
+        homes = rows.loc[rows["subscriber"].isin(own), recheck.HOUSEHOLD]
+        found.append(rows[rows[recheck.HOUSEHOLD].isin(homes)])
+    return pd.concat(found).sort_values("subscriber", kind="stable", ignore_index=True)
 
 
 def _subscribers(found: Candidates) -> int:
@@ -326,6 +343,7 @@ def _instance(placed: Placed) -> Instance:
         problem.value_accept, problem.in_scope, block.group, problem.use_fixed,
         problem.use_accept, problem.limit, np.array([row.is_minimum for row in problem.rows], bool),
         block.key.argsort(kind="stable"), problem.term_of, problem.penalty, problem.is_charged,
+        block.household[0] if len(block.household) else None, block.room,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ ALLOWED = {
     "time": ("instant", "whole number", "text"),
     "value": ("number", "whole number"),
     "category": ("text",),
+    "household": ("whole number", "text"),
 }
 
 
@@ -64,7 +65,8 @@ def inspect(job: Job) -> Inputs:
     }
     csv_key = _csv_key(job, subscribers, events)
     subscribers = tuple(_keyed(file, key, csv_key, problems) for file in subscribers)
-    schema = _subscriber_schema(subscribers, key, problems)
+    problems += _household_problems(job, subscribers)
+    schema = _subscriber_schema(_as_text(subscribers, job), key, problems)
     odd = next((f"{file.odd_key} in {file.path}" for file in subscribers if file.odd_key), "")
     for name, table in tables.items():
         problems += _name_problems(table, _where(job, name))
@@ -88,6 +90,20 @@ def inspect(job: Job) -> Inputs:
 def read_schema(file: RawFile, table: EventTable) -> pa.Schema:
     """Return the columns to read from a file of an event table, with their types there."""
     return pa.schema([(name, plain(file.schema.field(name).type)) for name in _roles(table)])
+
+
+def subscriber_read_schema(file: RawFile, inputs: Inputs, job: Job) -> pa.Schema:
+    """Return the columns to read from a file of the subscriber table, with their types there."""
+    key, household = job.inputs.subscribers.key, job.inputs.subscribers.household
+    found = []
+    for field in inputs.subscriber_schema:
+        name = key if field.name == KEY else field.name
+        own = file.is_csv if name == key else name == household
+        kind = field.type
+        if own:
+            kind = pa.string() if file.is_csv else plain(file.schema.field(name).type)
+        found.append((name, kind))
+    return pa.schema(found)
 
 
 def plain(kind: pa.DataType) -> pa.DataType:
@@ -127,7 +143,8 @@ def _open(job: Job, pattern: str, where: str, problems: list[str]) -> tuple[RawF
         try:
             file = open_file(path, folder)
             if where == "inputs.subscribers":
-                file = typed(file, job.inputs.subscribers.key)
+                settings = job.inputs.subscribers
+                file = typed(file, settings.key, settings.household)
             files.append(file)
         except DataError as error:
             problems.append(str(error))
@@ -234,6 +251,36 @@ def _key_problems(
         for file, kind in kinds
         if kind in ALLOWED["key"] and kind != kind_of(key)
     ]
+
+
+def _household_problems(job: Job, files: Sequence[RawFile]) -> list[str]:
+    """Say what is wrong with the column of households."""
+    key, name = job.inputs.subscribers.key, job.inputs.subscribers.household
+    if name is None:
+        return []
+    if name == key:
+        return [f"inputs.subscribers.household: is the key, got {name}; name another column"]
+    problems = [_missing(file, name) for file in files if name not in file.schema.names]
+    for file in files:
+        for kind in _stored([file], name):
+            if kind_of(kind) not in ALLOWED["household"] and not pa.types.is_null(plain(kind)):
+                problems.append(
+                    f"{file.path}: column {name} (household) has the type {kind}; allowed is "
+                    f"{' or '.join(ALLOWED['household'])}"
+                )
+    return problems
+
+
+def _as_text(files: Sequence[RawFile], job: Job) -> list[RawFile]:
+    """Return files of the subscriber table with households as text, as they are ingested."""
+    name, found = job.inputs.subscribers.household, list(files)
+    if name is None or name == job.inputs.subscribers.key:
+        return found
+    for i, file in enumerate(files):
+        if (place := file.schema.get_field_index(name)) >= 0:
+            text = file.schema.set(place, pa.field(name, pa.string()))
+            found[i] = replace(file, schema=text)
+    return found
 
 
 def _missing(file: RawFile, name: str) -> str:

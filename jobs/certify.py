@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine import tables
+from engine import placing, tables
 from engine.certificate import Check, certify, check_partition, objective_of
 from engine.goals import Pursued, Reached
 from engine.history import TEXTS, History, columns_of_accepts
@@ -16,7 +16,7 @@ from engine.offer_core import tally_of_bundles
 from engine.problem import USE_UNIT, use_units
 from engine.settings import Job
 from engine.solve import Status
-from jobs import stored
+from jobs import households, stored
 from jobs.stages import remove
 from jobs.tasks import Tasks
 
@@ -77,14 +77,15 @@ class Deal:
     written: Path
     folder: Path
     partitions: int
+    moved: Path | None = None  # folder of who is not in the bucket of the own key; None: nobody is
 
 
 def deal_out(deal: Deal) -> int:
     """Copy the rows of a written file to the partitions of their subscribers; return how many."""
     rows = tables.read(deal.written)
-    bucket = tables.bucket(rows["subscriber"], deal.partitions)
-    order = np.argsort(bucket, kind="stable")
-    begins = np.searchsorted(bucket[order], np.arange(1, deal.partitions))
+    place = placing.of_keys(rows["subscriber"], households.moved(deal.moved), deal.partitions)
+    order = np.argsort(place, kind="stable")
+    begins = np.searchsorted(place[order], np.arange(1, deal.partitions))
     for partition, own in enumerate(np.split(order, begins)):
         tables.write(rows.iloc[own], deal.folder / str(partition) / deal.written.name)
     return len(rows)
@@ -131,7 +132,8 @@ def certified(job: Job, pursued: Pursued, where: tuple[list[Part], Path, Tasks])
     for partition in range(len(parts)):
         (dealt / str(partition)).mkdir(parents=True)
     files = sorted((folder / "allocations").glob("*.parquet"))
-    deals = [Deal(path, dealt, len(parts)) for path in files]
+    moved = households.place(job, parts[0].ingested)
+    deals = [Deal(path, dealt, len(parts), moved) for path in files]
     written = sum(tasks.map("read allocations", deal_out, deals, rows=int))
 
     def checked(question: Question, prices: Any) -> list[Check]:

@@ -22,8 +22,15 @@ from engine.errors import DataError
 from engine.ingest import KEY, REJECTS, ROW
 from engine.settings import Job
 from engine.settings.inputs import LEDGER
-from jobs import stored
-from jobs.borders import Inputs, inspect, kind_of, plain, read_schema
+from jobs import households, stored
+from jobs.borders import (
+    Inputs,
+    inspect,
+    kind_of,
+    plain,
+    read_schema,
+    subscriber_read_schema,
+)
 from jobs.earlier import Earlier, earlier, leave, record, take
 from jobs.raw import chunks, read
 from jobs.shuffle import (
@@ -62,15 +69,15 @@ class _Shuffle:
 
 
 def ingest(job: Job, folder: Path, tasks: Tasks) -> dict[str, Any]:
-    """Check the raw tables and write them bucketed by subscriber and ordered by time.
+    """Check the raw tables and write them by partition of subscribers, ordered by time.
 
     Files that an earlier result beside this one was made of are not read again, see
     :mod:`jobs.earlier`. If it is deleted meanwhile the ingest begins anew, without it.
 
     Args:
         job: the job.
-        folder: receives ``subscribers/``, ``events/<table>/``, ``future/<table>/``, ``rejects/``
-            and ``inputs.json``.
+        folder: receives ``subscribers/``, ``events/<table>/``, ``future/<table>/``, ``rejects/``,
+            ``inputs.json``, and ``households/`` of a job that knows them.
         tasks: where the work is done.
 
     Returns:
@@ -152,26 +159,29 @@ def _told(inputs: Inputs, before: Earlier, tasks: Tasks) -> dict[str, int]:
 def _subscribers(shuffle: _Shuffle, tasks: Tasks) -> int:
     job, inputs, before, folder = shuffle.job, shuffle.inputs, shuffle.before, shuffle.folder
     out, fragments = folder / "subscribers", shuffle.fragments / "subscribers"
+    moved = households.place(job, folder)
     out.mkdir()
     fragments.mkdir(parents=True)
+    if moved is not None:
+        moved.mkdir()
     if before.folder is not None and before.has_lists:
         parts = [part(out, partition) for partition in range(job.inputs.partitions)]
         for path in parts:
             take(before.folder / "subscribers" / path.name, path)
+        if moved is not None:
+            for name in households.FILES:
+                take(before.folder / households.FOLDER / name, moved / name)
         return sum(stored.metadata(path).num_rows for path in parts)
-    key = job.inputs.subscribers.key
-    names = [key if name == KEY else name for name in inputs.subscriber_schema.names]
+    key, household = job.inputs.subscribers.key, job.inputs.subscribers.household
     scatter = [
         Scatter(
             chunk,
-            pa.schema(
-                (name, kind if name != key or not chunk.file.is_csv else pa.string())
-                for name, kind in zip(names, inputs.subscriber_schema.types, strict=True)
-            ),
+            subscriber_read_schema(chunk.file, inputs, job),
             (key, inputs.key),
             job.inputs.partitions,
             fragments / f"{i:06}.arrow",
             zone=job.inputs.subscribers.time_zone,
+            household=household,
         )
         for i, chunk in enumerate(chunks(inputs.subscribers))
     ]
@@ -179,19 +189,26 @@ def _subscribers(shuffle: _Shuffle, tasks: Tasks) -> int:
     problems = [problem for counts in found for problem in counts.problems]
     if problems:
         raise DataError.of(problems)
+    if moved is not None:
+        again = households.build([s.fragment for s in scatter], job.inputs.partitions, moved)
+        _unique(key, again)
     lists = {name: _listed(shuffle, name) for name in job.inputs.lists}
     gather = [
         replace(item, lists={name: own[item.partition] for name, own in lists.items()})
         for item in _gathers(job, scatter, inputs.subscriber_schema, folder, out)
     ]
     counts = tasks.map("order subscribers", gather_subscribers, gather, _rows, _part)
-    again = sorted(key for count in counts for key in count.problems)
+    _unique(key, sorted(again for count in counts for again in count.problems))
+    return sum(count.kept for count in counts)
+
+
+def _unique(key: str, again: Sequence[str]) -> None:
+    """Raise an error if keys occur more than once."""
     if again:
         raise DataError(
             f"inputs.subscribers: {len(again)} keys of column {key} occur more than once, such as "
             f"{', '.join(again[:SHOWN])}; there should be one row per subscriber"
         )
-    return sum(count.kept for count in counts)
 
 
 def _listed(shuffle: _Shuffle, name: str) -> list[Any]:
@@ -202,6 +219,7 @@ def _listed(shuffle: _Shuffle, name: str) -> list[Any]:
     """
     settings, kind = shuffle.job.inputs.lists[name], shuffle.inputs.key
     own: list[list[Any]] = [[] for _ in range(shuffle.job.inputs.partitions)]
+    moved = households.moved(households.place(shuffle.job, shuffle.folder))
     problems = []
     for chunk in chunks(shuffle.inputs.lists[name]):
         stored = pa.string() if chunk.file.is_csv else chunk.file.schema.field(settings.key).type
@@ -215,7 +233,9 @@ def _listed(shuffle: _Shuffle, name: str) -> list[Any]:
                     f"{raw[ROW][row]}; a key should never be"
                 )
                 continue
-            batches = rows_of.split(pa.table({KEY: keys}), len(own))
+            rows = pa.table({KEY: keys})
+            where = rows_of.partition_of(rows[KEY], moved, len(own))
+            batches = rows_of.split(rows, where, len(own))
             for batch, found in zip(batches, own, strict=True):
                 found.append(batch[KEY])
     if problems:
@@ -240,6 +260,7 @@ def _events(shuffle: _Shuffle, name: str, tasks: Tasks) -> Counts:
             fragments / f"{i:06}.arrow",
             settings,
             as_of,
+            moved=households.place(job, shuffle.folder),
         )
         for i, chunk in enumerate(chunks(new))
     ]

@@ -69,8 +69,9 @@ class Partition:
         self._events = [_Events(part, table, own) for table, own in columns.items()]
         self._is_cut = part.is_cut
         number = int(part.name.removeprefix("part-").removesuffix(".parquet"))
-        keys = self.subscribers[KEY]
-        if wrong := ordered.subscriber_problem(keys, number, part.partitions):
+        keys, household = self.subscribers[KEY], part.job.inputs.subscribers.household
+        households = None if household is None else self.subscribers[household]
+        if wrong := ordered.subscriber_problem(keys, number, part.partitions, households):
             raise stored.damaged(part.subscribers, wrong)
 
     @property

@@ -107,19 +107,21 @@ def open_file(path: Path, folder: Path) -> RawFile:
     return raw
 
 
-def typed(file: RawFile, key: str) -> RawFile:
+def typed(file: RawFile, key: str, household: str | None = None) -> RawFile:
     """Find the types of a CSV file's columns from all its rows, a block at a time.
 
     Args:
         file: any file; one that is not CSV has its types already.
         key: its key column, which stays text.
+        household: its column of households, which stays text too; None: it has none.
 
     Raises:
         DataError: the file cannot be read.
     """
     if not file.is_csv:
         return file
-    left = {name: CSV_TYPES if name != key else CSV_TYPES[-1:] for name in file.schema.names}
+    texts = (key, household)
+    left = {n: CSV_TYPES if n not in texts else CSV_TYPES[-1:] for n in file.schema.names}
     odd_key = ""
     try:
         for batch in _csv_batches(Chunk(file, (), 0), file.schema):

@@ -1,7 +1,8 @@
 """Run a whole job and leave its run folder: whole, or not at all.
 
 ``<output>/<name>-<fingerprint>`` holds ``allocations/``, ``decisions/``, ``blocked.parquet``,
-``prices.json``, ``certificate.json``, ``summary.json``, ``manifest.json`` and ``report.html``.
+``prices.json``, ``certificate.json``, ``summary.json``, ``manifest.json`` and ``report.html``; and
+``households.parquet``, where policies ask for the history of households.
 The fingerprint is that of stage ``allocate``, so the same job on the same inputs is recognised.
 """
 

@@ -4,6 +4,7 @@ A fragment is an Arrow file with one batch for every partition, over and over. W
 and size of the inputs, a task of phase 1 holds ``raw.ROWS`` rows (of CSV: some blocks of bytes),
 their checked copy and that copy by partition; rejects go to disk with them. A task of phase 2 holds
 one partition of one table: as it is read and as it is ordered. More partitions need less memory.
+Where households are known, tasks share a table of subscribers too, see :mod:`jobs.households`.
 """
 
 from collections import Counter
@@ -14,16 +15,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from engine import ingest as rows_of
-from engine import tables, zones
+from engine import placing, tables, zones
 from engine.ingest import FILE, KEY, ROW, TIME
 from engine.merge import merge_events
 from engine.settings.inputs import EventTable
-from jobs import stored
+from jobs import households, stored
 from jobs.earlier import take
 from jobs.raw import Chunk, read
 
@@ -40,6 +42,8 @@ class Scatter:
     table: EventTable | None = None
     as_of: int = 0
     zone: str | None = None  # column of time zones of the subscriber table
+    household: str | None = None  # column of households of the subscriber table
+    moved: Path | None = None  # folder of who is not in the bucket of the own key; None: nobody is
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def scatter_events(item: Scatter) -> Counts:
     assert item.table is not None
     counts, rejects = Counts(), item.fragment.with_suffix(".rejects")
     schema = rows_of.event_schema(item.table, item.key[1]).append(pa.field(ROW, pa.int64()))
+    moved = households.moved(item.moved)
     with _new_fragment(item.fragment, schema) as fragment, _new_rejects(rejects) as rejected:
         for raw in read(item.chunk, item.schema):
             found = rows_of.check_events(raw, item.table, item.key[1], item.as_of)
@@ -93,24 +98,34 @@ def scatter_events(item: Scatter) -> Counts:
             counts += Counts(rows=len(raw), rejected=reasons)
             rejected(found.rejects)
             both = pa.concat_tables([found.kept, found.future])
-            _write_batches(fragment, both, item.partitions)
+            place = rows_of.partition_of(both[KEY], moved, item.partitions)
+            _write_batches(fragment, both, place, item.partitions)
     return counts
 
 
 def scatter_subscribers(item: Scatter) -> Counts:
     """Check keys, numbers and time zones of a chunk of the subscriber table; write its fragment."""
     name, kind = item.key
-    others = [(field.name, field.type) for field in item.schema if field.name != name]
+    others = [
+        (field.name, field.type if field.name != item.household else pa.string())
+        for field in item.schema
+        if field.name != name
+    ]
     schema = pa.schema([(KEY, kind), *others])
     rows, null, odd = 0, [], []
     zone = item.zone if (item.zone, pa.string()) in others else None
     unknown: dict[str, list[int]] = {}
     endless: dict[str, list[int]] = {n: [] for n, t in others if pa.types.is_floating(t)}
-    with _new_fragment(item.fragment, schema) as fragment:
+    with _new_fragment(item.fragment, schema) as fragment, _new_words(item) as add_words:
         for raw in read(item.chunk, item.schema):
             keys = rows_of.whole_or_text(raw[name], kind)
+            if item.household is not None:
+                place = raw.schema.get_field_index(item.household)
+                texts = rows_of.households(raw[item.household])
+                raw = raw.set_column(place, item.household, texts)
             keyed = pa.table([keys, *(raw[n] for n, _ in others)], schema=schema)
-            _write_batches(fragment, keyed.filter(keys.is_valid()), item.partitions)
+            keyed = keyed.filter(keys.is_valid())
+            _write_batches(fragment, keyed, add_words(keyed), item.partitions)
             rows += len(raw)
             bad = raw.filter(keys.is_null())
             null += bad.filter(bad[name].is_null())[ROW].to_pylist()
@@ -161,6 +176,24 @@ def _new_fragment(path: Path, schema: pa.Schema) -> Iterator[Any]:
 
 
 @contextmanager
+def _new_words(item: Scatter) -> Iterator[Callable[[pa.Table], np.ndarray]]:
+    """Give what finds the partitions of subscribers; of a job with households it notes them."""
+    if item.household is None:
+        moved = placing.Moved.none()
+        yield lambda rows: rows_of.partition_of(rows[KEY], moved, item.partitions)
+        return
+    with _new_fragment(households.words_of(item.fragment), households.WORDS) as notes:
+
+        def add(rows: pa.Table) -> np.ndarray:
+            keys, own = rows[KEY].to_pandas(), rows[item.household].to_pandas()
+            place: np.ndarray = placing.of_subscribers(keys, own, item.partitions).astype(np.uint16)
+            notes.write_batch(households.noted(tables.words(keys), place))
+            return place
+
+        yield add
+
+
+@contextmanager
 def _new_rejects(path: Path) -> Iterator[Callable[[pa.Table], None]]:
     """Give what writes rejects to a file, whole at the end; without any there is no file."""
     writers: list[Any] = []
@@ -177,8 +210,8 @@ def _new_rejects(path: Path) -> Iterator[Callable[[pa.Table], None]]:
         yield add
 
 
-def _write_batches(fragment: Any, rows: pa.Table, partitions: int) -> None:
-    for batch in rows_of.split(rows, partitions):
+def _write_batches(fragment: Any, rows: pa.Table, place: np.ndarray, partitions: int) -> None:
+    for batch in rows_of.split(rows, place, partitions):
         fragment.write_batch(batch)
 
 

@@ -9,8 +9,10 @@ together with what happened just before a contact they drive whether its offer i
                       + trouble[offer] * recent network trouble + low[offer] * low balance
                       - 0.3 contacts in the last 14 days
 
-so a model has something real to learn, and something it can never know. Subscribers are made in
-chunks of a fixed size, each from its own seed: the result does not depend on the workers.
+so a model has something real to learn, and something it can never know. Households are made up too:
+40 % of the subscribers are in one, of 2 to 5 members, who are no more alike than others are.
+Subscribers are made in chunks of a fixed size, each from its own seed: the result does not depend
+on the workers.
 """
 
 from collections.abc import Mapping
@@ -26,6 +28,7 @@ from jobs import experience
 from jobs.marker import mark
 from jobs.tasks import Tasks
 from jobs.traits import (
+    ALONE,
     CHANNELS,
     DAY,
     DIRTY,
@@ -39,6 +42,7 @@ from jobs.traits import (
     Rows,
     cells_of,
     events_before,
+    households_of,
     instants,
     logistic,
     people_of,
@@ -104,7 +108,9 @@ def write_chunk(chunk: Chunk) -> dict[str, int]:
     network = _network(people, cells, rng)
     care = _care(people, network, rng)
     contacts, outcomes = _contacts(people, (recharges, network), rng)
-    counts["subscribers"] = _write(chunk, "subscribers", _subscribers(people, recharges, rng))
+    household = households_of(chunk.first, chunk.count, chunk.seed)
+    subscribers = _subscribers(people, household, recharges, rng)
+    counts["subscribers"] = _write(chunk, "subscribers", subscribers)
     counts["recharges"] = _write(chunk, "recharges", _table(people, recharges, "amount", rng))
     for name, rows in (
         ("network", network), ("care", care), ("contacts", contacts), ("outcomes", outcomes),
@@ -240,7 +246,9 @@ def _contacts(
     return contacts, _shuffled(outcomes, rng)
 
 
-def _subscribers(people: People, recharges: Rows, rng: np.random.Generator) -> pa.Table:
+def _subscribers(
+    people: People, household: Any, recharges: Rows, rng: np.random.Generator
+) -> pa.Table:
     n = len(people.key)
     order = np.argsort(recharges.time, kind="stable")
     last = np.zeros(n, np.int64)
@@ -263,6 +271,7 @@ def _subscribers(people: People, recharges: Rows, rng: np.random.Generator) -> p
     for i, channel in enumerate(CHANNELS):
         columns[f"consent_{channel}"] = pa.array(people.consent[i])
     columns["do_not_contact"] = pa.array(rng.random(n) < 0.02)
+    columns["household"] = pa.array(household, mask=household == ALONE)
     return pa.table(columns).take(rng.permutation(n))
 
 

@@ -6,12 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from engine import tables
+
 AS_OF = datetime(2026, 10, 1, tzinfo=UTC)
 END = int(AS_OF.timestamp())
 DAY = 86_400
 CELLS = 400
 OUTAGES = 8  # most outages of a cell in the period
 DIRTY = 0.0005  # share of usage and recharge rows that break the schema on purpose
+
+BLOCK = 25  # subscribers in a row, ten of them in households
+SIZES = ((2, 2, 2, 2, 2), (2, 2, 2, 4), (2, 2, 3, 3), (2, 3, 5), (2, 4, 4), (3, 3, 4), (5, 5))
+"""Sizes of the households of a block, one of these."""
+ALONE = -1  # the household of who has none
 
 SEGMENTS = ("gold", "silver", "bronze", "youth")
 REGIONS = ("north", "south", "east", "west", "coast", "hills", "capital", "islands")
@@ -148,6 +155,26 @@ def people_of(first: int, count: int, days: int, rng: np.random.Generator) -> Pe
         liking=rng.standard_normal((len(CHANNELS), n)),
         consent=rng.random((len(CHANNELS), n)) < shares,
     )
+
+
+def households_of(first: int, count: int, seed: int) -> Any:
+    """Return the households of the subscribers ``first`` to ``first + count - 1``, or ``ALONE``.
+
+    Of each block of ``BLOCK`` subscribers ten are in households of 2 to 5, whoever they are: traits
+    have no say in it. They are drawn by hashes of the subscribers' numbers, so no other draw and no
+    chunk changes them. A household that the last subscriber cuts off is smaller.
+    """
+    block = np.arange(first // BLOCK, -(-(first + count) // BLOCK))
+    member = block[:, None] * BLOCK + np.arange(BLOCK)
+    draw = tables.unit_hash(member.ravel(), seed, np.zeros(member.size, np.int64))
+    rank = draw.reshape(member.shape).argsort(axis=1, kind="stable").argsort(axis=1)
+    slots = np.array([np.repeat(range(len(sizes)), sizes) for sizes in SIZES])
+    kind = (tables.unit_hash(block, seed, np.ones(len(block), np.int64)) * len(SIZES)).astype(int)
+    taken = len(slots[0])
+    slot = np.take_along_axis(slots[kind], np.minimum(rank, taken - 1), axis=1)
+    found = np.where(rank < taken, 5_000_000 + block[:, None] * len(SIZES[0]) + slot, ALONE)
+    start = first - block[0] * BLOCK
+    return found.ravel()[start : start + count]
 
 
 def logistic(x: Any) -> Any:

@@ -14,7 +14,7 @@ DAY = datetime(2026, 10, 1, tzinfo=UTC)
 JOB = """
 name: tiny
 as_of: {as_of}
-inputs: {{folder: in, ledger: {ledger}, subscribers: {{path: subscribers.csv}}}}
+inputs: {{folder: in, ledger: {ledger}, subscribers: {{path: subscribers.csv, household: home}}}}
 scores: {{kind: formula, formulas: {{data: "0.1", voice: "0.2"}}}}
 catalogue:
   currency: EUR
@@ -32,8 +32,13 @@ def job_of(ledger, as_of=DAY, policies=TWO_A_WEEK):
     return parse(text, "job.yaml")
 
 
-def run_folder(folder: Path, ledger, rows, *, as_of=DAY, policies=TWO_A_WEEK, version=-1):
-    """Write what a finished run leaves and the ledger reads; rows: subscriber, offer, channel."""
+def run_folder(
+    folder: Path, ledger, rows, *, as_of=DAY, policies=TWO_A_WEEK, version=-1, homes=None
+):
+    """Write what a finished run leaves and the ledger reads; rows: subscriber, offer, channel.
+
+    homes: household by subscriber.
+    """
     job = job_of(ledger, as_of, policies)
     (folder / "allocations").mkdir(parents=True)
     table = pd.DataFrame(rows, columns=["subscriber", "offer", "channel"])
@@ -41,6 +46,9 @@ def run_folder(folder: Path, ledger, rows, *, as_of=DAY, policies=TWO_A_WEEK, ve
         table = table.astype({"subscriber": "int64"})
     table = table.assign(time=pd.Timestamp(as_of).as_unit("s"), time_zone="UTC")
     table.to_parquet(folder / "allocations/part-00000.parquet")
+    if homes is not None:
+        members = pd.DataFrame({"subscriber": list(homes), "household": list(homes.values())})
+        members.to_parquet(folder / "households.parquet")
     fingerprint = digest([str(folder), [list(map(str, row)) for row in rows]])
     manifest = {"job": effective(job), "fingerprint": fingerprint,
                 "ledger": {"id": "", "version": version}}  # fmt: skip

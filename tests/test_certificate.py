@@ -30,7 +30,8 @@ FORBIDDEN = {
     "engine.problem", "engine.zoom", "engine.prices", "engine.rounding", "engine.integers",
     "engine.candidates", "engine.assemble", "engine.levels", "engine.solve", "engine.pose",
     "engine.goals", "engine.quotient", "engine.policies", "engine.policy_groups",
-    "engine.history_counts", "engine.rules", "kernels.choose", "kernels.contact_windows",
+    "engine.history_counts", "engine.rules", "engine.household_rules", "engine.households",
+    "engine.block", "engine.history_events", "kernels.choose", "kernels.contact_windows",
 }  # fmt: skip
 
 

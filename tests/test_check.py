@@ -193,7 +193,7 @@ def test_any_set_of_faults_is_a_list_of_problems_and_no_failure(tmp_path_factory
     assert bool(problems) == bool(changes)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "complete_journey"])
+@pytest.mark.parametrize("name", ["quickstart", "complete_journey", "household"])
 def test_the_job_files_of_the_project_are_sound_without_their_inputs(tmp_path, name):
     folder = tmp_path / "none"
     job = load(ROOT / "configs" / f"{name}.yaml", [f"inputs.folder={folder}"])

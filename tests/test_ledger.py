@@ -80,6 +80,48 @@ def test_contacts_that_others_booked_meanwhile_are_refused(tmp_path, run, ledger
     assert walras("commit", other).stderr.startswith("refused: ")
 
 
+HOMES = {1: "h", 2: "h", 3: "h", 4: "g"}
+A_WEEK = "{name: home, at_most: 1, within: 7d, over: household}"
+
+
+def test_contacts_of_other_members_that_were_booked_meanwhile_are_refused(tmp_path, ledger):
+    own = {"policies": A_WEEK, "homes": HOMES}
+    first = run_folder(tmp_path / "first", ledger, [(3, "data", "sms"), (4, "data", "sms")], **own)
+    second = run_folder(tmp_path / "second", ledger, [(1, "voice", "email")], **own)
+    alone = run_folder(tmp_path / "alone", ledger, [(5, "voice", "email")], **own)
+    assert told("commit", first)["contacts"] == 2
+    (problem, _) = told("commit", second, code=5)["problems"]
+    text = "subscriber 1: policy home allows 1 within 7d and leaves 0 to the household, planned 1"
+    assert text in problem
+    assert told("commit", alone)["contacts"] == 1
+    told("cancel", first, "--as-of", "2026-09-30")
+    assert told("commit", second)["contacts"] == 1
+
+
+def test_a_run_on_a_newer_ledger_is_made_in_place_of_one_that_households_refuse(tmp_path, ledger):
+    own = {"policies": A_WEEK, "homes": HOMES}
+    book.book(planned(tmp_path / "first", ledger, [(3, "data", "sms")], **own), ledger)
+    run = planned(tmp_path / "second", ledger, [(1, "voice", "email")], version=0, **own)
+
+    def again(job):
+        assert job == run.job
+        return run_folder(tmp_path / "again", ledger, [(4, "voice", "email")], version=1, **own)
+
+    made, booked = book.book_again(run, ledger, again)
+    assert (made.folder, booked.rows) == (tmp_path / "again", 1)
+
+
+def test_a_run_without_its_households_is_not_booked(tmp_path, ledger):
+    folder = run_folder(tmp_path / "run", ledger, ROWS, policies=A_WEEK)
+    with pytest.raises(
+        DataError, match=r"households.parquet: cannot be read .*; run the job again"
+    ):
+        book.planned(folder)
+    now = run_folder(tmp_path / "now", ledger, ROWS, policies="{name: home, at_most: 1, "
+                     "over: household}")  # fmt: skip
+    assert book.planned(now).households is None
+
+
 def test_many_refused_contacts_are_counted(tmp_path, ledger):
     rows = [(i, "data", "sms") for i in range(30)]
     book.book(planned(tmp_path / "one", ledger, rows), ledger)

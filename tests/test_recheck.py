@@ -167,3 +167,48 @@ def test_outcomes_count_up_to_the_instant_of_the_contact(policy, is_closed_by_on
         rows = [("a", latest - i, "data", "sms") for i in range(times)]
         told = recheck.broken(job, plan, frame([]), frame(rows).assign(outcome="rejected"))
         assert bool(told) == ((latest <= NOW) == is_closed_by_one)
+
+
+HOMES = pd.DataFrame({"subscriber": ["a", "b", "c", "d"], "household": ["x", "x", "x", "y"]})
+SMS = [("a", NOW, "voice", "sms"), ("c", NOW, "data", "sms")]
+
+
+@pytest.mark.parametrize(
+    ("policy", "contacts", "told"),
+    [
+        ("{name: p, at_most: 3, within: 1d, over: household}", [("b", NOW + HOUR, "voice", "sms")],
+         []),
+        ("{name: p, at_most: 2, within: 1d, over: household}", [("b", NOW + HOUR, "voice", "sms")],
+         [("a", "policy p allows 2 within 1d and leaves 1 to the household, planned 2")]),
+        ("{name: p, at_most: 2, within: 1d, over: household}",
+         [("b", NOW + 24 * HOUR, "gone", "sms")], []),
+        ("{name: p, at_most: 1, per: channel, within: 1d, over: household}",
+         [("b", NOW, "voice", "email")],
+         [("a", "policy p sms allows 1 within 1d and leaves 1 to the household, planned 2")]),
+        ("{name: p, at_most: 1, per: offer, within: 1d, over: household}",
+         [("b", NOW, "data", "email")],
+         [("c", "policy p data allows 1 within 1d and leaves 0 to the household, planned 1")]),
+        ("{name: p, at_most: 1, per: offer, within: 1d}", [("b", NOW, "data", "email")], []),
+        ("{name: p, exclusive: [data, voice], within: 1d, over: household}",
+         [("b", NOW - HOUR, "voice", "email")], [("c", "policy p closes data on sms")]),
+        ("{name: p, exclusive: [data, voice], over: household}",
+         [("b", NOW - HOUR, "voice", "email")], []),
+        ("{name: p, suppress: churned, over: household}", [("b", NOW, "voice", "sms")], []),
+    ],
+)  # fmt: skip
+def test_the_history_of_all_members_counts(policy, contacts, told):
+    job = job_of("ledger", policies=policy)
+    homes = HOMES if recheck.asks_households(job) else None
+    found = recheck.broken(job, frame(SMS), frame(contacts), NO_OUTCOMES, homes)
+    assert [(b.subscriber, b.text) for b in found] == told
+
+
+def test_outcomes_of_all_members_count():
+    job = job_of("ledger", policies="{name: calm, cool_down: 1d, times: 2, within: 7d, "
+                 "outcome: [rejected], over: household}")  # fmt: skip
+    rows = [("b", NOW - HOUR, "data", "sms"), ("a", NOW - 30 * HOUR, "data", "sms")]
+    said = frame(rows).assign(outcome="rejected")
+    plan = frame([*SMS, ("d", NOW, "voice", "sms")])
+    found = recheck.broken(job, plan, frame([]), said, HOMES)
+    assert [(b.subscriber, b.policy) for b in found] == [("a", "calm"), ("c", "calm")]
+    assert recheck.broken(job, plan, frame([]), said.iloc[:1], HOMES) == []

@@ -61,7 +61,7 @@ def test_a_small_job_and_its_defaults():
     assert job.output == Path("runs") and job.catalogue.channels["email"].capacity is None
 
 
-@pytest.mark.parametrize("name", ["quickstart", "complete_journey"])
+@pytest.mark.parametrize("name", ["quickstart", "complete_journey", "household"])
 def test_the_jobs_of_the_project_are_accepted(name):
     job = load(ROOT / "configs" / f"{name}.yaml")
     assert job.name == name

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
@@ -18,7 +20,7 @@ from jobs.check import check
 from jobs.ingest import ingest
 from jobs.marker import MARKER, mark
 from jobs.tasks import SerialTasks
-from jobs.traits import CHANNELS, DIRTY, END, OFFERS
+from jobs.traits import ALONE, CHANNELS, DIRTY, END, OFFERS, households_of
 from tests.test_cli import walras
 
 QUICKSTART = Path(__file__).parents[1] / "configs" / "quickstart.yaml"
@@ -122,6 +124,22 @@ def test_a_stated_share_of_rows_is_dirty(operator):
         assert all(0 < part.sum() <= len(rows) * DIRTY / 4 + 1 for part in breaks)
     for name in EVENTS[2:]:
         assert operator[name]["subscriber"].isin(people).all()
+
+
+def test_two_in_five_are_in_households_of_two_to_five(operator):
+    households = operator["subscribers"]["household"]
+    assert households.notna().mean() == 0.4
+    sizes = households.value_counts().value_counts(normalize=True)
+    assert set(sizes.index) == {2, 3, 4, 5} and sizes.min() > 0.05
+
+
+@settings(max_examples=50)
+@given(first=st.integers(0, 300), count=st.integers(1, 200), seed=st.integers(0, 3))
+def test_households_do_not_depend_on_chunks(first, count, seed):
+    whole = households_of(0, 500, seed)
+    assert households_of(first, count, seed).tolist() == whole[first : first + count].tolist()
+    assert (whole == ALONE).sum() == 300
+    assert (whole != households_of(0, 500, seed + 1)).any()
 
 
 def test_contacts_respect_consent_and_the_app(operator):

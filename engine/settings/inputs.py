@@ -32,7 +32,7 @@ class SubscriberTable(Settings):
     time_zone: str | None = None
     """Text column with the subscriber's time zone (IANA name); null: the job's ``time_zone``."""
     household: str | None = None
-    """Column with the subscriber's household, whole numbers or text; null there: it is alone."""
+    """Column with the subscriber's household, whole numbers or text; null or empty: it is alone."""
 
 
 class KeyList(Settings):
@@ -127,7 +127,7 @@ class Inputs(Settings):
     ledger: Folder | None = None
     """The contact ledger: its contacts and outcomes are the history; null: the two tables are."""
     partitions: Annotated[int, Field(ge=1, le=65_536)] = 8
-    """Number of subscriber buckets; all events of a subscriber are in one."""
+    """Number of subscriber buckets; all events of a subscriber are in one, and a household."""
     max_reject_share: Share = 0.01
     """The job stops when a table has a larger share of rejected rows."""
 

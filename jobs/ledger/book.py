@@ -46,6 +46,7 @@ class Planned:
     ledger: Path | None  # the one that the run was planned on
     version: int  # of that ledger; -1: it was not there
     rows: pa.Table  # subscriber, time, time_zone, offer, channel, category, team
+    households: pa.Table | None = None  # subscriber, household of all members; None: no policy asks
 
     @property
     def entry(self) -> str:
@@ -67,7 +68,8 @@ def planned(folder: Path) -> Planned:
 
     Raises:
         ConfigError: it is no finished run, or one without an answer.
-        DataError: its allocations are not those that its summary counts.
+        DataError: its allocations are not those that its summary counts, or its households are not
+            there.
     """
     run = opened_run(folder)
     try:
@@ -96,7 +98,21 @@ def planned(folder: Path) -> Planned:
             "run the job again"
         )
     where = None if on is None else job.inputs.ledger
-    return Planned(folder, job, fingerprint, where, version, _whole(job, rows))
+    rows = _whole(job, rows)
+    return Planned(folder, job, fingerprint, where, version, rows, _households(folder, job, rows))
+
+
+def _households(folder: Path, job: Job, rows: pa.Table) -> pa.Table | None:
+    """Return the members of the households that a run contacts; None: no policy asks for them."""
+    if not recheck.asks_households(job):
+        return None
+    path = folder / "households.parquet"
+    try:
+        found = pq.read_table(path, columns=["subscriber", recheck.HOUSEHOLD])
+        key = rows.schema.field("subscriber").type
+        return found.set_column(0, "subscriber", found["subscriber"].cast(key))
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read ({error}); run the job again") from None
 
 
 def _whole(job: Job, rows: pa.Table) -> pa.Table:
@@ -185,10 +201,16 @@ def refuse(run: Planned, ledger: Ledger) -> None:
     times = pc.min_max(run.rows["time"])
     first = _day(times["min"].as_py(), -reach)
     last, known = _day(times["max"].as_py(), reach), run.rows["subscriber"].unique()
+    households = None
+    if run.households is not None:
+        households = run.households.to_pandas()
+        members = run.households["subscriber"].combine_chunks()
+        known = pa.concat_arrays([known, members]).unique()
     freed = state.freed(ledger, first=first, last=last)
     found = state.contacts(ledger, first=first, last=last, of=known, freed=freed)
     answers = state.outcomes(ledger, first=first, of=known)
-    broken = recheck.broken(run.job, *map(state.frame, (run.rows, found, answers)))
+    rows, history, said = map(state.frame, (run.rows, found, answers))
+    broken = recheck.broken(run.job, rows, history, said, households)
     if broken:
         lines = [f"{run.folder}: subscriber {b.subscriber}: {b.text}" for b in broken[:SHOWN]]
         rest = len(broken) - SHOWN
