@@ -19,8 +19,9 @@ from kernels.household_search import explore, joins_path
 MOST_MEMBERS = 8  # of a household
 GRID_BITS = 54  # of the largest surplus, at most
 LOWEST_EXPONENT = -900  # of a surplus, or so; keeps the grid's inverse finite
-STEPS = (300, 5_000, 1 << 62)  # of each search until the bounds are improved
-PASSES, ROUNDS = (0, 4, 12), 8  # of pricing before each search, with dropping of candidates between
+FIRST_STEPS, WIDER = 60, 4  # of the first search; by how much a search in vain is widened
+NARROW = 9  # the first search with prices looks no further than 2**-9 of the bound below it
+ROUNDS, CLOSE = 16, 1e-7  # of pricing before a search, while bounds may fall by such a part
 
 
 @njit(cache=True, nogil=True)
@@ -226,7 +227,10 @@ def _tight(n: int, rules: Any, household: Any, work: Any) -> int:
 def _search(n: int, members: Any, rules: Any, household: Any, work: Any) -> Any:
     """Write the two best joint choices of the candidates and return their gains; -1: none.
 
-    A search that takes long begins anew, with bounds from better prices and with what it found.
+    The first search has few steps. Later ones have prices, which are improved between them, and
+    look only for joint choices of more than a threshold a little below the bound. A search that
+    ends without two of them begins anew with a lower threshold, one that does not end with more
+    steps. No threshold changes the answer: two choices above it are the two best, if it has ended.
     """
     offer, _, contact, cap_indptr, cap_group, per_contact, conflicts, _ = rules
     indptr, caps, of_contacts, excluded, counts = household
@@ -236,35 +240,48 @@ def _search(n: int, members: Any, rules: Any, household: Any, work: Any) -> Any:
         stack, barred, found, _,
     ) = work  # fmt: skip
     item, own, worth = picked[0], picked[1], picked[2]
-    constant, limit, lower, tights = np.int64(0), np.int64(-1), np.int64(0), 0
-    best_total = second = np.int64(-1)
+    constant, bound, ahead = np.int64(0), np.int64(0), np.inf
+    limit, lower, margin = np.int64(-1), np.int64(0), np.int64(0)
+    best_total, second, tights, steps = np.int64(-1), np.int64(-1), 0, FIRST_STEPS
     if n == 0:
         found[:] = NO_ACTION
         return np.int64(0), second
-    for stage in range(len(STEPS)):
-        if stage == 1:
-            tights = _tight(n, rules, household, work)
-        for _ in range(PASSES[stage] if tights > 0 else 0):
-            constant = improve(
-                n, ROUNDS, lower, tights, tight[0], tight[1], size, count, order, gain, less, share,
-                own_room, room, own_price, price, tight[2], over, own_used, used, offer, cap_indptr,
-                cap_group, per_contact, indptr, caps, of_contacts, item, own, worth,
+    while True:
+        if ahead == np.inf:
+            threshold = limit
+        elif ahead > bound * CLOSE:
+            constant, bound, ahead = improve(
+                n, ROUNDS, lower, ahead, tights, tight[0], tight[1], size, count, order, gain, less,
+                share, own_room, room, own_price, price, tight[2], over, own_used, used, offer,
+                cap_indptr, cap_group, per_contact, indptr, caps, of_contacts, item, own, worth,
             )  # fmt: skip
             thin_out(
                 n, limit, constant, size, count, order, gain, less, share, offer, reach, item, own,
                 worth,
             )  # fmt: skip
+        if ahead < np.inf:
+            margin = max(margin, bound >> NARROW)
+            threshold = max(limit, bound - margin)
         sum_up(n, size, count, order, less, rank, top, offer, item, own, worth)
         found[:] = NO_ACTION
-        steps, best_total, second = explore(
-            n, constant, limit, STEPS[stage], who, size, count, order, gain, less, rank, top,
-            own_room, room, own, path, taken, entry, later, stack[0], stack[1], stack[2], barred,
-            members, offer, contact, cap_indptr, cap_group, per_contact, conflicts, counts, indptr,
-            caps, of_contacts, excluded, found[0], found[1],
+        left, best_total, second = explore(
+            n, constant, threshold, steps, who, size, count, order, gain, less, rank, top, own_room,
+            room, own, path, taken, entry, later, stack[0], stack[1], stack[2], barred, members,
+            offer, contact, cap_indptr, cap_group, per_contact, conflicts, counts, indptr, caps,
+            of_contacts, excluded, found[0], found[1],
         )  # fmt: skip
-        if steps > 0:
+        if left > 0 and (second >= 0 or threshold == limit):
             break
         limit, lower = max(limit, second - 1), max(lower, best_total)
+        if left > 0:
+            margin *= WIDER
+        else:
+            steps *= WIDER
+        if ahead == np.inf:
+            tights = _tight(n, rules, household, work)
+            for k in range(n):
+                bound += top[k, 0, size[k]]
+            ahead = bound / 4.0
     return best_total, second
 
 

@@ -23,6 +23,8 @@ from kernels.household_joint import MOST_MEMBERS as MOST_MEMBERS
 from kernels.household_rows import choose_household_rows, curve_household_rows
 from kernels.threads import added_chunks, chunk_of
 
+MEMORY = 1 << 26  # numbers of 8 bytes, in all threads of a device, about
+
 
 def choose_households_cpu(
     propensity: Any, weight: Any, group: Any, most: Any, cap: Any, household: Any, room: Any,
@@ -116,7 +118,30 @@ def choose_households_gpu(
     household_conflicts: Any, value_fixed: Any, value_accept: Any, price_fixed: Any,
     price_accept: Any, chosen: Any, margin: Any, tally: Any,
 ) -> None:  # fmt: skip
-    raise NotImplementedError
+    inputs = (
+        propensity, weight, group, most, cap, household, room, offer, kind, contact, cap_indptr,
+        cap_group, per_contact, conflicts, household_indptr, household_group, household_per_contact,
+        household_conflicts, value_fixed, value_accept, price_fixed, price_accept,
+    )  # fmt: skip
+    sizes, (rows, *memory) = _sizes(inputs, chosen.shape[0])
+    backend.launch(
+        backend.cuda_function("households", "choose_households"), rows, *inputs, *sizes, *memory,
+        chosen, margin, tally,
+    )  # fmt: skip
+
+
+def _sizes(inputs: Any, width: int) -> tuple[Any, Any]:
+    """Return S, A, D, E, W and Q as CUDA takes them, and how many threads, with what memory."""
+    propensity, cap, room, conflicts = (inputs[i] for i in (0, 4, 6, 13))
+    (actions, subscribers), caps, ties = propensity.shape, len(cap), len(room)
+    each = 48 * actions + 8 * (actions + 1) * (width + 1) + 57 * caps + 8 * ties  # as in lay_out
+    rows = min(subscribers, max(backend.THREADS, MEMORY // each))
+    threads = min(-(-rows // backend.THREADS), backend.MOST_BLOCKS) * backend.THREADS
+    sizes = (
+        np.int64(subscribers), np.int32(actions), np.int32(caps), np.int32(ties),
+        np.int32(conflicts.shape[1]), np.int32(width),
+    )  # fmt: skip
+    return sizes, (rows, backend.cupy.empty(threads * each, np.int64), np.int64(each))
 
 
 def curve_households_cpu(
@@ -177,7 +202,17 @@ def curve_households_gpu(
     price_accept: Any, first: Any, constraint: Any, use_fixed: Any, use_accept: Any, tally: Any,
     curvature: Any, near: Any, bandwidth: float, unit: float, width: int,
 ) -> None:  # fmt: skip
-    raise NotImplementedError
+    inputs = (
+        propensity, weight, group, most, cap, household, room, offer, kind, contact, cap_indptr,
+        cap_group, per_contact, conflicts, household_indptr, household_group, household_per_contact,
+        household_conflicts, value_fixed, value_accept, price_fixed, price_accept,
+    )  # fmt: skip
+    sizes, (rows, *memory) = _sizes(inputs, width)
+    backend.launch(
+        backend.cuda_function("households", "curve_households"), rows, *inputs, first, constraint,
+        use_fixed, use_accept, np.float64(bandwidth), np.float64(unit), *sizes,
+        np.int64(len(curvature)), *memory, tally, curvature, near,
+    )  # fmt: skip
 
 
 _MEMBERS = ("float32", "float32", "int32", "uint8", "uint8", "int64", "uint8")
