@@ -10,6 +10,7 @@ from engine.rules import Rules
 from tests.test_choose import bundles, surpluses, total_of
 
 MOST, CAP, OFFER = 3, 5, 6  # places among the arguments of choose
+GRID = 1 << 16
 MONEY = np.array([-1.0, -0.5, 0.5, 1.0, 1.0, 2.0])
 
 
@@ -38,8 +39,9 @@ def household_problem(seed, sizes, shape, *, width, related=True, money=MONEY):
         together = np.isin(offer, [0, 1])
         for c in range(channels):
             contact[together & (channel == c)] = np.flatnonzero(together & (channel == c))[0]
-    by_channel, by_offer = list(channel == np.arange(channels)[:, None]), list(
-        offer == np.arange(offers)[:, None]
+    by_channel, by_offer = (
+        list(channel == np.arange(channels)[:, None]),
+        list(offer == np.arange(offers)[:, None]),
     )
     own, own_whole = _caps(rng, by_channel, offer, contact, related)
     ties, whole = _caps(rng, by_channel + by_offer, offer, contact, related)
@@ -129,7 +131,7 @@ def choices_of(case, rows):
 def solved(case, rows, forbidden=None):
     """Return the greatest joint surplus and its choice, by CP-SAT; one choice may be forbidden.
 
-    Surpluses are whole multiples of 2**-10.
+    Surpluses are whole multiples of 2**-16.
     """
     problem, _, room, rules = case
     model, taken, worth = cp_model.CpModel(), {}, []
@@ -139,7 +141,7 @@ def solved(case, rows, forbidden=None):
         surplus = surpluses(problem, s)
         for a, value in surplus.items():
             taken[m, a] = model.new_bool_var("")
-            worth.append(taken[m, a] * int(value * 1024))
+            worth.append(taken[m, a] * int(value * GRID))
             contact = contacts.setdefault((m, int(rules.contact[a])), model.new_bool_var(""))
             model.add_implication(taken[m, a], contact)
         mine = [taken[m, a] for a in surplus]
@@ -149,11 +151,11 @@ def solved(case, rows, forbidden=None):
         for pair in rules.exclusive:
             model.add(sum(taken[m, a] for a in surplus if offer[a] in pair) <= 1)
         for d, members in enumerate(rules.members):
-            counted = _counted(taken, contacts, rules, members, rules.per_contact[d], [m])
+            counted = _counted((taken, contacts), members, rules.per_contact[d], [m])
             model.add(sum(counted) <= int(problem[CAP][d, s]))
     for e, members in enumerate(households.members):
         whole = households.per_contact[e]
-        counted = _counted(taken, contacts, rules, members, whole, range(len(rows)))
+        counted = _counted((taken, contacts), members, whole, range(len(rows)))
         model.add(sum(counted) <= int(room[e, rows[0]]))
     for offers in households.exclusive:
         one = {o: model.new_bool_var("") for o in offers}
@@ -168,11 +170,14 @@ def solved(case, rows, forbidden=None):
     solver.parameters.num_workers = 1
     if solver.solve(model) == cp_model.INFEASIBLE:
         return -np.inf, frozenset()
-    return solver.objective_value / 1024, {key for key, var in taken.items() if solver.value(var)}
+    return round(solver.objective_value) / GRID, {
+        key for key, var in taken.items() if solver.value(var)
+    }
 
 
-def _counted(taken, contacts, rules, members, whole, heads):
+def _counted(variables, members, whole, heads):
     """Return the variables of what a cap counts of some members."""
+    taken, contacts = variables
     if whole:
         return [v for (m, c), v in contacts.items() if m in heads and members[c]]
     return [v for (m, a), v in taken.items() if m in heads and members[a]]

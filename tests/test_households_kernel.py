@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import households
+from kernels import backend, households
 from kernels.choose import NO_ACTION, choose
 from kernels.households import choose_households, curve_households
+from tests import device_stand_in
 from tests.household_problems import (
     OFFER,
     arguments,
@@ -20,7 +21,7 @@ from tests.household_problems import (
     solved,
 )
 from tests.plan_problems import entries_of
-from tests.test_choose import PRICE_FIXED, counted
+from tests.test_choose import PRICE_FIXED, counted, surpluses
 
 SEEDS = st.integers(0, 2**32 - 1)
 UNIT, CONSTRAINTS = 2.0**10, 3
@@ -39,16 +40,14 @@ def small(draw):
 def chosen_by(case, width, call=choose_households):
     """Return bundles, margins and tally of a case's households."""
     inputs, out = arguments(case, width)
-    call(*inputs, *out)
-    return out
+    return call(*inputs, *out)
 
 
 def curved_by(case, entries, bandwidth, width, call=curve_households):
     """Return tally, curvature and near ties of a case's households."""
     inputs, (_, _, tally) = arguments(case, width)
     out = tally, np.zeros((CONSTRAINTS, CONSTRAINTS), np.int64), np.zeros(1, np.int64)
-    call(*inputs, *entries, *out, bandwidth, UNIT, width)
-    return out
+    return call(*inputs, *entries, *out, bandwidth, UNIT, width)
 
 
 def same_bits(found, expected):
@@ -98,7 +97,11 @@ def test_curve_matches_its_definition(on_each_backend, case, bandwidth, seed):
     groups, actions = problem[PRICE_FIXED].shape
     entries = entries_of(seed, groups * actions, CONSTRAINTS)
     found = curved_by(
-        case, entries, bandwidth, width, lambda *values: on_each_backend("curve_households", *values)
+        case,
+        entries,
+        bandwidth,
+        width,
+        lambda *values: on_each_backend("curve_households", *values),
     )
     near, is_known, curvature = 0, True, np.zeros((CONSTRAINTS, CONSTRAINTS))
     by_themselves = choose(*problem, width)[0]
@@ -143,7 +146,7 @@ def moved_square(problem, rows, choices, entries):
 @pytest.mark.parametrize(("heads", "shape"), [(5, (6, 3)), (8, (4, 2)), (8, (7, 3)), (4, (14, 5))])
 def test_larger_households_have_the_two_best_choices(on_each_backend, heads, shape, width):
     money = np.array([-1.0, 0.5, 1.0, 1.25, 2.0, 3.0, 5.0])
-    for seed in range(2):
+    for seed in range(4):
         case = household_problem(
             heads + 100 * seed, [heads] * 2, shape, width=width, related=seed == 0, money=money
         )
@@ -164,8 +167,6 @@ def test_larger_households_have_the_two_best_choices(on_each_backend, heads, sha
 
 
 def worth_of(problem, rows, taken):
-    from tests.test_choose import surpluses
-
     return [surpluses(problem, rows[m])[a] for m, a in taken]
 
 
@@ -211,3 +212,24 @@ def test_no_answer_depends_on_where_rows_are_cut(width, monkeypatch):
         monkeypatch.setattr(households, "added_chunks", chunks)
         same_bits(chosen_by(case, width), whole)
         same_bits(curved_by(case, entries, 0.5, width), curved)
+
+
+@device_stand_in.on_a_device
+def test_arrays_on_a_device_are_written_to(device, monkeypatch):
+    case = household_problem(4, [3, 0, 8, 2], (3, 2), width=2)
+    entries = entries_of(1, case[0][PRICE_FIXED].size, CONSTRAINTS)
+    expected = (*chosen_by(case, 2), *curved_by(case, entries, 0.5, 2))
+    if device == "stand-in":
+        device_stand_in.install(monkeypatch)
+
+    def call(operation):
+        def moved(*values):
+            values = [backend.to_gpu(v) if isinstance(v, np.ndarray) else v for v in values]
+            arrays = [v for v in values if hasattr(v, "get")]
+            operation(*values)
+            return tuple(backend.to_cpu(a) for a in arrays[-3:])
+
+        return moved
+
+    found = chosen_by(case, 2, call(choose_households))
+    same_bits((*found, *curved_by(case, entries, 0.5, 2, call(curve_households))), expected)
