@@ -81,7 +81,7 @@ struct Joint {
         return top[((long long)k * (rules.actions + 1) + i) * (width + 1) + q];
     }
 
-    DEVICE void charge() {
+    CALLED void charge() {
         for (int k = 0; k < n; ++k)
             for (int i = 0; i < count[k]; ++i) {
                 const int a = (int)order[at(k, i)];
@@ -99,7 +99,7 @@ struct Joint {
             }
     }
 
-    DEVICE int insert(int i, int o, long long amount, int picks, int most) {
+    CALLED int insert(int i, int o, long long amount, int picks, int most) {
         for (int j = 0; j < picks; ++j) {
             if (own[j] != o) continue;
             if (worth[j] >= amount) return picks;
@@ -127,7 +127,7 @@ struct Joint {
         return picks + 1;
     }
 
-    DEVICE int picked(int k) {
+    CALLED int picked(int k) {
         int picks = 0;
         for (int i = 0; i < count[k]; ++i) {
             const long long amount = less[at(k, i)];
@@ -147,7 +147,7 @@ struct Joint {
         return k < 0 ? price[d] : own_price[own_at(k, d)];
     }
 
-    DEVICE void improve(long long lower, double& ahead, long long& best_constant,
+    CALLED void improve(long long lower, double& ahead, long long& best_constant,
                         long long& lowest) {
         lowest = -1;
         best_constant = 0;
@@ -269,7 +269,7 @@ struct Joint {
     }
 
     // May action `a` join the first `depth` actions of member k, and those of the ones before?
-    DEVICE bool may_join(int k, int depth, int a) const {
+    CALLED bool may_join(int k, int depth, int a) const {
         const int* mine = path + k * MOST_BUNDLE;
         for (int i = 0; i < depth; ++i)
             if (has_bit(rules.conflicts + (long long)a * rules.words, mine[i])) return false;
@@ -290,7 +290,7 @@ struct Joint {
     }
 
     // Take the room of member k's action after `depth` others; an amount of -1 gives it back.
-    DEVICE void take(int k, int depth, int amount) {
+    CALLED void take(int k, int depth, int amount) {
         const int* mine = path + k * MOST_BUNDLE;
         const int a = mine[depth];
         const bool joined = joins(rules, mine, depth, a);
@@ -305,7 +305,7 @@ struct Joint {
     }
 
     // What member j, later than k, can add.
-    DEVICE long long rest(int k, int j) {
+    CALLED long long rest(int k, int j) {
         long long sum = 0;
         int picks = 0;
         for (int place = 0; place < count[j]; ++place) {
@@ -347,7 +347,7 @@ struct Joint {
     }
 
     // The steps that were left; 0: the search did not end.
-    DEVICE long long explore(long long constant, long long limit, long long steps,
+    CALLED long long explore(long long constant, long long limit, long long steps,
                              long long& best_total, long long& second) {
         best_total = second = -1;
         for (int i = 0; i < MOST_MEMBERS * MOST_BUNDLE; ++i) best[i] = other[i] = -1;
