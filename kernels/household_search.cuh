@@ -6,6 +6,8 @@
 #define GRID_BITS 54           // of the largest surplus, at most
 #define LOWEST_EXPONENT (-900)
 #define FIRST_STEPS 60
+#define NEXT_STEPS 240
+#define LONGER 2
 #define WIDER 4
 #define NARROW 9
 #define ROUNDS 16
@@ -460,7 +462,8 @@ struct Joint {
 
     // Write the two best joint choices of the candidates and their gains; -1: none.
     DEVICE void search(long long& best_total, long long& second) {
-        long long constant = 0, bound = 0, limit = -1, lower = 0, margin = 0, threshold = -1;
+        long long constant = 0, bound = 0, limit = -1, lower = 0, margin = 1, threshold = -1;
+        long long checked = 0;
         long long steps = FIRST_STEPS;
         double ahead = INFINITE;
         best_total = 0;
@@ -475,22 +478,28 @@ struct Joint {
                     improve(lower, ahead, constant, bound);
                     thin_out(limit, constant);
                 }
-                if (margin < bound >> NARROW) margin = bound >> NARROW;
-                threshold = limit > bound - margin ? limit : bound - margin;
+                if (bound < checked) checked = bound;
+                threshold = limit > checked - margin ? limit : checked - margin;
             }
             sum_up();
             const long long left = explore(constant, threshold, steps, best_total, second);
             if (left > 0 && (second >= 0 || threshold == limit)) return;
             if (second - 1 > limit) limit = second - 1;
             if (best_total > lower) lower = best_total;
-            if (left > 0)
+            if (left > 0) {
+                checked = threshold;
                 margin *= WIDER;
-            else
-                steps *= WIDER;
+            } else {
+                steps *= LONGER;
+                margin = margin / WIDER > 1 ? margin / WIDER : 1;
+            }
             if (ahead == INFINITE) {
                 list_tight();
                 for (int k = 0; k < n; ++k) bound += top_at(k, 0, size[k]);
                 ahead = (double)bound / 4.0;
+                checked = bound;
+                margin = bound >> NARROW > 1 ? bound >> NARROW : 1;
+                steps = NEXT_STEPS;
             }
         }
     }
