@@ -257,11 +257,11 @@ def _search(n: int, members: Any, rules: Any, household: Any, work: Any) -> Any:
                 share, own_room, room, own_price, price, tight[2], over, own_used, used, offer,
                 cap_indptr, cap_group, per_contact, indptr, caps, of_contacts, item, own, worth,
             )  # fmt: skip
+        if ahead < np.inf:
             thin_out(
                 n, limit, constant, size, count, order, gain, less, share, offer, reach, item, own,
                 worth,
             )  # fmt: skip
-        if ahead < np.inf:
             checked = min(checked, bound)
             threshold = max(limit, checked - margin)
         sum_up(n, size, count, order, less, rank, top, offer, item, own, worth)

@@ -207,8 +207,13 @@ struct Joint {
                 if (over[j] < 0.0 && price_of(j) == 0) over[j] = 0.0;
                 square += over[j] * over[j];
             }
+            const bool is_plain = before == 0.0;
             before = square;
-            if (square == 0.0) break;
+            if (square == 0.0) {
+                if (!is_plain) continue;
+                ahead = 0.0;  // no prices are better
+                break;
+            }
             const double aim = (double)lowest - ahead;
             const double goal = aim > (double)lower ? aim : (double)lower;
             const double far = (double)bound - goal;
@@ -474,10 +479,8 @@ struct Joint {
         }
         while (true) {
             if (ahead < INFINITE) {
-                if (ahead > (double)bound * CLOSE) {
-                    improve(lower, ahead, constant, bound);
-                    thin_out(limit, constant);
-                }
+                if (ahead > (double)bound * CLOSE) improve(lower, ahead, constant, bound);
+                thin_out(limit, constant);
                 if (bound < checked) checked = bound;
                 threshold = limit > checked - margin ? limit : checked - margin;
             }
