@@ -103,7 +103,7 @@ def add_use(
     s: int, g: int, propensity: Any, days: int, bundle: Any, sign: float, entries: Any, found: Any,
     amount: Any, count: int,
 ) -> int:  # fmt: skip
-    """Add the use of a bundle to the ``count`` constraints listed so far; return how many there are.
+    """Add the use of a bundle to the ``count`` constraints so far; return how many there are then.
 
     Entries of an action are in order of their constraint, and so is the list. ``propensity`` has a
     row for every so many actions, its ``days``.

@@ -163,9 +163,12 @@ def improve(
             if over[j] < 0.0 and (price[d] if k < 0 else own_price[k, d]) == 0:
                 over[j] = 0.0
             square += over[j] * over[j]
-        before = square
+        is_plain, before = before == 0.0, square
         if square == 0.0:
-            break
+            if is_plain:  # no prices are better
+                ahead = 0.0
+                break
+            continue
         goal = max(np.float64(best) - ahead, np.float64(lower))
         step = max(np.float64(bound) - goal, 0.0) / square
         for j in range(tight):

@@ -19,8 +19,10 @@ from kernels.household_search import explore, joins_path
 MOST_MEMBERS = 8  # of a household
 GRID_BITS = 54  # of the largest surplus, at most
 LOWEST_EXPONENT = -900  # of a surplus, or so; keeps the grid's inverse finite
-FIRST_STEPS, WIDER = 60, 4  # of the first search; by how much a search in vain is widened
-NARROW = 9  # the first search with prices looks no further than 2**-9 of the bound below it
+FIRST_STEPS, NEXT_STEPS, LONGER = 60, 240, 2  # of the first search, of the next ones; by how much
+# each is longer than the one before, if that did not end
+NARROW, WIDER = 9, 4  # the first one with prices looks for 2**-9 of the bound below it; next ones,
+# by how much farther, or less far where one did not end
 ROUNDS, CLOSE = 16, 1e-7  # of pricing before a search, while bounds may fall by such a part
 
 
@@ -228,9 +230,10 @@ def _search(n: int, members: Any, rules: Any, household: Any, work: Any) -> Any:
     """Write the two best joint choices of the candidates and return their gains; -1: none.
 
     The first search has few steps. Later ones have prices, which are improved between them, and
-    look only for joint choices of more than a threshold a little below the bound. A search that
-    ends without two of them begins anew with a lower threshold, one that does not end with more
-    steps. No threshold changes the answer: two choices above it are the two best, if it has ended.
+    look only for joint choices of more than a threshold a little below the bound. If one ends
+    without two of them, the next begins a step below its threshold. If it does not end, that step
+    is shorter and the search longer. No threshold changes the answer: when a search ends with two
+    choices above it, they are the two best.
     """
     offer, _, contact, cap_indptr, cap_group, per_contact, conflicts, _ = rules
     indptr, caps, of_contacts, excluded, counts = household
@@ -241,27 +244,26 @@ def _search(n: int, members: Any, rules: Any, household: Any, work: Any) -> Any:
     ) = work  # fmt: skip
     item, own, worth = picked[0], picked[1], picked[2]
     constant, bound, ahead = np.int64(0), np.int64(0), np.inf
-    limit, lower, margin = np.int64(-1), np.int64(0), np.int64(0)
+    limit, lower = np.int64(-1), np.int64(0)
+    checked, margin, threshold = np.int64(0), np.int64(1), np.int64(-1)
     best_total, second, tights, steps = np.int64(-1), np.int64(-1), 0, FIRST_STEPS
     if n == 0:
         found[:] = NO_ACTION
         return np.int64(0), second
     while True:
-        if ahead == np.inf:
-            threshold = limit
-        elif ahead > bound * CLOSE:
+        if np.inf > ahead > bound * CLOSE:
             constant, bound, ahead = improve(
                 n, ROUNDS, lower, ahead, tights, tight[0], tight[1], size, count, order, gain, less,
                 share, own_room, room, own_price, price, tight[2], over, own_used, used, offer,
                 cap_indptr, cap_group, per_contact, indptr, caps, of_contacts, item, own, worth,
             )  # fmt: skip
+        if ahead < np.inf:
             thin_out(
                 n, limit, constant, size, count, order, gain, less, share, offer, reach, item, own,
                 worth,
             )  # fmt: skip
-        if ahead < np.inf:
-            margin = max(margin, bound >> NARROW)
-            threshold = max(limit, bound - margin)
+            checked = min(checked, bound)
+            threshold = max(limit, checked - margin)
         sum_up(n, size, count, order, less, rank, top, offer, item, own, worth)
         found[:] = NO_ACTION
         left, best_total, second = explore(
@@ -274,14 +276,17 @@ def _search(n: int, members: Any, rules: Any, household: Any, work: Any) -> Any:
             break
         limit, lower = max(limit, second - 1), max(lower, best_total)
         if left > 0:
+            checked = threshold
             margin *= WIDER
         else:
-            steps *= WIDER
+            steps *= LONGER
+            margin = max(margin // WIDER, 1)
         if ahead == np.inf:
             tights = _tight(n, rules, household, work)
             for k in range(n):
                 bound += top[k, 0, size[k]]
-            ahead = bound / 4.0
+            ahead, checked, steps = bound / 4.0, bound, NEXT_STEPS
+            margin = max(bound >> NARROW, 1)
     return best_total, second
 
 

@@ -6,6 +6,8 @@
 #define GRID_BITS 54           // of the largest surplus, at most
 #define LOWEST_EXPONENT (-900)
 #define FIRST_STEPS 60
+#define NEXT_STEPS 240
+#define LONGER 2
 #define WIDER 4
 #define NARROW 9
 #define ROUNDS 16
@@ -81,7 +83,7 @@ struct Joint {
         return top[((long long)k * (rules.actions + 1) + i) * (width + 1) + q];
     }
 
-    DEVICE void charge() {
+    CALLED void charge() {
         for (int k = 0; k < n; ++k)
             for (int i = 0; i < count[k]; ++i) {
                 const int a = (int)order[at(k, i)];
@@ -99,7 +101,7 @@ struct Joint {
             }
     }
 
-    DEVICE int insert(int i, int o, long long amount, int picks, int most) {
+    CALLED int insert(int i, int o, long long amount, int picks, int most) {
         for (int j = 0; j < picks; ++j) {
             if (own[j] != o) continue;
             if (worth[j] >= amount) return picks;
@@ -127,7 +129,7 @@ struct Joint {
         return picks + 1;
     }
 
-    DEVICE int picked(int k) {
+    CALLED int picked(int k) {
         int picks = 0;
         for (int i = 0; i < count[k]; ++i) {
             const long long amount = less[at(k, i)];
@@ -147,7 +149,7 @@ struct Joint {
         return k < 0 ? price[d] : own_price[own_at(k, d)];
     }
 
-    DEVICE void improve(long long lower, double& ahead, long long& best_constant,
+    CALLED void improve(long long lower, double& ahead, long long& best_constant,
                         long long& lowest) {
         lowest = -1;
         best_constant = 0;
@@ -205,8 +207,13 @@ struct Joint {
                 if (over[j] < 0.0 && price_of(j) == 0) over[j] = 0.0;
                 square += over[j] * over[j];
             }
+            const bool is_plain = before == 0.0;
             before = square;
-            if (square == 0.0) break;
+            if (square == 0.0) {
+                if (!is_plain) continue;
+                ahead = 0.0;  // no prices are better
+                break;
+            }
             const double aim = (double)lowest - ahead;
             const double goal = aim > (double)lower ? aim : (double)lower;
             const double far = (double)bound - goal;
@@ -269,7 +276,7 @@ struct Joint {
     }
 
     // May action `a` join the first `depth` actions of member k, and those of the ones before?
-    DEVICE bool may_join(int k, int depth, int a) const {
+    CALLED bool may_join(int k, int depth, int a) const {
         const int* mine = path + k * MOST_BUNDLE;
         for (int i = 0; i < depth; ++i)
             if (has_bit(rules.conflicts + (long long)a * rules.words, mine[i])) return false;
@@ -290,7 +297,7 @@ struct Joint {
     }
 
     // Take the room of member k's action after `depth` others; an amount of -1 gives it back.
-    DEVICE void take(int k, int depth, int amount) {
+    CALLED void take(int k, int depth, int amount) {
         const int* mine = path + k * MOST_BUNDLE;
         const int a = mine[depth];
         const bool joined = joins(rules, mine, depth, a);
@@ -305,7 +312,7 @@ struct Joint {
     }
 
     // What member j, later than k, can add.
-    DEVICE long long rest(int k, int j) {
+    CALLED long long rest(int k, int j) {
         long long sum = 0;
         int picks = 0;
         for (int place = 0; place < count[j]; ++place) {
@@ -347,7 +354,7 @@ struct Joint {
     }
 
     // The steps that were left; 0: the search did not end.
-    DEVICE long long explore(long long constant, long long limit, long long steps,
+    CALLED long long explore(long long constant, long long limit, long long steps,
                              long long& best_total, long long& second) {
         best_total = second = -1;
         for (int i = 0; i < MOST_MEMBERS * MOST_BUNDLE; ++i) best[i] = other[i] = -1;
@@ -460,7 +467,8 @@ struct Joint {
 
     // Write the two best joint choices of the candidates and their gains; -1: none.
     DEVICE void search(long long& best_total, long long& second) {
-        long long constant = 0, bound = 0, limit = -1, lower = 0, margin = 0, threshold = -1;
+        long long constant = 0, bound = 0, limit = -1, lower = 0, margin = 1, threshold = -1;
+        long long checked = 0;
         long long steps = FIRST_STEPS;
         double ahead = INFINITE;
         best_total = 0;
@@ -471,26 +479,30 @@ struct Joint {
         }
         while (true) {
             if (ahead < INFINITE) {
-                if (ahead > (double)bound * CLOSE) {
-                    improve(lower, ahead, constant, bound);
-                    thin_out(limit, constant);
-                }
-                if (margin < bound >> NARROW) margin = bound >> NARROW;
-                threshold = limit > bound - margin ? limit : bound - margin;
+                if (ahead > (double)bound * CLOSE) improve(lower, ahead, constant, bound);
+                thin_out(limit, constant);
+                if (bound < checked) checked = bound;
+                threshold = limit > checked - margin ? limit : checked - margin;
             }
             sum_up();
             const long long left = explore(constant, threshold, steps, best_total, second);
             if (left > 0 && (second >= 0 || threshold == limit)) return;
             if (second - 1 > limit) limit = second - 1;
             if (best_total > lower) lower = best_total;
-            if (left > 0)
+            if (left > 0) {
+                checked = threshold;
                 margin *= WIDER;
-            else
-                steps *= WIDER;
+            } else {
+                steps *= LONGER;
+                margin = margin / WIDER > 1 ? margin / WIDER : 1;
+            }
             if (ahead == INFINITE) {
                 list_tight();
                 for (int k = 0; k < n; ++k) bound += top_at(k, 0, size[k]);
                 ahead = (double)bound / 4.0;
+                checked = bound;
+                margin = bound >> NARROW > 1 ? bound >> NARROW : 1;
+                steps = NEXT_STEPS;
             }
         }
     }

@@ -63,7 +63,7 @@ def _take(
 
 @njit(cache=True, nogil=True)
 def _bar(
-    k: int, depth: int, level: int, whole: bool, members: Any, count: Any, order: Any, path: Any,
+    k: int, depth: int, level: int, whole: int, members: Any, count: Any, order: Any, path: Any,
     barred: Any, contact: Any,
 ) -> None:  # fmt: skip
     """Bar the candidates of a cap without room; what goes out in a contact of the path fits."""

@@ -39,7 +39,7 @@ DEVICE AtPrices prices_of(const Row& row, const Members& all, long long s) {
 }
 
 // What the first `heads` members' bundles leave of cap e; below 0 where they do not keep it.
-DEVICE int left_of(const Rules& rules, const Ties& ties, const int* bundles, int heads, int e,
+CALLED int left_of(const Rules& rules, const Ties& ties, const int* bundles, int heads, int e,
                    int room) {
     for (int m = 0; m < heads; ++m)
         for (int i = 0; i < MOST_BUNDLE && bundles[m * MOST_BUNDLE + i] >= 0; ++i) {
@@ -53,7 +53,7 @@ DEVICE int left_of(const Rules& rules, const Ties& ties, const int* bundles, int
 }
 
 // Does any member's bundle exclude action `a`?
-DEVICE bool excluded(const Rules& rules, const Ties& ties, const int* bundles, int heads, int a) {
+CALLED bool excluded(const Rules& rules, const Ties& ties, const int* bundles, int heads, int a) {
     for (int m = 0; m < heads; ++m)
         for (int i = 0; i < MOST_BUNDLE && bundles[m * MOST_BUNDLE + i] >= 0; ++i)
             if (has_bit(ties.conflicts + (long long)a * rules.words, bundles[m * MOST_BUNDLE + i]))
@@ -180,7 +180,7 @@ DEVICE double one_more(const Rules& rules, const Ties& ties, const Members& all,
 }
 
 // Does a household begin in row s? Then fill in its answer.
-DEVICE bool answer_of(const Rules& rules, const Ties& ties, const Members& all, long long s,
+CALLED bool answer_of(const Rules& rules, const Ties& ties, const Members& all, long long s,
                       int width, long long* memory, Answer& answer) {
     const long long own = all.household[s];
     if (own < 0 || (s > 0 && all.household[s - 1] == own)) return false;
