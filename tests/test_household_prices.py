@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import contact_counts
-from engine.policy_prices import GRID, Market, Partition, costs
+from engine.policy_market import Market, Partition
+from engine.policy_prices import costs
 from engine.policy_questions import Asked
+from engine.policy_relaxed import GRID
 from tests import brute_policies as brute
 from tests.brute_policies import Person
 from tests.policy_cases import cases, events, mapping_of, parsed, profiled, scored, told
