@@ -184,6 +184,14 @@ def test_the_history_of_all_members_counts():
     assert texts(held, both, features, past) == [("policy", 10 + one, told_)]
 
 
+@pytest.mark.parametrize(("early", "leaves"), [(13, 1), (12, 1), (11, 0)])
+def test_contacts_of_several_members_count_in_the_order_of_their_times(early, leaves):
+    job = joint_job({"name": "p", "at_most": 2, "within": "1d"})
+    past = history((10, AS_OF + 12 * 3600, "a", "sms"), (12, AS_OF - early * 3600, "a", "sms"))
+    text = "policy p leaves 0 to the household, got 1 contacts"
+    assert texts(job, [A_APP], contacts=past) == [("policy", 12, text)] * (1 - leaves)
+
+
 @pytest.mark.parametrize(
     "homes",
     [
