@@ -87,7 +87,7 @@ def improve(
     own_price: Any, price: Any, best_price: Any, over: Any, own_used: Any, used: Any, offer: Any,
     cap_indptr: Any, cap_group: Any, per_contact: Any, household_indptr: Any,
     household_group: Any, household_per_contact: Any, item: Any, own: Any, worth: Any,
-) -> tuple[int, int, float]:  # fmt: skip
+) -> Any:  # fmt: skip
     """Improve the prices of the caps that may bind; ``less`` is that at the prices returned.
 
     Deflected subgradient steps toward a bound that is ``ahead`` of the lowest so far, and not below
@@ -103,7 +103,8 @@ def improve(
         techniques", Mathematical Programming Study 3, 1975.
     """
     best, best_constant, since = np.int64(-1), np.int64(0), 0
-    dearest, before = np.int64(0), 0.0
+    before = 0.0
+    dearest: Any = np.int64(0)
     for k in range(n):
         dearest = max(dearest, gain[k, 0] if count[k] > 0 else 0)
     for t in range(rounds + 1):
@@ -250,7 +251,7 @@ def sum_up(
 def rest(
     k: int, level: int, size: Any, count: Any, order: Any, less: Any, rank: Any, barred: Any,
     offer: Any, own: Any,
-) -> int:  # fmt: skip
+) -> Any:  # fmt: skip
     """Return what a member can add with candidates that are not barred."""
     total, picks = np.int64(0), 0
     for j in range(count[k]):

@@ -245,7 +245,8 @@ def _search(n: int, members: Any, rules: Any, household: Any, work: Any) -> Any:
     item, own, worth = picked[0], picked[1], picked[2]
     constant, bound, ahead = np.int64(0), np.int64(0), np.inf
     limit, lower = np.int64(-1), np.int64(0)
-    checked, margin, threshold = np.int64(0), np.int64(1), np.int64(-1)
+    margin: Any = np.int64(1)
+    checked, threshold = np.int64(0), np.int64(-1)
     best_total, second, tights, steps = np.int64(-1), np.int64(-1), 0, FIRST_STEPS
     if n == 0:
         found[:] = NO_ACTION
@@ -294,7 +295,7 @@ def _search(n: int, members: Any, rules: Any, household: Any, work: Any) -> Any:
 def _one_more(
     s: int, t: int, heads: int, gap: float, propensity: Any, group: Any, most: Any, cap: Any,
     room: Any, members: Any, rules: Any, household: Any, tables: Any, tile: Any, work: Any,
-) -> float:  # fmt: skip
+) -> Any:  # fmt: skip
     """Return the margin where the best choice and one action that does not pay may be second."""
     value_fixed, value_accept, price_fixed, price_accept = tables
     wide, nearest = tile[:2]
@@ -353,7 +354,7 @@ def search_jointly(
     s: int, t: int, heads: int, propensity: Any, group: Any, most: Any, cap: Any, room: Any,
     sharing: Any, members: Any, rules: Any, household: Any, tables: Any, tile: Any, ranked: Any,
     listed: Any, work: Any,
-) -> float:  # fmt: skip
+) -> Any:  # fmt: skip
     """Write the two best joint choices of a household into the tile; return the margin.
 
     Args:
