@@ -40,7 +40,7 @@ def best_together(  # noqa: PLR0917 (arrays, as kernels take them)
         begin: [H + 1] int64, the first member of each household.
         highest: [R] int64, of each member alone, from :func:`engine.certificate_bundles.best_of`.
         chosen: [R, 4] int64, its bundle.
-        free: from :meth:`engine.certificate_bundles.Freedom.arrays`.
+        free: from :meth:`engine.certificate_freedom.Freedom.arrays`.
         joint: [D] bool, caps over households; [X, P] bool, pairs of which a household has one
             offer; at most how many numbers of contacts used up are told apart, how many branches
             are looked at without prices, and how many in all.
