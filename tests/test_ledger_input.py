@@ -34,6 +34,7 @@ def job_in(home, history, **changes):
         "folder: in", f"folder: {home}"
     )
     changes = [f"{name}={value}" for name, value in changes.items()]
+    text = text.replace(", household: home", "")  # the table has no such column here
     return parse(f"{text}output: {home}/runs\n", "job.yaml", changes)
 
 
