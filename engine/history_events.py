@@ -153,7 +153,7 @@ def _owner(begin: Any, events: int) -> Any:
         events: E.
     """
     side = library(begin)
-    return side.cumsum(side.bincount(begin[1:-1], minlength=events + 1))[:events]
+    return side.cumsum(side.bincount(begin, minlength=events + 1))[:events] - 1
 
 
 def events_of(job: Job, frame: Any, keys: Any, accepted: Any = None) -> Events:

@@ -53,7 +53,7 @@ class Households:
                 f"{job.inputs.subscribers.path}: column {column}: two households have one hash; "
                 "rename one of them"
             )
-        size = side.bincount(codes[codes >= 0], minlength=len(names) + 1)  # the last: of no name
+        size = _sizes(codes[codes >= 0], len(names))
         size[:-1][is_blank] = 0
         alone = size[codes] == 0
         number = side.where(alone, len(names) + side.cumsum(alone) - 1, codes)
@@ -74,7 +74,7 @@ class Households:
         """Return [H + 1] int64, a household's rows are ``rows[indptr[h]:indptr[h + 1]]``."""
         side = library(self.number)
         found = side.zeros(self.count + 1, "int64")
-        found[1:] = side.cumsum(side.bincount(self.number, minlength=self.count))
+        found[1:] = side.cumsum(_sizes(self.number, self.count)[:-1])
         return found
 
     @property
@@ -113,6 +113,18 @@ class Households:
             own: [S] int64, the subscribers' hashes in [0, KEY_RANGE).
         """
         return library(own).where(self.key < 0, own, self.key & ~LOW | own & LOW)
+
+
+def _sizes(codes: Any, count: int) -> Any:
+    """Return [count + 1] int64, how often each code is there; the last is 0, of no code.
+
+    CuPy's ``bincount`` takes no empty array, so the last is put among the codes.
+    """
+    side = library(codes)
+    every = side.concatenate([codes, side.full(1, count, codes.dtype)])
+    found = side.bincount(every, minlength=count + 1)
+    found[-1] = 0
+    return found
 
 
 def households_of(job: Job, features: Any, times: SendTimes) -> Households | None:

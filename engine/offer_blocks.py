@@ -103,7 +103,9 @@ def _take_in_mates(near: Any, household: Any) -> None:
     own = household[rows]
     number = side.zeros(len(rows), "int64")
     number[1:] = side.cumsum(own[1:] != own[:-1])
-    near[rows] = side.bincount(number, weights=near[rows])[number] > 0
+    has_near = side.zeros(len(rows), bool)
+    has_near[number[near[rows] != 0]] = True
+    near[rows] = has_near[number]
 
 
 def near_cells(block: Block, chosen: Any, rows: Any, shape: tuple[int, int]) -> Any:

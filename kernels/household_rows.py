@@ -22,9 +22,9 @@ REST_OF_JOINT = -1
 
 
 @njit(cache=True, nogil=True)
-def _first_of(household: Any, s: int) -> int:
-    """Return the first row, from ``s`` on, of a household that does not begin before it."""
-    while s < household.size and (household[s] < 0 or (s > 0 and household[s] == household[s - 1])):
+def _first_of(household: Any, s: int, end: int) -> int:
+    """Return the first row from ``s`` to ``end`` in which a household begins; else ``end``."""
+    while s < end and (household[s] < 0 or (s > 0 and household[s] == household[s - 1])):
         s += 1
     return s
 
@@ -41,7 +41,7 @@ def _end_of(household: Any, s: int) -> int:
 @njit(cache=True, nogil=True)
 def _stretch(household: Any, s: int, end: int) -> Any:
     """Return the next rows, a tile at most, of whole households that begin before ``end``."""
-    low = _first_of(household, s)
+    low = _first_of(household, s, end)
     high = low
     while high < end and household[high] >= 0:
         after = _end_of(household, high)
