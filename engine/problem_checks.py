@@ -16,6 +16,7 @@ from engine.limits import MICRO, MOST_AMOUNT, MOST_USE
 from engine.parts import Parts, parts_of
 from kernels.backend import library, to_cpu
 from kernels.choose import PROPENSITY_GRID, WEIGHT_GRID
+from kernels.households import MOST_MEMBERS
 
 if TYPE_CHECKING:
     from engine.block import Block
@@ -34,6 +35,7 @@ _ALLOWED = {
     "key": "allowed is 0 or more",
     "group": "allowed is a column of in_scope, from 0 on",
     "cap": "a cap of an open action must be 1 or more; make its propensity NaN instead",
+    "household": f"at most {MOST_MEMBERS} neighbours are allowed in a household",
 }
 
 
@@ -187,6 +189,8 @@ def _told(block: "Block", sizes: tuple[int, int, int, Any]) -> _Told:
         *_column("group", block.group, lambda group: (group < 0) | (group >= groups)),
         *_closed(block, members, 1 if is_spread else rules.days, rules.day_class),
     ]
+    for household in block.household:
+        wrong += _column("household", household, _is_one_too_many)
     return _Told(subscribers, float(block.weight.sum(dtype="float64")), [], wrong)
 
 
@@ -221,6 +225,13 @@ def _bad_weight(weight: Any) -> Any:
     with np.errstate(over="ignore"):
         scaled = weight * WEIGHT_GRID
     return ~((weight >= 0) & (weight <= LARGEST_WEIGHT) & (side.rint(scaled) == scaled))
+
+
+def _is_one_too_many(household: Any) -> Any:
+    found = library(household).zeros(len(household), bool)
+    own = household[MOST_MEMBERS:]
+    found[MOST_MEMBERS:] = (own >= 0) & (own == household[: len(own)])
+    return found
 
 
 def _column(name: str, array: Any, is_bad: Callable[[Any], Any]) -> list[Any]:

@@ -9,6 +9,7 @@ import pytest
 
 from engine.block import Block
 from engine.errors import DataError
+from engine.household_rules import HouseholdRules
 from engine.pair_block import PairBlock
 from engine.pair_problem import PairProblem
 from engine.parts import Here
@@ -297,3 +298,14 @@ def test_listed_pairs_without_subscribers_actions_or_constraints():
                    use_row=none.astype(np.int32), use_amount=np.zeros(0))  # fmt: skip
     found = solve(PairProblem.of([free], (np.zeros(1, np.int32),) * 3, [], []), Solver())
     assert (found.status, found.value) == (Status.OPTIMAL, 3.0)
+
+
+def test_more_members_than_are_chosen_for_together_are_refused():
+    rules = replace(plain(3), households=HouseholdRules(np.zeros((0, 3), bool), np.zeros(0, bool)))
+    room = np.zeros((0, 20), np.uint8)
+    homes = np.repeat([-1, 4, 7, 5], [3, 8, 8, 1])[None]
+    posed([block(20, household=homes, room=room)], rules=rules)
+    wrong = np.repeat([-1, 4, 7, 5], [1, 8, 10, 1])[None]
+    message = "household: got 7 for subscriber 17, and 2 such in all; at most 8 neighbours"
+    with pytest.raises(DataError, match=message):
+        posed([block(20, household=wrong, room=room)], rules=rules)

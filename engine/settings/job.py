@@ -100,7 +100,7 @@ class Job(Settings):
     catalogue: Catalogue
     """Offers and channels."""
     policies: list[ContactPolicy] = []
-    """What one subscriber may receive, and when: all of them hold, in whatever order they stand."""
+    """What subscribers and households may receive: all of them hold, in whatever order they stand."""
     constraints: list[Constraint] = []
     """Limits over all subscribers, beside the catalogue's capacities, quotas and minimums."""
     fatigue: list[Fatigue] = []

@@ -1,4 +1,4 @@
-"""Settings of contact policies: what one subscriber may receive, and when."""
+"""Settings of contact policies: what a subscriber or household may receive, and when."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
@@ -80,7 +80,7 @@ WEEKDAYS = get_args(Weekday)
 
 
 class ContactPolicy(Settings):
-    """A rule for each subscriber by itself; it has one of the kinds below, up to ``package``."""
+    """A rule for each subscriber, or each household; it has one kind, up to ``package``."""
 
     name: Name
     """Name of the policy, shown in reasons."""
