@@ -90,7 +90,7 @@ class Constraint(Settings):
     where: Sql | None = None
     """Subscribers in scope: a SQL condition; null: all."""
     each_day: bool = False
-    """Whether it is a limit of each day in scope by itself: ``name:day-1`` and so on."""
+    """Whether each day in scope, of a ratio in both sums', is a limit: ``name:day-1`` and so on."""
 
     @property
     def upper(self) -> float | None:
@@ -101,6 +101,17 @@ class Constraint(Settings):
     def lower(self) -> float | None:
         """Return the lower limit, of ``at_least`` or ``equals``."""
         return self.at_least if self.equals is None else self.equals
+
+    def each_of(self, days: int) -> list[int]:
+        """Return the days of a plan that each have a limit of their own, with ``each_day``.
+
+        A day that only one of a ratio's sums has is none of them: there is nothing to compare.
+        """
+        scopes: list[Constraint | Sum] = [self]
+        if self.ratio is not None:
+            scopes += [self.ratio.of, self.ratio.to]
+        own = self.days or range(1, days + 1)
+        return [day for day in own if all(not s.days or day in s.days for s in scopes)]
 
     @model_validator(mode="after")
     def _limits(self) -> Self:
