@@ -19,7 +19,18 @@ Penalty = Annotated[
 ]
 Weight = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False), AfterValidator(representable)]
 LimitName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_:@.-]{0,126}$")]
-Days = list[Annotated[int, Field(ge=1, json_schema_extra={"unit": "d"})]]
+
+
+def _once(days: list[int]) -> list[int]:
+    """Refuse a day that stands twice in a list."""
+    if len(set(days)) < len(days):
+        raise ValueError("should have each day once")
+    return days
+
+
+Days = Annotated[
+    list[Annotated[int, Field(ge=1, json_schema_extra={"unit": "d"})]], AfterValidator(_once)
+]
 
 
 class Sum(Settings):
