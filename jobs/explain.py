@@ -188,6 +188,7 @@ def _standing(
         "group": one.group,
         "used": one.used,
         "allowed": one.allowed,
+        "day": None if one.day is None else one.day + 1,
         "contacts": [
             {
                 "time": _local(c.time, zone),
@@ -241,12 +242,14 @@ def shown(told: Mapping[str, Any]) -> Iterator[Any]:
         best = " and ".join(told["best"]) or "nothing"
         yield Text(f"best at the prices is {best}; a limit is kept or filled by giving it up")
     title = "Policies with contacts in their window, and those that block"
+    title += "; of each cap the day with the fullest window" if told["days"] > 1 else ""
     head = ("policy", "of", "used", "contacts in its window", "blocks", "until")
     policies = _table(title, *head)
     for row in told["policies"]:
         if not (row["contacts"] or row["blocks"]):
             continue
         used = "" if row["used"] is None else f"{row['used']} of {row['allowed']}"
+        used += f", day {row['day']}" if used and told["days"] > 1 else ""
         contacts = "\n".join(_contact(c, told["subscriber"]) for c in row["contacts"])
         cells = row["policy"], row["group"], used, contacts, "\n".join(_by_pair(row["blocks"]))
         policies.add_row(*map(Text, (*cells, row["until"] or ("not known" if cells[4] else ""))))
