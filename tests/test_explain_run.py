@@ -47,7 +47,8 @@ ASKED = {
     "then": (["objective={maximise: value, then: {minimise: contacts, within: 0.1}}"],
              "objective.then, minimise contacts; it keeps what objective reached"),
     "value before": (["goals=[{name: worth, maximise: value, within: 0.2}]",
-                      "objective={maximise: acceptances}", "fatigue=[]"],
+                      "objective={maximise: acceptances}", "fatigue=[]",
+                      "catalogue.weight='LEAST(3, 0.5 + arpu / 40)'"],
                      "objective, maximise acceptances; it keeps what worth reached"),
 }  # fmt: skip
 
