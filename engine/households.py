@@ -67,7 +67,7 @@ class Households:
     @cached_property
     def rows(self) -> Any:
         """Return [S] the rows, household by household."""
-        return self.number.argsort(kind="stable")
+        return library(self.number).lexsort(self.number[None])
 
     @cached_property
     def indptr(self) -> Any:

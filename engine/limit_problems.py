@@ -8,7 +8,7 @@ from engine.actions import actions_of
 from engine.levels import KEPT
 from engine.limits import FATIGUE, MICRO, MOST_USE, Limit, coefficients, limits, measured, micro
 from engine.plan_rules import capped
-from engine.policy_prices import relaxed
+from engine.policy_relaxed import relaxed
 from engine.settings import Job
 from engine.spans import holds_plan
 from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, MOST_CAPS, MOST_CODES
