@@ -34,7 +34,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from engine.certificate_bundles import NONE, Freedom, best_of
+from engine.certificate_bundles import NONE, best_of
+from engine.certificate_freedom import Freedom
 from engine.certificate_joint import best_together
 from engine.certificate_rules import BUNDLE, HOUSEHOLD, P_ONE, W_MOST, W_ONE, Charge, Terms
 

@@ -40,7 +40,7 @@ def best_together(  # noqa: PLR0917 (arrays, as kernels take them)
         begin: [H + 1] int64, the first member of each household.
         highest: [R] int64, of each member alone, from :func:`engine.certificate_bundles.best_of`.
         chosen: [R, 4] int64, its bundle.
-        free: from :meth:`engine.certificate_bundles.Freedom.arrays`.
+        free: from :meth:`engine.certificate_freedom.Freedom.arrays`.
         joint: [D] bool, caps over households; [X, P] bool, pairs of which a household has one
             offer; at most how many numbers of contacts used up are told apart, how many branches
             are looked at without prices, and how many in all.
@@ -158,9 +158,9 @@ def _search(  # noqa: PLR0917 (arrays, as kernels take them)
             continue
         bound[node] = total
         wrong, one = _passed(bundles, room, rules, joint)
-        if wrong < 0:  # only prices keep it from being the best: those of what is not used up
+        if wrong < 0:  # only prices keep it from being the best: of what is not used up, or paid
             for c in range(caps):
-                if price[node, c] and _used_by_all(bundles, c, rules) < room[c]:
+                if by_contact[c] or _used_by_all(bundles, c, rules) < room[c]:
                     price[node, c] = 0
             size += 1
             continue
@@ -202,11 +202,11 @@ def _prices(  # noqa: PLR0917 (arrays, as kernels take them)
     """Return [D] int64, prices of caps at which the bound is low, by subgradient steps.
 
     And the best worth that was found on the way. A step is as long as Polyak says, of what is
-    between the bound and that worth. Caps that states tell have none, nor have caps on contacts.
+    between the bound and that worth. Caps that states tell have none.
     """
     members, caps = left.shape
     shut = np.zeros(worth.shape[1], np.bool_)
-    is_priced = joint[0] & ~rules[1]
+    is_priced = joint[0].copy()
     is_priced[digits] = False
     now, slope, found = np.zeros(caps), np.zeros(caps), np.zeros(caps, np.int64)
     lowest, stale, share = np.iinfo(np.int64).max, 0, 1.0
@@ -235,6 +235,15 @@ def _prices(  # noqa: PLR0917 (arrays, as kernels take them)
         if (now * room).sum() > HIGHEST:
             break
     return found, best
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _sharing(contact: Any, pair: int) -> int:
+    """Return how many pairs of a bundle may be one contact with a pair, itself included."""
+    found = 0
+    for p in range(len(contact)):
+        found += contact[p] == contact[pair]
+    return min(found, BUNDLE)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -296,7 +305,7 @@ def _together(  # noqa: PLR0917 (arrays, as kernels take them)
     """Return the highest worth within the caps that states tell, and [members, 4] its bundles.
 
     Of the other caps a member keeps its own limit, and all pay the price of what they use but for
-    as much as there is room.
+    as much as there is room. Of a contact's price each action pays a part, at most all together.
     """
     members, told = len(worth), len(digits)
     step, width = np.ones(told + 1, np.int64), 1  # of a digit in the number of a state
@@ -308,7 +317,8 @@ def _together(  # noqa: PLR0917 (arrays, as kernels take them)
         if price[c]:
             free += price[c] * room[c]
             for p in range(len(toll)):
-                toll[p] += price[c] * rules[0][c, p]
+                if rules[0][c, p]:
+                    toll[p] += price[c] // (_sharing(rules[2], p) if rules[1][c] else 1)
     best, more = np.zeros(states, np.int64), np.empty(states, np.int64)
     came = np.empty((members, states), np.int64)
     top, use = np.empty((width, told), np.int64), np.empty((members, width, told), np.int64)

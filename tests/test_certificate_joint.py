@@ -25,6 +25,7 @@ def households(draw, most_pairs=6, most_members=4):
     exclusive = np.array([np.isin(offer, rng.integers(0, pairs, 2)) for _ in range(sets)], bool)
     exclusive = exclusive.reshape(sets, pairs)
     by_contact = rng.random(caps + joint) < draw(st.sampled_from([0.0, 0.5]))
+    counted[by_contact] = counted[by_contact][:, contact]  # a contact counts as a whole
     is_joint = np.arange(caps + joint) >= caps
     members = sum(sizes)
     left = rng.integers(0, 5, (members, caps + joint)).astype(np.uint8)

