@@ -244,7 +244,7 @@ def _most_of(
 def _is_met(bundle: Any, count: int, a: int, requires: Any) -> bool:
     """Do the first ``count`` actions of a bundle, which have what they require, with ``a``?"""
     bundle[count] = a
-    return is_complete(bundle, count + 1, requires)
+    return bool(is_complete(bundle, count + 1, requires))
 
 
 @njit(cache=True, nogil=True)
