@@ -39,25 +39,33 @@ def coarser(problem: Problem) -> Iterator[tuple[Problem, Any]]:
 
 
 def tied(problem: Problem) -> tuple[Problem, Any] | None:
-    """Return the problem with limits over all days that tie, and where its limits have gone.
+    """Return the problem with limits over all days that tie, as one of :func:`coarser`, or None.
+
+    Its limits may be the same.
+    """
+    number = tied_days(problem)
+    if number is None:
+        return None
+    place = _places(problem, number)
+    return _merged(problem, place), place
+
+
+def tied_days(problem: Problem) -> Any:
+    """Return [N] int, equal for days that tie; None: few do.
 
     Days tie if every contact is worth and uses as much on each, but for the limits that hold by
-    days: who may have a contact on several of them has no reason to prefer one. None: few do.
-
-    Returns:
-        as one of :func:`coarser`; its limits may be the same.
+    days: who may have a contact on several of them has no reason to prefer one.
     """
     days = problem.rules.days
+    if days == 1:
+        return None
     kinds = _kinds(problem)
     by_days = np.array([kind is not None for kind in kinds], bool)[problem.terms]
     alike = [problem.value_fixed[None], problem.value_accept[None]]
     alike += [use[~by_days] for use in (problem.use_fixed, problem.use_accept)]
     table = np.concatenate(alike).reshape(-1, days)
     number = np.unique(table, axis=1, return_inverse=True)[1].reshape(-1)
-    if FEWEST_TIED * len(np.unique(number)) > days:
-        return None
-    place = _places(problem, number)
-    return _merged(problem, place), place
+    return number if FEWEST_TIED * len(np.unique(number)) <= days else None
 
 
 def _places(problem: Problem, together: Any) -> Any:

@@ -54,6 +54,16 @@ NEAR, MOST_NEAR = 0.02, 10_000  # typical values: whose margin is less is near; 
 
 
 @dataclass(frozen=True, eq=False)
+class _First:
+    """Prices that are equal on tied days."""
+
+    prices: Any  # [K]
+    place: Any  # [K] int64, the limit over tied days that each is part of
+    response: Any  # [K'] typical contacts that a typical value more of its price saves
+    reads: float
+
+
+@dataclass(frozen=True, eq=False)
 class _Dealt:
     """One deal among some subscribers."""
 
@@ -93,10 +103,11 @@ def solve_tied(
         deadline: when to end.
     """
     began = perf_counter()
-    whole = full.reached(full.survey(full.range[0]), full.everybody)
+    first = _first_prices(tied, deadline)
+    whole = full.reached(full.survey(first.prices), full.everybody)
     inner: Any = full.narrowed(whole)  # of whom a batch can be taken
     best: tuple[Zoomed, Rounded] | None = None
-    for number, found in enumerate(_deals(full, inner, tied, deadline), 1):
+    for number, found in enumerate(_deals(full, inner, first), 1):
         tell(found.step(began))
         is_last = number == len(GAINS) or deadline.is_over()
         if not is_last and (number <= FIRST or found.gap > tolerance):
@@ -125,41 +136,36 @@ def solve_tied(
 
 def tied_prices(full: Oracle, tied: tuple[Oracle, Any], *, deadline: Deadline) -> Any:
     """Return [K] prices near the dual's minimum of a problem with tied days; as ``solve_tied``."""
-    whole = full.reached(full.survey(full.range[0]), full.everybody)
-    prices = full.range[0]
-    for found in _deals(full, full.narrowed(whole), tied, deadline):
+    first = _first_prices(tied, deadline)
+    prices, whole = first.prices, full.reached(full.survey(first.prices), full.everybody)
+    for found in _deals(full, full.narrowed(whole), first):
         prices = found.least.prices
+        if deadline.is_over():
+            break
     return prices
 
 
-def _deals(
-    full: Oracle, inner: Any, tied: tuple[Oracle, Any], deadline: Deadline
-) -> Iterator[_Found]:
+def _deals(full: Oracle, inner: Any, first: _First) -> Iterator[_Found]:
     """Deal time and again; yield what each deal has led to."""
     if not inner.subscribers:
         return
-    coarse, place = tied
-    prices, response, reads = _first_prices(coarse, deadline)
     batches = list(_batches(inner))
-    least = inner.evaluate(prices[place])
-    bound, reads, changed = least.dual(full.limit), reads + 2.0, True
-    for gains, before in zip(GAINS, (None, *GAINS), strict=False):
-        if not changed and gains == before:
-            continue
-        dealt = _deal(inner, batches, least.prices, (place, response), gains)
+    least = inner.evaluate(first.prices)
+    bound, reads = least.dual(full.limit), first.reads + 2.0
+    for gains in GAINS:
+        dealt = _deal(inner, batches, least.prices, first, gains)
         mean = inner.evaluate(dealt.mean)
-        reads, changed = reads + 2.0, mean.dual(full.limit) < bound
-        if changed:
+        reads += 2.0
+        if mean.dual(full.limit) < bound:
             least, bound = mean, mean.dual(full.limit)
         missing = bound - full.evaluation(least.prices, dealt.total).dual(full.limit)
-        yield _Found(
-            dealt, least, bound, missing / max(1.0, abs(bound)), reads, inner.subscribers
-        )
+        yield _Found(dealt, least, bound, missing / max(1.0, abs(bound)), reads, inner.subscribers)
 
 
-def _first_prices(coarse: Oracle, deadline: Deadline) -> tuple[Any, Any, float]:
-    """Return [K'] prices of samples, [K'] the response of all to them, and the passes it took."""
-    total, part = max(1, coarse.subscribers), coarse
+def _first_prices(tied: tuple[Oracle, Any], deadline: Deadline) -> _First:
+    """Return the prices of samples of the problem whose limits hold over all tied days."""
+    coarse, place = tied
+    total = max(1, coarse.subscribers)
     prices, reads, response = coarse.range[0], 0.0, np.zeros(len(coarse.limit))
     for size, radius in zip(SAMPLES, RADII, strict=True):
         part = coarse.sampled(min(1.0, size / total))
@@ -175,7 +181,7 @@ def _first_prices(coarse: Oracle, deadline: Deadline) -> tuple[Any, Any, float]:
         if size == SAMPLES[-1]:
             response = _response(part, found.best) / share
             reads += len(prices) * share
-    return prices, response, reads
+    return _First(prices[place], place, response, reads)
 
 
 def _response(part: Oracle, there: Evaluation) -> Any:
@@ -203,7 +209,7 @@ def _batches(inner: "OfferOracle") -> Iterator[tuple[Any, "OfferOracle"]]:
 
 
 def _deal(
-    inner: "OfferOracle", batches: list[Any], start: Any, coarse: tuple[Any, Any],
+    inner: "OfferOracle", batches: list[Any], start: Any, first: _First,
     gains: tuple[float, float],
 ) -> _Dealt:  # fmt: skip
     """Give each batch its best bundles at prices that follow what limits are passed by.
@@ -212,10 +218,10 @@ def _deal(
         inner: whom it is dealt to.
         batches: of them.
         start: [K] the first prices.
-        coarse: [K] the coarse limit that each is part of; [K'] the response to its price.
+        first: what the response is to the prices of tied days together.
         gains: as in ``GAINS``.
     """
-    place, response = coarse
+    place, response = first.place, first.response
     unit, count, (own, together) = inner.typical / inner.scale, inner.subscribers, gains
     limit = inner.limit / inner.scale
     size = np.maximum(np.abs(limit), LEAST_LIMIT * count)

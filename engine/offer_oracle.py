@@ -96,7 +96,7 @@ class OfferOracle(Oracle):
 
     def tied(self) -> tuple["OfferOracle", Any] | None:
         """As in :meth:`engine.oracle.Oracle.tied`."""
-        found = tied(self.problem) if self.problem.rules.days > 1 else None
+        found = tied(self.problem)
         return None if found is None else (self.under(found[0]), found[1])
 
     def price_tables(self, prices: Any) -> tuple[Any, Any]:

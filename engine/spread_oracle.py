@@ -18,7 +18,7 @@ from engine.core import Core
 from engine.offer_blocks import Ways, best_of, curve_of, heaviest, near_cells, near_rows, one_in
 from engine.offer_core import Near, core_of, near_of
 from engine.offer_oracle import OfferOracle
-from engine.oracle import Oracle, Survey
+from engine.oracle import Survey
 from engine.parts import Dealt, Parts
 from engine.prices import Evaluation
 from engine.problem import Problem

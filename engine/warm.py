@@ -103,9 +103,9 @@ def zoom_from(
     told: dict[str, Any] = {"sample": sample, "tolerance": tolerance, "deadline": deadline}
     together = full.tied()
     if together is not None:
-        found = solve_tied(full, together, tolerance=enough, tell=tell, deadline=deadline)
-        if found is not None and (found[1].is_feasible or deadline.is_over()):
-            return found
+        answer = solve_tied(full, together, tolerance=enough, tell=tell, deadline=deadline)
+        if answer is not None and (answer[1].is_feasible or deadline.is_over()):
+            return answer
     if start is None:
         return zoom(full, tell=tell, **told), None
     if start.sample is None or not start.sample.subscribers:
