@@ -43,7 +43,7 @@ ROUGH, MOST_CUTS = 1e-5, 200  # tolerance of the samples' duals; evaluations of 
 RAISE = 0.05  # typical values, of 1 and the price: how far a price is raised to see what follows
 LEAST_RESPONSE = 0.1  # of the limit, for a typical value: a smaller response counts as such
 SHARE, FEWEST = 50, 20  # a batch has one in so many of those left, and so many at least
-LAST = 0.02  # share of the subscribers: gains grow until so few are left
+LAST, LEFT = 0.02, 2_000  # share of the subscribers, and most: gains grow until so few are left
 LEAST_LIMIT = 0.002  # typical contacts a subscriber: a smaller limit counts as such
 SETTLING = 0.25  # share of the subscribers whose prices the mean leaves out
 # Of each deal: typical values by which a price rises where its limit is passed by as much again;
@@ -240,7 +240,7 @@ def _deal(
             mean, weight = mean + prices * len(rows), weight + len(rows)
         seen += len(rows)
         over = inner.evaluation(prices, total).use_in_all / inner.scale - limit * (seen / count)
-        soon = unit / max(1.0 - seen / count, LAST)
+        soon = unit * count / max(count - seen, min(LAST * count, LEFT))
         level = start + soon * together * (np.bincount(place, over) / response)[place]
         level = np.clip(level, *inner.range)  # what is left by far is not saved up
         prices = np.clip(level + soon * own * over / size, *inner.range)
