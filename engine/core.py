@@ -75,7 +75,7 @@ def least_regretful(
         elif count > enough and room == np.inf:
             ties = int((regret[:count] < tie).sum()) - subscribers
             if 2 * ties > enough:
-                enough = min(MOST_TIED, enough + ties, count - 1)
+                enough = min(MOST_TIED, 2 * enough + ties, count - 1)
             room = float(np.partition(regret[:count], enough)[enough])
         else:
             return owner[:count], bundles[:count], regret[:count]

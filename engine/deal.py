@@ -43,12 +43,12 @@ ROUGH, MOST_CUTS = 1e-5, 200  # tolerance of the samples' duals; evaluations of 
 RAISE = 0.05  # typical values, of 1 and the price: how far a price is raised to see what follows
 LEAST_RESPONSE = 0.1  # of the limit, for a typical value: a smaller response counts as such
 SHARE, FEWEST = 50, 20  # a batch has one in so many of those left, and so many at least
-LAST, LEFT = 0.02, 2_000  # share of the subscribers, and most: gains grow until so few are left
+LAST, LEFT = 0.02, 1_000  # share of the subscribers, and most: gains grow until so few are left
 LEAST_LIMIT = 0.002  # typical contacts a subscriber: a smaller limit counts as such
 SETTLING = 0.25  # share of the subscribers whose prices the mean leaves out
 # Of each deal: typical values by which a price rises where its limit is passed by as much again;
 # and which share of what tied days' limits are passed by the others' prices are to bring back.
-GAINS = ((1e-2, 2.0), (1e-3, 0.5), (1e-4, 0.5), (1e-4, 0.25), (1e-4, 0.5), (1e-4, 0.25))
+GAINS = ((1e-2, 2.0), (1e-3, 0.5), (1e-4, 0.5), (3e-4, 0.5), (1e-4, 0.25), (3e-4, 1.0))
 FIRST = 2  # deals, for prices alone
 NEAR, MOST_NEAR = 0.02, 10_000  # typical values: whose margin is less is near; the most of them
 
