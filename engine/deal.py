@@ -48,8 +48,8 @@ LEAST_LIMIT = 0.002  # typical contacts a subscriber: a smaller limit counts as 
 SETTLING = 0.25  # share of the subscribers whose prices the mean leaves out
 # Of each deal: typical values by which a price rises where its limit is passed by as much again;
 # and which share of what tied days' limits are passed by the others' prices are to bring back.
-GAINS = ((1e-2, 2.0), (1e-3, 0.5), (1e-4, 0.5), (3e-4, 0.5), (1e-4, 0.25), (3e-4, 1.0))
-FIRST = 2  # deals, for prices alone
+FIRST = ((1e-2, 2.0), (1e-3, 0.5))  # for prices alone
+LATER = ((1e-4, 0.5), (3e-4, 0.5), (3e-4, 1.0), (3e-4, 0.25), (1e-4, 0.25))
 NEAR, MOST_NEAR = 0.02, 10_000  # typical values: whose margin is less is near; the most of them
 
 
@@ -109,8 +109,8 @@ def solve_tied(
     best: tuple[Zoomed, Rounded] | None = None
     for number, found in enumerate(_deals(full, inner, first), 1):
         tell(found.step(began))
-        is_last = number == len(GAINS) or deadline.is_over()
-        if not is_last and (number <= FIRST or found.gap > tolerance):
+        is_last = number == len(FIRST + LATER) or deadline.is_over()
+        if not is_last and (number <= len(FIRST) or found.gap > tolerance):
             continue
         prices, dealt = found.least.prices, found.dealt
         survey = full.reached(full.survey(prices), full.everybody)
@@ -152,7 +152,7 @@ def _deals(full: Oracle, inner: Any, first: _First) -> Iterator[_Found]:
     batches = list(_batches(inner))
     least = inner.evaluate(first.prices)
     bound, reads = least.dual(full.limit), first.reads + 2.0
-    for gains in GAINS:
+    for gains in FIRST + LATER:
         dealt = _deal(inner, batches, least.prices, first, gains)
         mean = inner.evaluate(dealt.mean)
         reads += 2.0
@@ -219,7 +219,7 @@ def _deal(
         batches: of them.
         start: [K] the first prices.
         first: what the response is to the prices of tied days together.
-        gains: as in ``GAINS``.
+        gains: as in ``FIRST`` and ``LATER``.
     """
     place, response = first.place, first.response
     unit, count, (own, together) = inner.typical / inner.scale, inner.subscribers, gains
