@@ -24,9 +24,10 @@ def all_ranked(surplus: Any, order: Any, ranked: Any) -> int:
             order[count], ranked[count] = a, surplus[a]
             count += 1
     if count > MANY:
-        place = np.argsort(-ranked[:count], kind="mergesort")
-        order[:count] = order[:count][place]
-        ranked[:count] = ranked[:count][place]
+        known, least = order[:count].copy(), -ranked[:count]
+        place = np.argsort(least, kind="mergesort")
+        for i in range(count):  # slices at once take Numba two seconds to compile
+            order[i], ranked[i] = known[place[i]], -least[place[i]]
         return count
     for i in range(count):
         rank(order[i], ranked[i], i, order, ranked)

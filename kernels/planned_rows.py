@@ -21,7 +21,7 @@ def choose_planned_rows(
     pairs, width, has_needs = propensity.shape[0], chosen.shape[0], rules[2].shape[0] > 0
     days = plan[1].size // pairs
     tile = tile_of_days(pairs, width)
-    work = room_for(plan[1].size, pairs, int(rules[0].max()) + 1, width)
+    work = room_for(plan[1].size, pairs, rules[0], width)
     wide, _, nearest, _, _, _, listed, apart, bundles, _, _, _ = tile
     last = min(DAYS, -(-days // 4) * 4)
     for low in range(begin, end, TILE):
@@ -59,7 +59,7 @@ def curve_planned_rows(
     pairs, has_needs = propensity.shape[0], rules[2].shape[0] > 0
     days = plan[1].size // pairs
     tile = tile_of_days(pairs, width)
-    work = room_for(plan[1].size, pairs, int(rules[0].max()) + 1, width)
+    work = room_for(plan[1].size, pairs, rules[0], width)
     wide, _, nearest, closest, _, _, listed, apart, bundles, others, _, _ = tile
     last = min(DAYS, -(-days // 4) * 4)
     found, amount = np.empty(curvature.shape[0], np.int64), np.empty(curvature.shape[0])

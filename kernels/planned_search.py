@@ -27,8 +27,14 @@ SLACK = 1.0 - 2.0**-40  # what sums in another order may differ by
 
 
 @njit(cache=True, nogil=True)
-def room_for(actions: int, pairs: int, offers: int, width: int) -> Any:
+def room_for(actions: int, pairs: int, offer: Any, width: int) -> Any:
     """Return room for searches, in the order in which the functions here take it.
+
+    Args:
+        actions: A.
+        pairs: P.
+        offer: [A] int32, offers of the actions.
+        width: Q.
 
     Returns:
         order: [A] int64, candidates.
@@ -49,6 +55,9 @@ def room_for(actions: int, pairs: int, offers: int, width: int) -> Any:
         taken: [O] bool, offers of the path.
         scratch: [Q + 1] int64.
     """
+    offers = 0
+    for o in offer:  # Numba takes a second to compile the maximum of an array
+        offers = max(offers, int(o) + 1)
     return (
         np.empty(actions, np.int64), np.empty(actions), np.empty(pairs, np.int64),
         np.empty((pairs + 1, DAYS)), np.empty(pairs, np.int64), np.empty(offers, np.int64),
