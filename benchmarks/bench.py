@@ -43,7 +43,7 @@ def measured(name, copy_rate):
     operation, size = CASES[name]
     cpu, gpu = backend.TWINS[operation.name]
     operands = operation.operands(size)
-    result = outputs(cpu(*operands))
+    result = outputs(cpu(*operation.own(operands)))
     check(operation, operands, result)
     streamed = [operands[i] for i in operation.streamed]
     read_bytes = sum(a.nbytes for a in streamed)
@@ -52,7 +52,7 @@ def measured(name, copy_rate):
     sides = [("cpu", cpu, operands)]
     if copy_rate:
         moved = tuple(backend.to_gpu(a) if isinstance(a, np.ndarray) else a for a in operands)
-        for found, expected in zip(outputs(gpu(*moved)), result, strict=True):
+        for found, expected in zip(outputs(gpu(*operation.own(moved))), result, strict=True):
             limit = operation.rounding
             np.testing.assert_allclose(found, expected, rtol=limit, atol=limit)
         sides.append(("gpu", gpu, moved))

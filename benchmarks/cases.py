@@ -6,6 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.contact_cases import by_latest, by_most, latest, used
+from benchmarks.household_cases import (
+    by_household_choice,
+    by_household_curvature,
+    household_choices,
+    household_switches,
+)
 from benchmarks.pair_cases import (
     LISTS,
     by_pair_choice,
@@ -83,6 +89,11 @@ class Operation:
     item: str = "events"  # what the first streamed argument holds
     rounding: float = 0.0  # largest relative difference, 0: the same bits
     is_threaded: bool = False  # whether the CPU twin uses all cores; else one, as a task does
+    written: tuple[int, ...] = ()  # the arguments that are its results too
+
+    def own(self, operands):
+        """Return the operands with copies of those that it writes to."""
+        return tuple(a.copy() if i in self.written else a for i, a in enumerate(operands))
 
 
 def events(size):
@@ -330,11 +341,11 @@ def by_curvature(operands, _, result):
     return [tally, curvature, np.array([near])]
 
 
-def both_widths(label, name, operands, definition, streamed=(0, 1, 2, 3)):
+def both_widths(label, name, operands, definition, streamed=(0, 1, 2, 3), *, written=()):
     """Return an operation on one offer per subscriber and on bundles of two."""
     return [
         Operation(f"{label}-{text}", name, lambda size, width=width: operands(size, width),
-                  definition, streamed, "pairs", is_threaded=True)
+                  definition, streamed, "pairs", is_threaded=True, written=written)
         for width, text in ((1, "one"), (2, "two"))
     ]  # fmt: skip
 
@@ -387,6 +398,20 @@ PAIR_OPERATIONS = (
     *both_widths("curve_pairs", "curve_pairs", pair_switches, by_pair_curvature, LISTS),
     *both_widths("choose_planned", "choose_planned", plan_choices, by_plan_choice),
     *both_widths("curve_planned", "curve_planned", plan_switches, by_plan_curvature),
+    *both_widths(
+        "choose_households",
+        "choose_households",
+        household_choices,
+        by_household_choice,
+        written=(22, 23, 24),
+    ),
+    *both_widths(
+        "curve_households",
+        "curve_households",
+        household_switches,
+        by_household_curvature,
+        written=(26, 27, 28),
+    ),
     Operation("spans", "spans", plan_caps, by_plan_caps, (0,), "caps", is_threaded=True),
 )
 OPERATIONS = (*EVENT_OPERATIONS, *PAIR_OPERATIONS)

@@ -6,7 +6,8 @@ in memory as stage ``ingest`` leaves them; the policies below, each kind at leas
 time zones. Timed is what a partition's policies leave (``engine.policies.left``): from frames to
 caps and closed pairs. ``streaming_reads`` is the time over one streaming read of the history's
 columns; ``policy_subscribers`` is policies times subscribers a second. The answer is first compared
-with that of the certificate, which shares no code with it. The last line is JSON.
+with that of the certificate, which shares no code with it. With ``--households`` there are policies
+over households too, of two members on average. The last line is JSON.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from engine.certificate_history import Past
 from engine.certificate_policies import rooms
 from engine.certificate_rules import terms
 from engine.history import History
+from engine.household_rules import MOST_MEMBERS
 from engine.limits import question
 from engine.settings import load
 
@@ -51,12 +53,20 @@ POLICIES = [
     "{name: holidays, blackout: [2026-12-25, 2027-01-01]}",
     "{name: friction, suppress: friction, exempt: [service]}",
 ]
+OVER_HOUSEHOLDS = [
+    "{name: home_month, at_most: 8, within: 30d, over: household}",
+    "{name: home_sms, at_most: 2, per: channel, only: [sms], within: 7d, over: household}",
+    "{name: home_upsell, exclusive: [plan_upgrade, family_plan], within: 60d, over: household}",
+    "{name: home_complaint, cool_down: 14d, outcome: [complaint], over: household}",
+]
 
 
-def job_of():
+def job_of(*, households=False):
     """Return the quickstart job with the policies above."""
+    rules = [*POLICIES, *(OVER_HOUSEHOLDS if households else [])]
     return load(JOB, [
-        f"policies=[{', '.join(POLICIES)}]", "catalogue.offers.outage_apology.purpose=service",
+        f"policies=[{', '.join(rules)}]", "catalogue.offers.outage_apology.purpose=service",
+        "inputs.subscribers.household=home",
         "inputs.subscribers.time_zone=zone", "horizon.at='10:00'",
         "inputs.outcomes.categories=[offer, channel, outcome]",
     ])  # fmt: skip
@@ -67,9 +77,13 @@ def made(job, subscribers, contacts, seed=7):
     rng = np.random.default_rng(seed)
     now = int(job.as_of.timestamp())
     keys = np.arange(subscribers) * 3 + 1
+    home = rng.integers(0, max(1, subscribers // 2), subscribers)
+    place = pd.Series(home).groupby(home).cumcount()  # the ninth member begins another household
+    home += subscribers * (place // MOST_MEMBERS).to_numpy()
     features = pd.DataFrame({
         "subscriber": keys,
-        "zone": pd.Series(np.array(ZONES)[rng.integers(0, len(ZONES), subscribers)], dtype="str"),
+        "home": pd.Series(home).astype("str"),
+        "zone": pd.Series(np.array(ZONES)[home % len(ZONES)], dtype="str"),
         "friction": rng.random(subscribers) < 0.03,
     })  # fmt: skip
 
@@ -109,8 +123,9 @@ def main():
     parser.add_argument("--subscribers", type=int, default=1_000_000)
     parser.add_argument("--contacts", type=float, default=20.0, help="of a subscriber, on average")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--households", action="store_true", help="policies over households too")
     asked = parser.parse_args()
-    job = job_of()
+    job = job_of(households=asked.households)
     features, history = made(job, asked.subscribers, asked.contacts)
     some = features.iloc[: min(50_000, len(features))]
     own = History(*(f[f["subscriber"].isin(some["subscriber"])].reset_index(drop=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine import tables
-from engine.block import KEY_RANGE, Block, spanned
+from engine.block import KEY_RANGE, MEMBER_BITS, Block, spanned
 from engine.candidates import WORD, Candidates, scopes
 from engine.errors import ConfigError, DataError
 from engine.limits import parts_of_limit, question
@@ -128,7 +128,7 @@ def _placed(
     order = [part.key, group.astype("int64")]
     for household in part.household:
         is_member = household >= 0
-        first = side.where(is_member, part.key >> 32, order[1])
+        first = side.where(is_member, part.key >> MEMBER_BITS, order[1])
         own = tables.bucket(part.subscriber, KEY_RANGE)  # of members with one key
         order = [own, part.key, household, first, is_member.astype("int64")]
     rows = side.lexsort(side.stack(order))

@@ -26,9 +26,10 @@ from engine import certificate_bound as upper
 from engine import certificate_policies as policies
 from engine import certificate_rules as rules
 from engine.actions import actions
-from engine.certificate_bundles import exempt, freedom
+from engine.certificate_bundles import exempt
 from engine.certificate_closures import closures as closed_by_policies
 from engine.certificate_contacts import Contacts, Violation, misdated, violations
+from engine.certificate_freedom import freedom
 from engine.certificate_history import Past
 from engine.certificate_limits import Form, state
 from engine.certificate_rules import BUNDLE

@@ -34,7 +34,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from engine.certificate_bundles import NONE, Freedom, best_of
+from engine.certificate_bundles import NONE, best_of
+from engine.certificate_freedom import Freedom
 from engine.certificate_joint import best_together
 from engine.certificate_rules import BUNDLE, HOUSEHOLD, P_ONE, W_MOST, W_ONE, Charge, Terms
 
@@ -42,8 +43,8 @@ U = 2.0**-53
 FINEST = 20
 """Surpluses are whole numbers of 2**-20 micro-money, or of a coarser grid for enormous values."""
 CHUNK = 16_384
-STATES = 256
-"""Numbers of contacts of a household used up that are told apart at most, where caps bind."""
+EFFORT = 16, 4, 2_000
+"""Of a household: see :func:`engine.certificate_joint.best_together`."""
 LOW = np.iinfo(np.int64).min // 4
 
 
@@ -117,7 +118,7 @@ def highest_surplus(terms: Terms, menu: Menu, prices: Sequence[float]) -> int:
             surplus, chosen = best_of(worth, own, free)
             surplus[surplus == NONE] = 0  # exempt: no bundle
             if begin is not None:
-                joint = menu.freedom.is_joint, menu.freedom.exclusive, STATES
+                joint = menu.freedom.is_joint, menu.freedom.exclusive, *EFFORT
                 surplus = best_together(worth, own, begin, surplus, chosen, free, joint)
         total += int((surplus >> 32).sum()) * 2**32 + int((surplus & 0xFFFFFFFF).sum())
     return total

@@ -21,6 +21,7 @@ from kernels.backend import to_cpu
 NO_OFFER, CONFLICT = "no_offer_worth_its_price", "limits_conflict"
 BEST, TIE = "best at the prices", "near tie, chosen to fill the limits"
 LEFT_OUT, NOTHING = "near tie, left out to keep the limits", "nothing allocated: limits conflict"
+BESIDE = "beside what others of its household get"
 RATIO_STEP = 0.01  # of a ratio: what its worth is told for
 MOST_SEGMENTS = 12  # values of a column that the report still shows one by one
 STEPS = {
@@ -142,8 +143,8 @@ def undecided(placed: Placed, parts: Sequence[Candidates] | Parts, found: Alloca
         tuple((bundles >= 0).any(axis=0) for bundles in pair)
         for pair in zip(found.chosen, found.best, strict=True)
     ]
-    order = parts_of(placed.order)
-    frames = parts_of(parts).map(_undecided, order, Dealt(has), found.status)
+    blocks, order = parts_of(placed.problem.blocks), parts_of(placed.order)
+    frames = parts_of(parts).map(_undecided, blocks, order, Dealt(has), found.status)
     table = pd.concat(frames, ignore_index=True)
     table = table.sort_values("subscriber", kind="stable", ignore_index=True)
     return _texts(table, "reason", "detail")
@@ -154,15 +155,20 @@ def _texts(table: Any, *names: str) -> Any:
     return table.astype(dict.fromkeys(names, "str"))
 
 
-def _undecided(part: Candidates, order: Any, has: tuple[Any, Any], status: Status) -> Any:
-    contacted, is_wanted = np.zeros((2, len(part.reason)), bool)
+def _undecided(
+    part: Candidates, block: Block, order: Any, has: tuple[Any, Any], status: Status
+) -> Any:
+    contacted, is_wanted, is_beside = np.zeros((3, len(part.reason)), bool)
     order = to_cpu(order)
     contacted[order[has[0]]] = True
     is_wanted[order[has[1]]] = True
+    for home in to_cpu(block.household):
+        is_beside[order] = (home >= 0) & np.isin(home, home[has[0]])
     reason = np.array(REASONS, object)[to_cpu(part.reason)]
     is_open = reason == "open"
     reason[is_open] = NO_OFFER
     detail = np.array(part.blocked_by, object)
+    detail[is_open & is_beside] = BESIDE
     detail[is_open & is_wanted] = LEFT_OUT
     if status == Status.INFEASIBLE:
         reason[is_open], detail[is_open] = CONFLICT, NOTHING

@@ -198,12 +198,7 @@ def _alone(problem: Problem, block: Block, others: Sequence[Sequence[int]]) -> t
     p[joint.members[left == 0].any(axis=0)] = np.nan
     p[joint.conflict(problem.offer)[:, taken].any(axis=1)] = np.nan
     cap = np.concatenate([block.cap, left[:, None].astype(np.uint8)])
-    rules = replace(
-        rules,
-        members=np.concatenate([rules.members, joint.members]),
-        per_contact=np.concatenate([rules.per_contact, joint.per_contact]),
-    )
-    return replace(block, propensity=p, cap=cap), rules
+    return replace(block, propensity=p, cap=cap), rules.with_households()
 
 
 @dataclass(frozen=True, eq=False)

@@ -142,7 +142,7 @@ def _in_time(row: Any, time: Any) -> Any:
         return row
     key = row * (time.max() - time.min() + 1)
     key += time
-    return key.argsort(kind="stable")
+    return library(key).lexsort(key[None])
 
 
 def _owner(begin: Any, events: int) -> Any:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from engine import tables
-from engine.block import KEY_RANGE
+from engine.block import KEY_RANGE, MEMBER_BITS
 from engine.errors import DataError
 from engine.household_rules import MOST_MEMBERS
 from engine.send_times import SendTimes
@@ -20,7 +20,7 @@ from engine.settings import Job
 from kernels.backend import library, to_cpu
 
 TOLD = 5  # households of a kind that an error names
-LOW = (1 << 32) - 1  # bits of a member's key that are its own
+LOW = (1 << MEMBER_BITS) - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class Households:
     @cached_property
     def rows(self) -> Any:
         """Return [S] the rows, household by household."""
-        return self.number.argsort(kind="stable")
+        return library(self.number).lexsort(self.number[None])
 
     @cached_property
     def indptr(self) -> Any:
@@ -133,9 +133,8 @@ def households_of(job: Job, features: Any, times: SendTimes) -> Households | Non
     large = (found.indptr[1:] - found.indptr[:-1])[found.number] > MOST_MEMBERS
     if large.any() and any(policy.is_joint for policy in job.policies):
         names = _host(features[job.inputs.subscribers.household])[to_cpu(large)]
-        told = names.value_counts().reset_index()
-        told = told.sort_values(told.columns[0])
-        some = ", ".join(f"{name} of {n:,}" for name, n in told.iloc[:TOLD].to_numpy().tolist())
+        told = sorted(names.value_counts().items())
+        some = ", ".join(f"{name} of {n:,}" for name, n in told[:TOLD])
         raise DataError(
             f"{where}: {len(told):,} households are too large, such as {some}; with caps and "
             f"exclusions over households they have at most {MOST_MEMBERS} subscribers"

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from engine.actions import actions_of
+from engine.levels import KEPT
 from engine.limits import FATIGUE, MICRO, MOST_USE, Limit, coefficients, limits, measured, micro
-from engine.plan_rules import capped
-from engine.policy_prices import relaxed
+from engine.plan_rules import capped, capped_together
+from engine.policy_relaxed import relaxed
 from engine.settings import Job
 from engine.spans import holds_plan
 from kernels.choose import MOST_ACTIONS, MOST_BUNDLE, MOST_CAPS, MOST_CODES
@@ -32,7 +33,12 @@ def problems(job: Job) -> list[str]:
             "only, or plan fewer days"
         )
     count = len(actions_of(job))
-    if count > MOST_CODES or (count > MOST_ACTIONS and _most_contacts(job) > 1):
+    if count > MOST_ACTIONS and any(policy.is_joint for policy in job.policies):
+        found.append(
+            f"catalogue: has {count} actions (an offer on a channel); at most {MOST_ACTIONS} are "
+            "allowed with caps and exclusions over households"
+        )
+    elif count > MOST_CODES or (count > MOST_ACTIONS and _most_contacts(job) > 1):
         found.append(
             f"catalogue: has {count} actions (an offer on a channel, on a day); at most "
             f"{MOST_ACTIONS} are allowed, or {MOST_CODES} with a policy that leaves a subscriber "
@@ -42,8 +48,11 @@ def problems(job: Job) -> list[str]:
 
 
 def _most_caps(job: Job) -> int:
-    """Return the most caps that a job has, or would have if one of its policies were relaxed."""
-    counts = [len(capped(job))]
+    """Return the most caps that a job has, or would have if one of its policies were relaxed.
+
+    Caps over households are a member's too, when it is looked at by itself.
+    """
+    counts = [len(capped(job)) + len(capped_together(job))]
     if job.horizon.days > 1:
         for i, policy in enumerate(job.policies):
             other = relaxed(policy)
@@ -69,7 +78,7 @@ def _names(job: Job) -> list[str]:
         f"constraints.{name}: names that begin with kept: are those of levels that goals have "
         "reached; give the constraint another name"
         for name in names
-        if name.startswith("kept:")
+        if name.startswith(KEPT)
     ]
 
 

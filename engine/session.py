@@ -181,7 +181,7 @@ class Session:
             is_of_it = block.household[0] == block.household[0, row]
             rows = [int(s) for s in library(block.key).flatnonzero(is_of_it) if s != row]
         chosen = found.chosen[b]
-        return {s: tuple(int(a) for a in chosen[:, s] if a >= 0) for s in rows}
+        return {s: tuple(sorted(int(a) for a in chosen[:, s] if a >= 0)) for s in rows}
 
     def sensitivity(
         self, names: Iterable[str] | None = None, *, share: float = SHARE, verify: bool = True

@@ -82,7 +82,7 @@ def allocate(job: Job, stages: dict[str, Path], folder: Path, tasks: Tasks) -> d
     _write_rows(table.drop(columns="partition"), folder / "allocations")
     _write_rows(left_out, folder / "decisions")
     if recheck.asks_households(job):
-        tables.write(_members(job, parts, table), folder / "households.parquet")
+        tables.write(contacted_households(job, parts, table), folder / "households.parquet")
     certificate = certified(job, pursued, (parts, folder, tasks))
     priced = _priced(pursued, certificate, _held(pursued))
     costed = policy_costs.costs(job, placed, found, parts)
@@ -107,8 +107,17 @@ def parts_of(job: Job, stages: dict[str, Path]) -> list[Part]:
     ]
 
 
-def _members(job: Job, parts: list[Part], contacted: Any) -> Any:
-    """Return all members of the households that get a contact: subscriber, household."""
+def contacted_households(job: Job, parts: list[Part], contacted: Any) -> Any:
+    """Return all members of the households that get a contact, by subscriber.
+
+    Args:
+        job: the job.
+        parts: its partitions.
+        contacted: subscriber and partition of each contact.
+
+    Returns:
+        DataFrame: subscriber, household, as the subscribers' table has them.
+    """
     names = {str(job.inputs.subscribers.household): recheck.HOUSEHOLD}
     found = []
     for b, part in enumerate(parts):

@@ -13,7 +13,9 @@ from engine.block import Block
 from engine.contact_counts import Contacts
 from engine.offer_oracle import OfferOracle
 from engine.parts import Dealt, parts_of
-from engine.policy_prices import GRID, Cost, Market, Partition
+from engine.policy_market import Market, Partition
+from engine.policy_prices import Cost
+from engine.policy_relaxed import GRID
 from engine.policy_sets import Sets
 from engine.settings import Job
 from engine.solve import Allocation, Status

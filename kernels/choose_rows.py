@@ -102,8 +102,8 @@ def within_rows(
 def add_use(
     s: int, g: int, propensity: Any, days: int, bundle: Any, sign: float, entries: Any, found: Any,
     amount: Any, count: int,
-) -> int:  # fmt: skip
-    """Add the use of a bundle to the ``count`` constraints listed so far; return how many there are.
+) -> Any:  # fmt: skip
+    """Add the use of a bundle to the ``count`` constraints so far; return how many there are then.
 
     Entries of an action are in order of their constraint, and so is the list. ``propensity`` has a
     row for every so many actions, its ``days``.
@@ -134,7 +134,7 @@ def add_use(
 def difference(
     s: int, g: int, propensity: Any, days: int, best: Any, other: Any, entries: Any, found: Any,
     amount: Any,
-) -> int:  # fmt: skip
+) -> Any:  # fmt: skip
     """List the constraints that a switch between two bundles moves, and by how much."""
     count = add_use(s, g, propensity, days, best, 1.0, entries, found, amount, 0)
     return add_use(s, g, propensity, days, other, -1.0, entries, found, amount, count)

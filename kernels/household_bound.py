@@ -14,7 +14,8 @@ import numpy as np
 from numba import njit
 
 LARGEST = 2.0**60  # of whole numbers that are added without a look at their size
-PATIENCE = 4  # rounds without a better bound, after which steps are halved
+PATIENCE = 4  # rounds without a much better bound, after which steps are halved
+DEFLECTION = 1.5  # of Camerini, Fratta and Maffioli
 
 
 @njit(cache=True, nogil=True)
@@ -81,23 +82,29 @@ def _picked(
 
 @njit(cache=True, nogil=True)
 def improve(
-    n: int, rounds: int, lower: int, tight: int, tight_member: Any, tight_cap: Any, size: Any,
-    count: Any, order: Any, gain: Any, less: Any, share: Any, own_room: Any, room: Any,
+    n: int, rounds: int, lower: int, ahead: float, tight: int, tight_member: Any, tight_cap: Any,
+    size: Any, count: Any, order: Any, gain: Any, less: Any, share: Any, own_room: Any, room: Any,
     own_price: Any, price: Any, best_price: Any, over: Any, own_used: Any, used: Any, offer: Any,
     cap_indptr: Any, cap_group: Any, per_contact: Any, household_indptr: Any,
     household_group: Any, household_per_contact: Any, item: Any, own: Any, worth: Any,
-) -> int:  # fmt: skip
-    """Improve the prices of the caps that may bind, and return what all room costs at them.
+) -> Any:  # fmt: skip
+    """Improve the prices of the caps that may bind; ``less`` is that at the prices returned.
 
-    Subgradient steps of Polyak's length toward ``lower``, what some joint choice reaches; the
-    prices with the lowest bound stay, and ``less`` is that at them.
+    Deflected subgradient steps toward a bound that is ``ahead`` of the lowest so far, and not below
+    ``lower``, what some joint choice reaches; that is halved when steps do not get there.
+
+    Returns:
+        constant: what all room costs.
+        bound: what no joint choice exceeds.
+        ahead: for the next call.
 
     Source:
-        Polyak, "Minimization of unsmooth functionals", USSR Computational Mathematics and
-        Mathematical Physics 9(3), 1969.
+        Camerini, Fratta and Maffioli, "On improving relaxation methods by modified gradient
+        techniques", Mathematical Programming Study 3, 1975.
     """
-    best, best_constant, length, since = np.int64(-1), np.int64(0), 1.0, 0
-    dearest = np.int64(0)
+    best, best_constant, since = np.int64(-1), np.int64(0), 0
+    before = 0.0
+    dearest: Any = np.int64(0)
     for k in range(n):
         dearest = max(dearest, gain[k, 0] if count[k] > 0 else 0)
     for t in range(rounds + 1):
@@ -129,28 +136,42 @@ def improve(
                     e = household_group[c]
                     used[e] += portion if household_per_contact[e] else 1.0
         if best < 0 or (cost < LARGEST and bound < best):
-            best, best_constant, since = bound, constant, 0
+            if best >= 0 and np.float64(best - bound) < ahead / 8.0:
+                since += 1
+            else:
+                since = 0
+            best, best_constant = bound, constant
             for j in range(tight):
                 k, d = tight_member[j], tight_cap[j]
                 best_price[j] = price[d] if k < 0 else own_price[k, d]
         else:
             since += 1
-            if since == PATIENCE:
-                length, since = length / 2.0, 0
+        if since >= PATIENCE:
+            ahead, since = ahead / 2.0, 0
         if bound <= lower or t == rounds:
             break
+        along = 0.0
+        for j in range(tight if before > 0.0 else 0):
+            k, d = tight_member[j], tight_cap[j]
+            excess = used[d] - room[d] if k < 0 else own_used[k, d] - own_room[k, d]
+            along += excess * over[j]
+        keep = DEFLECTION * max(0.0, -along) / before if before > 0.0 else 0.0
         square = 0.0
         for j in range(tight):
             k, d = tight_member[j], tight_cap[j]
-            if k < 0:
-                over[j], at = used[d] - room[d], price[d]
-            else:
-                over[j], at = own_used[k, d] - own_room[k, d], own_price[k, d]
-            if over[j] > 0.0 or at > 0:
-                square += over[j] * over[j]
+            excess = used[d] - room[d] if k < 0 else own_used[k, d] - own_room[k, d]
+            over[j] = excess + (keep * over[j] if before > 0.0 else 0.0)
+            if over[j] < 0.0 and (price[d] if k < 0 else own_price[k, d]) == 0:
+                over[j] = 0.0
+            square += over[j] * over[j]
+        is_plain, before = before == 0.0, square
         if square == 0.0:
-            break
-        step = length * np.float64(bound - lower) / square
+            if is_plain:  # no prices are better
+                ahead = 0.0
+                break
+            continue
+        goal = max(np.float64(best) - ahead, np.float64(lower))
+        step = max(np.float64(bound) - goal, 0.0) / square
         for j in range(tight):
             k, d = tight_member[j], tight_cap[j]
             move = np.int64(np.rint(min(max(step * over[j], -1e18), 1e18)))
@@ -168,7 +189,7 @@ def improve(
         n, count, order, gain, less, share, own_price, price, cap_indptr, cap_group,
         per_contact, household_indptr, household_group, household_per_contact,
     )  # fmt: skip
-    return best_constant
+    return best_constant, best, ahead
 
 
 @njit(cache=True, nogil=True)
@@ -230,7 +251,7 @@ def sum_up(
 def rest(
     k: int, level: int, size: Any, count: Any, order: Any, less: Any, rank: Any, barred: Any,
     offer: Any, own: Any,
-) -> int:  # fmt: skip
+) -> Any:  # fmt: skip
     """Return what a member can add with candidates that are not barred."""
     total, picks = np.int64(0), 0
     for j in range(count[k]):

@@ -19,8 +19,11 @@ from kernels.household_search import explore, joins_path
 MOST_MEMBERS = 8  # of a household
 GRID_BITS = 54  # of the largest surplus, at most
 LOWEST_EXPONENT = -900  # of a surplus, or so; keeps the grid's inverse finite
-STEPS = (300, 5_000, 1 << 62)  # of each search until the bounds are improved
-PASSES, ROUNDS = (0, 4, 12), 8  # of pricing before each search, with dropping of candidates between
+FIRST_STEPS, NEXT_STEPS, LONGER = 60, 240, 2  # of the first search, of the next ones; by how much
+# each is longer than the one before, if that did not end
+NARROW, WIDER = 9, 4  # the first one with prices looks for 2**-9 of the bound below it; next ones,
+# by how much farther, or less far where one did not end
+ROUNDS, CLOSE = 16, 1e-7  # of pricing before a search, while bounds may fall by such a part
 
 
 @njit(cache=True, nogil=True)
@@ -226,7 +229,11 @@ def _tight(n: int, rules: Any, household: Any, work: Any) -> int:
 def _search(n: int, members: Any, rules: Any, household: Any, work: Any) -> Any:
     """Write the two best joint choices of the candidates and return their gains; -1: none.
 
-    A search that takes long begins anew, with bounds from better prices and with what it found.
+    The first search has few steps. Later ones have prices, which are improved between them, and
+    look only for joint choices of more than a threshold a little below the bound. If one ends
+    without two of them, the next begins a step below its threshold. If it does not end, that step
+    is shorter and the search longer. No threshold changes the answer: when a search ends with two
+    choices above it, they are the two best.
     """
     offer, _, contact, cap_indptr, cap_group, per_contact, conflicts, _ = rules
     indptr, caps, of_contacts, excluded, counts = household
@@ -236,35 +243,51 @@ def _search(n: int, members: Any, rules: Any, household: Any, work: Any) -> Any:
         stack, barred, found, _,
     ) = work  # fmt: skip
     item, own, worth = picked[0], picked[1], picked[2]
-    constant, limit, lower, tights = np.int64(0), np.int64(-1), np.int64(0), 0
-    best_total = second = np.int64(-1)
+    constant, bound, ahead = np.int64(0), np.int64(0), np.inf
+    limit, lower = np.int64(-1), np.int64(0)
+    margin: Any = np.int64(1)
+    checked, threshold = np.int64(0), np.int64(-1)
+    best_total, second, tights, steps = np.int64(-1), np.int64(-1), 0, FIRST_STEPS
     if n == 0:
         found[:] = NO_ACTION
         return np.int64(0), second
-    for stage in range(len(STEPS)):
-        if stage == 1:
-            tights = _tight(n, rules, household, work)
-        for _ in range(PASSES[stage] if tights > 0 else 0):
-            constant = improve(
-                n, ROUNDS, lower, tights, tight[0], tight[1], size, count, order, gain, less, share,
-                own_room, room, own_price, price, tight[2], over, own_used, used, offer, cap_indptr,
-                cap_group, per_contact, indptr, caps, of_contacts, item, own, worth,
+    while True:
+        if np.inf > ahead > bound * CLOSE:
+            constant, bound, ahead = improve(
+                n, ROUNDS, lower, ahead, tights, tight[0], tight[1], size, count, order, gain, less,
+                share, own_room, room, own_price, price, tight[2], over, own_used, used, offer,
+                cap_indptr, cap_group, per_contact, indptr, caps, of_contacts, item, own, worth,
             )  # fmt: skip
+        if ahead < np.inf:
             thin_out(
                 n, limit, constant, size, count, order, gain, less, share, offer, reach, item, own,
                 worth,
             )  # fmt: skip
+            checked = min(checked, bound)
+            threshold = max(limit, checked - margin)
         sum_up(n, size, count, order, less, rank, top, offer, item, own, worth)
         found[:] = NO_ACTION
-        steps, best_total, second = explore(
-            n, constant, limit, STEPS[stage], who, size, count, order, gain, less, rank, top,
-            own_room, room, own, path, taken, entry, later, stack[0], stack[1], stack[2], barred,
-            members, offer, contact, cap_indptr, cap_group, per_contact, conflicts, counts, indptr,
-            caps, of_contacts, excluded, found[0], found[1],
+        left, best_total, second = explore(
+            n, constant, threshold, steps, who, size, count, order, gain, less, rank, top, own_room,
+            room, own, path, taken, entry, later, stack[0], stack[1], stack[2], barred, members,
+            offer, contact, cap_indptr, cap_group, per_contact, conflicts, counts, indptr, caps,
+            of_contacts, excluded, found[0], found[1],
         )  # fmt: skip
-        if steps > 0:
+        if left > 0 and (second >= 0 or threshold == limit):
             break
         limit, lower = max(limit, second - 1), max(lower, best_total)
+        if left > 0:
+            checked = threshold
+            margin *= WIDER
+        else:
+            steps *= LONGER
+            margin = max(margin // WIDER, 1)
+        if ahead == np.inf:
+            tights = _tight(n, rules, household, work)
+            for k in range(n):
+                bound += top[k, 0, size[k]]
+            ahead, checked, steps = bound / 4.0, bound, NEXT_STEPS
+            margin = max(bound >> NARROW, 1)
     return best_total, second
 
 
@@ -272,7 +295,7 @@ def _search(n: int, members: Any, rules: Any, household: Any, work: Any) -> Any:
 def _one_more(
     s: int, t: int, heads: int, gap: float, propensity: Any, group: Any, most: Any, cap: Any,
     room: Any, members: Any, rules: Any, household: Any, tables: Any, tile: Any, work: Any,
-) -> float:  # fmt: skip
+) -> Any:  # fmt: skip
     """Return the margin where the best choice and one action that does not pay may be second."""
     value_fixed, value_accept, price_fixed, price_accept = tables
     wide, nearest = tile[:2]
@@ -331,7 +354,7 @@ def search_jointly(
     s: int, t: int, heads: int, propensity: Any, group: Any, most: Any, cap: Any, room: Any,
     sharing: Any, members: Any, rules: Any, household: Any, tables: Any, tile: Any, ranked: Any,
     listed: Any, work: Any,
-) -> float:  # fmt: skip
+) -> Any:  # fmt: skip
     """Write the two best joint choices of a household into the tile; return the margin.
 
     Args:

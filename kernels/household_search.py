@@ -63,7 +63,7 @@ def _take(
 
 @njit(cache=True, nogil=True)
 def _bar(
-    k: int, depth: int, level: int, whole: bool, members: Any, count: Any, order: Any, path: Any,
+    k: int, depth: int, level: int, whole: int, members: Any, count: Any, order: Any, path: Any,
     barred: Any, contact: Any,
 ) -> None:  # fmt: skip
     """Bar the candidates of a cap without room; what goes out in a contact of the path fits."""
@@ -118,13 +118,13 @@ def _bar_for_next(
 
 @njit(cache=True, nogil=True)
 def explore(
-    n: int, constant: int, limit: int, steps: int, who: Any, size: Any, count: Any, order: Any,
+    n: int, constant: int, limit: Any, steps: int, who: Any, size: Any, count: Any, order: Any,
     gain: Any, less: Any, rank: Any, top: Any, own_room: Any, room: Any, own: Any, path: Any,
     taken: Any, entry: Any, later: Any, follow: Any, reached: Any, total: Any, barred: Any,
     members: Any, offer: Any, contact: Any, cap_indptr: Any, cap_group: Any, per_contact: Any,
     conflicts: Any, household_members: Any, household_indptr: Any, household_group: Any,
     household_per_contact: Any, household_conflicts: Any, best: Any, other: Any,
-) -> tuple[int, int, int]:  # fmt: skip
+) -> Any:  # fmt: skip
     """Write the two best joint choices of more than ``limit``, by member; return their gains.
 
     Returns:

@@ -23,6 +23,8 @@ from kernels.household_joint import MOST_MEMBERS as MOST_MEMBERS
 from kernels.household_rows import choose_household_rows, curve_household_rows
 from kernels.threads import added_chunks, chunk_of
 
+MEMORY = 1 << 26  # numbers of 8 bytes, in all threads of a device, about
+
 
 def choose_households_cpu(
     propensity: Any, weight: Any, group: Any, most: Any, cap: Any, household: Any, room: Any,
@@ -30,7 +32,7 @@ def choose_households_cpu(
     conflicts: Any, household_indptr: Any, household_group: Any, household_per_contact: Any,
     household_conflicts: Any, value_fixed: Any, value_accept: Any, price_fixed: Any,
     price_accept: Any, chosen: Any, margin: Any, tally: Any,
-) -> None:  # fmt: skip
+) -> tuple[Any, Any, Any]:  # fmt: skip
     """Write the members' best bundles at the prices, and add up what all these bundles are.
 
     Any part of an allowed bundle is allowed, and so is none at all. Rows without a household are
@@ -69,7 +71,7 @@ def choose_households_cpu(
             :func:`kernels.choose.choose_cpu`.
 
     Returns:
-        None: the last three arrays are written to.
+        chosen, margin, tally: the same three arrays.
 
     Source:
         Held, Wolfe and Crowder, "Validation of subgradient optimization", Mathematical Programming
@@ -93,10 +95,11 @@ def choose_households_cpu(
 
     (found,) = added_chunks(subscribers, work, empty, chunk_of(subscribers, width=width + 1))
     tally += found
+    return chosen, margin, tally
 
 
 def _sides(rows: Any, rules: Any, ties: Any, tables: Any) -> tuple[Any, ...]:
-    """Return the arguments as the loops take them: nobody must have an action, none requires any."""
+    """Return the arguments as the loops take them: nobody has to have an action."""
     propensity, weight, group, most, cap, household, room = backend.read_only(*rows)
     conflicts = rules[-1]
     fewest, requires = backend.read_only(
@@ -115,8 +118,32 @@ def choose_households_gpu(
     conflicts: Any, household_indptr: Any, household_group: Any, household_per_contact: Any,
     household_conflicts: Any, value_fixed: Any, value_accept: Any, price_fixed: Any,
     price_accept: Any, chosen: Any, margin: Any, tally: Any,
-) -> None:  # fmt: skip
-    raise NotImplementedError
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    inputs = (
+        propensity, weight, group, most, cap, household, room, offer, kind, contact, cap_indptr,
+        cap_group, per_contact, conflicts, household_indptr, household_group, household_per_contact,
+        household_conflicts, value_fixed, value_accept, price_fixed, price_accept,
+    )  # fmt: skip
+    sizes, (rows, *memory) = _sizes(inputs, chosen.shape[0])
+    backend.launch(
+        backend.cuda_function("households", "choose_households"), rows, *inputs, *sizes, *memory,
+        chosen, margin, tally,
+    )  # fmt: skip
+    return chosen, margin, tally
+
+
+def _sizes(inputs: Any, width: int) -> tuple[Any, Any]:
+    """Return S, A, D, E, W and Q as CUDA takes them, and how many threads, with what memory."""
+    propensity, cap, room, conflicts = (inputs[i] for i in (0, 4, 6, 13))
+    (actions, subscribers), caps, ties = propensity.shape, len(cap), len(room)
+    each = 48 * actions + 8 * (actions + 1) * (width + 1) + 57 * caps + 8 * ties  # as in lay_out
+    rows = min(subscribers, max(backend.THREADS, MEMORY // each))
+    threads = min(-(-rows // backend.THREADS), backend.MOST_BLOCKS) * backend.THREADS
+    sizes = (
+        np.int64(subscribers), np.int32(actions), np.int32(caps), np.int32(ties),
+        np.int32(conflicts.shape[1]), np.int32(width),
+    )  # fmt: skip
+    return sizes, (rows, backend.cupy.empty(threads * each, np.int64), np.int64(each))
 
 
 def curve_households_cpu(
@@ -126,15 +153,39 @@ def curve_households_cpu(
     household_conflicts: Any, value_fixed: Any, value_accept: Any, price_fixed: Any,
     price_accept: Any, first: Any, constraint: Any, use_fixed: Any, use_accept: Any, tally: Any,
     curvature: Any, near: Any, bandwidth: float, unit: float, width: int,
-) -> None:  # fmt: skip
+) -> tuple[Any, Any, Any]:  # fmt: skip
     """Add what the members' best bundles are, and how fast that changes with the prices.
 
     A household whose members choose together counts once: it may switch to its second best joint
     choice. Others count as in :func:`kernels.choose.curve_cpu`.
 
     Args:
-        propensity: this and what follows up to the prices: as in :func:`choose_households_cpu`.
-        first: as in :func:`kernels.choose.curve_cpu`, and the next three.
+        propensity: as in :func:`choose_households_cpu`.
+        weight: as in :func:`choose_households_cpu`.
+        group: as in :func:`choose_households_cpu`.
+        most: as in :func:`choose_households_cpu`.
+        cap: as in :func:`choose_households_cpu`.
+        household: as in :func:`choose_households_cpu`.
+        room: as in :func:`choose_households_cpu`.
+        offer: as in :func:`choose_households_cpu`.
+        kind: as in :func:`choose_households_cpu`.
+        contact: as in :func:`choose_households_cpu`.
+        cap_indptr: as in :func:`choose_households_cpu`.
+        cap_group: as in :func:`choose_households_cpu`.
+        per_contact: as in :func:`choose_households_cpu`.
+        conflicts: as in :func:`choose_households_cpu`.
+        household_indptr: as in :func:`choose_households_cpu`.
+        household_group: as in :func:`choose_households_cpu`.
+        household_per_contact: as in :func:`choose_households_cpu`.
+        household_conflicts: as in :func:`choose_households_cpu`.
+        value_fixed: as in :func:`choose_households_cpu`.
+        value_accept: as in :func:`choose_households_cpu`.
+        price_fixed: as in :func:`choose_households_cpu`.
+        price_accept: as in :func:`choose_households_cpu`.
+        first: as in :func:`kernels.choose.curve_cpu`.
+        constraint: as in :func:`kernels.choose.curve_cpu`.
+        use_fixed: as in :func:`kernels.choose.curve_cpu`.
+        use_accept: as in :func:`kernels.choose.curve_cpu`.
         tally: [G, A, 4] int64, in/out, as in :func:`choose_households_cpu`.
         curvature: [K, K] int64, in/out, as in :func:`kernels.choose.curve_cpu`; a household moves
             up to 8 times as much as a subscriber.
@@ -144,7 +195,7 @@ def curve_households_cpu(
         width: Q, the largest ``most``, at least 1 and at most 4.
 
     Returns:
-        None: ``tally``, ``curvature`` and ``near`` are added to.
+        tally, curvature, near: the same three arrays.
     """
     subscribers = propensity.shape[1]
     rows, rules, ties, tables = _sides(
@@ -167,6 +218,7 @@ def curve_households_cpu(
     found = added_chunks(subscribers, work, empty, chunk_of(subscribers, width=width + 1))
     for whole, more in zip((tally, curvature, near), found, strict=True):
         whole += more
+    return tally, curvature, near
 
 
 def curve_households_gpu(
@@ -176,8 +228,19 @@ def curve_households_gpu(
     household_conflicts: Any, value_fixed: Any, value_accept: Any, price_fixed: Any,
     price_accept: Any, first: Any, constraint: Any, use_fixed: Any, use_accept: Any, tally: Any,
     curvature: Any, near: Any, bandwidth: float, unit: float, width: int,
-) -> None:  # fmt: skip
-    raise NotImplementedError
+) -> tuple[Any, Any, Any]:  # fmt: skip
+    inputs = (
+        propensity, weight, group, most, cap, household, room, offer, kind, contact, cap_indptr,
+        cap_group, per_contact, conflicts, household_indptr, household_group, household_per_contact,
+        household_conflicts, value_fixed, value_accept, price_fixed, price_accept,
+    )  # fmt: skip
+    sizes, (rows, *memory) = _sizes(inputs, width)
+    backend.launch(
+        backend.cuda_function("households", "curve_households"), rows, *inputs, first, constraint,
+        use_fixed, use_accept, np.float64(bandwidth), np.float64(unit), *sizes,
+        np.int64(len(curvature)), *memory, tally, curvature, near,
+    )  # fmt: skip
+    return tally, curvature, near
 
 
 _MEMBERS = ("float32", "float32", "int32", "uint8", "uint8", "int64", "uint8")

@@ -2,6 +2,7 @@
 // C++; tests then run them without a GPU, thread by thread over a small grid.
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 #define DEVICE __device__ __forceinline__
+#define CALLED __device__ __noinline__  // what is long and called from several places
 #define INFINITE __longlong_as_double(0x7ff0000000000000LL)
 // 64-bit integer sums do not depend on the order of the adds, so atomics keep the same bits.
 #define ADD_INT64(place, amount) \
@@ -10,6 +11,7 @@
 #include <cmath>
 #define __global__
 #define DEVICE inline
+#define CALLED inline
 #define INFINITE HUGE_VAL
 #define ADD_INT64(place, amount) (*(place) += (long long)(amount))
 struct Place {

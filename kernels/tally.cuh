@@ -13,11 +13,12 @@ DEVICE void count(long long* tally, double p, double w) {
 }
 
 // The use that a switch from one bundle to another changes, constraint by constraint.
-struct Difference {
+template <int MOST>
+struct DifferenceOf {
     const long long* constraint;
     const double *fixed, *accept;
-    long long at[2 * MOST_BUNDLE], end[2 * MOST_BUNDLE];  // entries not yet told, of each action
-    double p[2 * MOST_BUNDLE], sign[2 * MOST_BUNDLE];
+    long long at[MOST], end[MOST];  // entries not yet told, of each action
+    double p[MOST], sign[MOST];
     int lists;
 
     // List the entries of an action with its propensity; those of the other side are taken off.
@@ -46,7 +47,10 @@ struct Difference {
     }
 };
 
+using Difference = DifferenceOf<2 * MOST_BUNDLE>;
+
 // Add the products of the changed uses to the curvature's lower triangle, [K, K] in 1 / unit.
+template <class Difference>
 DEVICE void add_squares(const Difference& difference, double unit, long long constraints,
                         long long* curvature) {
     long long k, j;

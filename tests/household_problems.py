@@ -3,11 +3,14 @@
 from itertools import product
 
 import numpy as np
+from ortools.sat.python import cp_model
 
 from engine.household_rules import HouseholdRules
 from engine.rules import Rules
 from tests.test_choose import bundles, surpluses, total_of
 
+MOST, CAP, OFFER = 3, 5, 6  # places among the arguments of choose
+GRID = 1 << 16
 MONEY = np.array([-1.0, -0.5, 0.5, 1.0, 1.0, 2.0])
 
 
@@ -36,8 +39,12 @@ def household_problem(seed, sizes, shape, *, width, related=True, money=MONEY):
         together = np.isin(offer, [0, 1])
         for c in range(channels):
             contact[together & (channel == c)] = np.flatnonzero(together & (channel == c))[0]
-    own, own_whole = _caps(rng, offer, channel, contact, related, [])
-    ties, whole = _caps(rng, offer, channel, contact, related, [offer == o for o in range(offers)])
+    by_channel, by_offer = (
+        list(channel == np.arange(channels)[:, None]),
+        list(offer == np.arange(offers)[:, None]),
+    )
+    own, own_whole = _caps(rng, by_channel, offer, contact, related)
+    ties, whole = _caps(rng, by_channel + by_offer, offer, contact, related)
     pair = tuple(rng.choice(offers, 2, replace=False).tolist()) if offers > 1 else ()
     households = HouseholdRules(ties, whole, [pair] if pair and related else [])
     one = tuple(rng.choice(offers, 2, replace=False).tolist()) if offers > 1 else ()
@@ -64,11 +71,10 @@ def household_problem(seed, sizes, shape, *, width, related=True, money=MONEY):
     ), household, room, rules  # fmt: skip
 
 
-def _caps(rng, offer, channel, contact, related, more):
+def _caps(rng, groups, offer, contact, related):
     """Draw the groups that caps count, and which of them count contacts."""
-    groups = [channel == c for c in range(channel.max() + 1)] + more
     if related:
-        groups += [np.isin(offer, rng.choice(offer, 2)), np.ones(len(offer), bool)]
+        groups = [*groups, np.isin(offer, rng.choice(offer, 2)), np.ones(len(offer), bool)]
     groups = [g for g in groups if rng.random() < 0.7] or [np.ones(len(offer), bool)]
     members = np.array(groups)
     may = np.array([(of == of[contact]).all() for of in groups])
@@ -89,8 +95,10 @@ def arguments(case, width):
     )  # fmt: skip
 
 
-def fit_together(choice, rules, offer, room):
-    """Say whether members' bundles keep the caps and exclusions of their household."""
+def fit_together(choice, case, rows):
+    """Say whether the bundles of a household's members keep its caps and exclusions."""
+    _, _, rooms, rules = case
+    room = rooms[:, rows[0]]
     for e, members in enumerate(rules.households.members):
         used = 0
         for bundle in choice:
@@ -98,7 +106,13 @@ def fit_together(choice, rules, offer, room):
             used += len(set(counted) if rules.households.per_contact[e] else counted)
         if used > room[e]:
             return False
-    offers = {int(offer[a]) for bundle in choice for a in bundle}
+    return keeps_exclusions(choice, case)
+
+
+def keeps_exclusions(choice, case):
+    """Say whether bundles have no two offers that exclude one another in a household."""
+    problem, _, _, rules = case
+    offers = {int(problem[OFFER][a]) for bundle in choice for a in bundle}
     return not any(len(offers & set(others)) > 1 for others in rules.households.exclusive)
 
 
@@ -107,22 +121,73 @@ def households_of(household):
     return [np.flatnonzero(household == h) for h in np.unique(household[household >= 0])]
 
 
-def definition(case, rows):
-    """Return the joint choices of a household and their totals, best first, and if it was bound.
+def choices_of(case, rows):
+    """Return all joint choices of a household, and each member's bundles, with their surpluses."""
+    problem, _, _, rules = case
+    own = []
+    for s in rows:
+        surplus = surpluses(problem, s)
+        listed = bundles(problem, s, rules, surplus)
+        own.append({
+            frozenset(b): total_of(b, surplus) for b in listed if keeps_exclusions([b], case)
+        })  # fmt: skip
+    joint = {}
+    for choice in product(*own):
+        if fit_together(choice, case, rows):
+            joint[choice] = sum(mine[b] for mine, b in zip(own, choice, strict=True))
+    return joint, own
 
-    Bound: the members' own best bundles do not all go together. Then the choices are joint;
-    otherwise one of each member after another is returned.
+
+def solved(case, rows, forbidden=None):
+    """Return the greatest joint surplus and its choice, by CP-SAT; one choice may be forbidden.
+
+    Surpluses are whole multiples of 2**-16.
     """
     problem, _, room, rules = case
-    surplus = [surpluses(problem, s) for s in rows]
-    own = [bundles(problem, s, rules, surplus[m]) for m, s in enumerate(rows)]
-    totals = [[total_of(b, surplus[m]) for b in own[m]] for m in range(len(rows))]
-    offer, left = problem[6], room[:, rows[0]]
-    found = {}
-    for taken in product(*(range(len(b)) for b in own)):
-        choice = tuple(frozenset(own[m][i]) for m, i in enumerate(taken))
-        if fit_together(choice, rules, offer, left):
-            found[choice] = sum(totals[m][i] for m, i in enumerate(taken))
-    return found, [
-        dict(zip(map(frozenset, own[m]), totals[m], strict=True)) for m in range(len(rows))
-    ]
+    model, taken, worth = cp_model.CpModel(), {}, []
+    offer, households = problem[OFFER], rules.households
+    contacts = {}
+    for m, s in enumerate(rows):
+        surplus = surpluses(problem, s)
+        for a, value in surplus.items():
+            taken[m, a] = model.new_bool_var("")
+            worth.append(taken[m, a] * int(value * GRID))
+            contact = contacts.setdefault((m, int(rules.contact[a])), model.new_bool_var(""))
+            model.add_implication(taken[m, a], contact)
+        mine = [taken[m, a] for a in surplus]
+        model.add(sum(mine) <= int(problem[MOST][s]))
+        for o in set(offer.tolist()):
+            model.add(sum(taken[m, a] for a in surplus if offer[a] == o) <= 1)
+        for pair in rules.exclusive:
+            model.add(sum(taken[m, a] for a in surplus if offer[a] in pair) <= 1)
+        for d, members in enumerate(rules.members):
+            counted = _counted((taken, contacts), members, rules.per_contact[d], [m])
+            model.add(sum(counted) <= int(problem[CAP][d, s]))
+    for e, members in enumerate(households.members):
+        whole = households.per_contact[e]
+        counted = _counted((taken, contacts), members, whole, range(len(rows)))
+        model.add(sum(counted) <= int(room[e, rows[0]]))
+    for offers in households.exclusive:
+        one = {o: model.new_bool_var("") for o in offers}
+        model.add(sum(one.values()) <= 1)
+        for (_, a), var in taken.items():
+            if offer[a] in one:
+                model.add_implication(var, one[int(offer[a])])
+    if forbidden is not None:
+        model.add_bool_or(var.Not() if key in forbidden else var for key, var in taken.items())
+    model.maximize(sum(worth))
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    if solver.solve(model) == cp_model.INFEASIBLE:
+        return -np.inf, frozenset()
+    return round(solver.objective_value) / GRID, {
+        key for key, var in taken.items() if solver.value(var)
+    }
+
+
+def _counted(variables, members, whole, heads):
+    """Return the variables of what a cap counts of some members."""
+    taken, contacts = variables
+    if whole:
+        return [v for (m, c), v in contacts.items() if m in heads and members[c]]
+    return [v for (m, a), v in taken.items() if m in heads and members[a]]

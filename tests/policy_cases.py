@@ -82,10 +82,11 @@ FAMILIES_OF_HOUSEHOLDS = [SHARED, ["at_most", "spacing"], [*SHARED, "not_after",
 
 
 @st.composite
-def policies_of_households(draw, as_of, kinds, offers):
-    """A policy of one of some kinds, mostly over households."""
+def policies_of_households(draw, as_of, kinds, offers, *, days):
+    """A policy of one of some kinds, mostly over households: one that goes with so many days."""
     found = draw(drawn_policies(as_of, kinds, offers))
-    is_shared = brute.kind_of(found) in SHARED and draw(st.sampled_from([True, True, False]))
+    shared = SHARED if days == 1 else ["suppress", "cool_down"]
+    is_shared = brute.kind_of(found) in shared and draw(st.sampled_from([True, True, False]))
     return {**found, "over": "household"} if is_shared else found
 
 
@@ -176,7 +177,9 @@ def jobs(draw, days=1, *, homes=False):
     as_of = draw(st.sampled_from(AS_OF)) + "+00:00"
     family = draw(st.sampled_from(FAMILIES_OF_HOUSEHOLDS if homes else FAMILIES))
     offers = OFFERS if days == 1 else PLANNED
-    of_offers = (policies_of_households if homes else drawn_policies)(as_of, family, offers)
+    of_offers = drawn_policies(as_of, family, offers)
+    if homes:
+        of_offers = policies_of_households(as_of, family, offers, days=days)
     drawn = draw(st.lists(of_offers, min_size=1, max_size=4))
     if days == 1 and draw(st.booleans()):
         drawn.append({"package": ["data", "voice"]})

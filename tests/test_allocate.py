@@ -6,6 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from engine import tables
 from engine.errors import ConfigError
 from engine.settings import load
 from engine.settings.job import LocalCluster
@@ -164,3 +165,22 @@ def test_every_constraint_without_subscribers_is_named_at_once(stages, tmp_path)
         for name in ("budget", "gold_contacts")
     ]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("home", [["x", "y", "x", "", None, "y"], [7, 8, 7, None, None, 8]])
+@pytest.mark.parametrize("key", [int, "k{}".format])
+def test_the_ledger_is_told_all_members_of_households_that_get_a_contact(tmp_path, home, key):
+    job = load(HERE / "job.yaml", [INPUTS, "inputs.subscribers.household=home"])
+    people = pd.DataFrame({"subscriber": [key(n) for n in (5, 4, 9, 2, 3, 6)], "home": home})
+    parts, order = [], [[5, 3, 1], [4, 2, 0]]  # x is in the second, y in the first partition
+    for n, rows in enumerate(order):
+        path = tmp_path / f"part-{n}.parquet"
+        tables.write(people.iloc[rows].reset_index(drop=True), path)
+        parts.append(certify.Part(job, "pandas", path, path, tmp_path))
+    contacted = pd.DataFrame({"subscriber": [key(9), key(2), key(3)], "partition": [1, 0, 1]})
+    found = stage.contacted_households(job, parts, contacted)
+    assert found["subscriber"].tolist() == [key(5), key(9)]
+    assert found["household"].tolist() == [home[0]] * 2
+    none = stage.contacted_households(job, parts, contacted.iloc[1:])
+    tables.write(none, tmp_path / "none.parquet")
+    assert len(tables.read(tmp_path / "none.parquet", ["subscriber", "household"])) == 0

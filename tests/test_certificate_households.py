@@ -8,13 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import certificate
+from engine import certificate, tables
 from engine.errors import DataError
-from engine.history import History
 from engine.limits import MICRO, coefficients
 from tests import brute_policies as brute
 from tests import certified
-from tests.certified import job_of, people, scores_of, truth
+from tests.certified import checked, history, job_of, people, truth
 from tests.policy_cases import cases, parsed, profiled, scored, told
 
 TRIED = 30  # joint choices of a household
@@ -107,3 +106,143 @@ def test_its_bound_is_the_best_that_households_may_have(case, seed):
         allocations=certified.allocation(job, features, propensity, []), prices=[],
     )  # fmt: skip
     assert again.surplus == found.surplus
+
+
+# ── By hand ─────────────────────────────────────────────────────────────────────────────────────
+
+AS_OF = 1_790_812_800  # 2026-10-01T00:00:00Z
+INPUTS = {
+    "folder": "data",
+    "subscribers": {"path": "s/*.parquet", "household": "home", "time_zone": "zone"},
+    "contacts": {"path": "c/*.parquet", "categories": ["offer", "channel"]},
+}
+HOMES = ["x", "y", "x", None, ""]
+
+
+def joint_job(*policies, **changes):
+    """Return a job with policies over households; its catalogue is that of other tests."""
+    own = [{"over": "household", **policy} for policy in policies]
+    return job_of(inputs=INPUTS, policies=own, constraints=[], **changes)
+
+
+def family(n=5, homes=None, **columns):
+    homes = HOMES if homes is None else homes
+    return people(n, home=homes, **{"zone": ["UTC"] * n} | columns)
+
+
+def texts(job, chosen, features=None, contacts=None):
+    found = checked(
+        job, family() if features is None else features, chosen, contacts=contacts, prices=[]
+    ).violations
+    return [(violation.kind, violation.subscriber, violation.text) for violation in found]
+
+
+A_SMS, A_APP, B_APP = ((0, "a", "sms"), (2, "a", "app"), (2, "b", "app"))
+ALONE = [(3, "a", "sms"), (3, "b", "app"), (4, "a", "sms"), (4, "b", "app")]
+
+
+@pytest.mark.parametrize(
+    ("policy", "chosen", "expected"),
+    [
+        ({"at_most": 2}, [A_SMS, B_APP, *ALONE], []),
+        ({"at_most": 2}, [A_SMS, A_APP, B_APP, *ALONE],
+         [("policy", 10, "policy p leaves 2 to the household, got 3 contacts")]),
+        ({"at_most": 1}, [A_APP, B_APP],
+         [("policy", 12, "policy p leaves 1 to the household, got 2 contacts")]),
+        ({"at_most": 1, "per": "channel"}, [A_SMS, A_APP, (0, "b", "app")],
+         [("policy", 10, "policy p app leaves 1 to the household, got 2 contacts")]),
+        ({"at_most": 1, "per": "offer"}, [A_SMS, B_APP, *ALONE], []),
+        ({"at_most": 1, "per": "offer"}, [A_SMS, A_APP, (1, "a", "app")],
+         [("policy", 10, "policy p a leaves 1 to the household, got 2 contacts")]),
+        ({"exclusive": ["a", "b"]}, [A_SMS, A_APP, (1, "b", "app")], []),
+        ({"exclusive": ["a", "b"]}, [A_SMS, B_APP],
+         [("policy", 10, "policy p excludes a and b in the household")]),
+        ({"suppress": "age < 30"}, [A_SMS, (1, "b", "app"), *ALONE],
+         [("closed", 10, "a on sms is closed: policy p")]),
+    ],
+)  # fmt: skip
+def test_what_members_get_together_is_told(policy, chosen, expected):
+    features = family(age=[30.0, 30, 20, 30, 30])
+    assert texts(joint_job({"name": "p"} | policy), chosen, features) == expected
+
+
+def test_the_history_of_all_members_counts():
+    """That of one in the hold-out, and of one who gets nothing, too."""
+    job = joint_job({"name": "p", "at_most": 2, "within": "7d"})
+    past = history((12, AS_OF - 1, "gone", "sms"), (13, AS_OF - 1, "a", "sms"))
+    told_ = "policy p leaves 1 to the household, got 2 contacts"
+    chosen = [A_SMS, (0, "b", "app")]
+    assert texts(job, chosen, contacts=past) == [("policy", 10, told_)]
+    assert texts(job, chosen, contacts=past.iloc[1:]) == []
+    held = joint_job({"name": "p", "at_most": 2, "within": "7d"}, holdout_share=0.5)
+    features = family(40, [n // 2 for n in range(40)])
+    out = tables.unit_hash(features["subscriber"], held.seed) < 0.5
+    one = next(n for n in range(0, 40, 2) if not out[n] and out[n + 1])
+    both = [(one, "a", "sms"), (one, "b", "app")]
+    past = history((11 + one, AS_OF - 1, "gone", "sms"))
+    assert texts(held, both, features) == []
+    assert texts(held, both, features, past) == [("policy", 10 + one, told_)]
+
+
+@pytest.mark.parametrize(("early", "leaves"), [(13, 1), (12, 1), (11, 0)])
+def test_contacts_of_several_members_count_in_the_order_of_their_times(early, leaves):
+    job = joint_job({"name": "p", "at_most": 2, "within": "1d"})
+    past = history((10, AS_OF + 12 * 3600, "a", "sms"), (12, AS_OF - early * 3600, "a", "sms"))
+    text = "policy p leaves 0 to the household, got 1 contacts"
+    assert texts(job, [A_APP], contacts=past) == [("policy", 12, text)] * (1 - leaves)
+
+
+@pytest.mark.parametrize(
+    "homes",
+    [
+        ["x", "", "x", None, ""], [7, None, 7, None, 8], pd.array([7, None, 7, None, 8], "Int64"),
+        [7.0, np.nan, 7.0, np.nan, np.nan], pd.Categorical(["x", None, "x", "", ""]),
+    ],
+)  # fmt: skip
+def test_households_are_equal_values_that_are_not_empty(homes):
+    job = joint_job({"name": "p", "at_most": 1})
+    each = [(n, "a", "sms") for n in range(5)]
+    text = "policy p leaves 1 to the household, got 2 contacts"
+    assert texts(job, each, family(homes=homes)) == [("policy", 10, text)]
+    found = truth(job, checked(job, family(homes=homes), [], prices=[]))
+    # each household takes b by the app, worth 3; there are four
+    assert found["bound"] == pytest.approx(12, abs=1e-6)
+
+
+def test_without_policies_over_households_their_column_says_nothing():
+    job = joint_job({"name": "p", "at_most": 1, "over": "subscriber"})
+    features = family(zone=["UTC", "UTC", "Asia/Kolkata", "UTC", "UTC"])
+    assert texts(job, [A_SMS, A_APP], features) == []
+
+
+def test_households_that_policies_cannot_ask_are_refused():
+    job = joint_job({"name": "p", "at_most": 1})
+    apart = family(zone=["UTC", "UTC", "Asia/Kolkata", "UTC", "UTC"])
+    with pytest.raises(DataError, match="household x has .*, 10 in UTC and 12 in Asia/Kolkata"):
+        texts(job, [], apart)
+    large = family(9, ["x"] * 9)
+    with pytest.raises(DataError, match="household x has 9 members; at most 8 are allowed"):
+        texts(job, [], large)
+    assert texts(joint_job({"name": "p", "suppress": "age < 3"}), [], large) == []
+
+
+def test_enormous_values_of_a_household_do_not_overflow():
+    offers = {f"o{i}": {"category": "x", "value": 1e9, "channels": ["app"]} for i in range(5)}
+    catalogue = {
+        "currency": "EUR", "weight": "weight", "channels": {"app": {}}, "offers": offers,
+    }  # fmt: skip
+    features = family(8, ["x"] * 8, weight=np.full(8, 1000.0))
+    for most, contacts in ((31, 31), (32, 32), (255, 32)):
+        job = joint_job({"name": "p", "at_most": most}, catalogue=catalogue)
+        found = truth(job, checked(job, features, [], prices=[]))
+        assert found["bound"] == pytest.approx(contacts * 5e11, rel=1e-12)
+
+
+@pytest.mark.parametrize("size", [2, 5, 8])
+def test_the_bound_of_many_equal_members_is_exact(size):
+    """Three offers, once each for the household: whoever gets them, they are worth as much."""
+    offers = {f"o{i}": {"category": "x", "value": 2 + i, "channels": ["app"]} for i in range(3)}
+    catalogue = {"currency": "EUR", "channels": {"app": {}}, "offers": offers}
+    job = joint_job({"name": "p", "at_most": 1, "per": "offer"}, catalogue=catalogue)
+    found = truth(job, checked(job, family(size, ["x"] * size), [], prices=[]))
+    assert found["bound"] == pytest.approx(0.5 * (2 + 3 + 4), abs=1e-6)

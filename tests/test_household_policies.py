@@ -69,6 +69,18 @@ def test_the_solver_has_what_policies_over_households_mean(case):
         assert {tuple(acts[a] for a in bundle) for bundle in own} == brute.bundles(mapping, person)
 
 
+@settings(max_examples=40)
+@given(cases(most=4, days=3, homes=True))
+def test_policies_over_households_close_days_of_a_plan(case):
+    mapping, people = case
+    acts = brute.actions(mapping)
+    left = policies.left(parsed(mapping), profiled(people), told(mapping, people))
+    for s, person in enumerate(people):
+        for policy in mapping["policies"]:
+            shut = [brute.blocks(mapping, policy, person, a) for a in acts]
+            assert left.forbids(policy["name"], len(acts))[:, s].tolist() == shut
+
+
 @settings(max_examples=60)
 @given(cases(most=4, homes=True), st.integers(0, 2**32 - 1))
 def test_a_household_may_get_what_its_policies_mean(case, seed):

@@ -11,7 +11,9 @@ from engine.actions import actions, actions_of
 from engine.candidates import candidates
 from engine.history import History
 from engine.plan_rules import rules
-from engine.policy_prices import GRID, Market, Partition, added, costs, shown
+from engine.policy_market import Market, Partition
+from engine.policy_prices import added, costs, shown
+from engine.policy_relaxed import GRID
 from engine.policy_sets import merged
 from engine.reasons import closed
 from kernels.choose import MUST

@@ -188,12 +188,12 @@ SMS = [("a", NOW, "voice", "sms"), ("c", NOW, "data", "sms")]
         ("{name: p, at_most: 1, per: offer, within: 1d, over: household}",
          [("b", NOW, "data", "email")],
          [("c", "policy p data allows 1 within 1d and leaves 0 to the household, planned 1")]),
-        ("{name: p, at_most: 1, per: offer, within: 1d}", [("b", NOW, "data", "email")], []),
+        ("{name: p, at_most: 1, per: offer, within: 1d}", [("a", NOW, "data", "email")], []),
         ("{name: p, exclusive: [data, voice], within: 1d, over: household}",
          [("b", NOW - HOUR, "voice", "email")], [("c", "policy p closes data on sms")]),
         ("{name: p, exclusive: [data, voice], over: household}",
          [("b", NOW - HOUR, "voice", "email")], []),
-        ("{name: p, suppress: churned, over: household}", [("b", NOW, "voice", "sms")], []),
+        ("{name: p, suppress: churned, over: household}", [("a", NOW, "voice", "sms")], []),
     ],
 )  # fmt: skip
 def test_the_history_of_all_members_counts(policy, contacts, told):
@@ -212,3 +212,41 @@ def test_outcomes_of_all_members_count():
     found = recheck.broken(job, plan, frame([]), said, HOMES)
     assert [(b.subscriber, b.policy) for b in found] == [("a", "calm"), ("c", "calm")]
     assert recheck.broken(job, plan, frame([]), said.iloc[:1], HOMES) == []
+
+
+SHARED = [
+    "{name: p, at_most: 1, within: 1d}",
+    "{name: p, at_most: 2, within: 7d}",
+    "{name: p, spacing: 2d, per: channel}",
+    "{name: p, at_most: 1, per: category, within: 1d}",
+    "{name: p, at_most: 2, each: day}",
+]
+
+
+@given(
+    st.lists(contacts_at([0]).filter(lambda row: row[2] != "gone"), max_size=4,
+             unique_by=lambda row: (row[0], row[2])),
+    st.lists(contacts_at(HOURS), max_size=5), st.sampled_from(SHARED), st.booleans(),
+)  # fmt: skip
+def test_a_household_is_as_one_subscriber_with_the_contacts_of_all(
+    planned, contacts, policy, apart
+):
+    """So it is where no package makes a difference, and members get different offers."""
+    planned = list({row[2]: row for row in planned}.values())
+    homes = pd.DataFrame({"subscriber": [1, 2, 3], "household": [6, 7 if apart else 6, 8]})
+    one = {1: 1, 2: 2 if apart else 1}
+    home = dict(zip(homes["subscriber"], homes["household"], strict=True))
+
+    def merged(rows):
+        return frame([(one[row[0]], *row[1:]) for row in rows])
+
+    known = {home[row[0]] for row in planned}
+    contacts = [row for row in contacts if home[row[0]] in known]
+    own = homes[homes["household"].isin(known)]
+    job = job_of("ledger", policies=policy.replace("}", ", over: household}"))
+    found = recheck.broken(job, frame(planned), frame(contacts), NO_OUTCOMES, own)
+    plain = job_of("ledger", policies=policy)
+    expected = recheck.broken(plain, merged(planned), merged(contacts), NO_OUTCOMES)
+    assert {home[b.subscriber] for b in found} == {home[b.subscriber] for b in expected}
+    texts = {b.text.replace(" to the household", "") for b in found}
+    assert texts >= {b.text for b in expected}  # of a subscriber one is told
