@@ -30,7 +30,7 @@ def choose_planned_rows(
     pairs, width = propensity.shape[0], chosen.shape[0]
     days, needy = plan[1].size // pairs, _needy(plan[1], rules[2])
     tile = tile_of_days(pairs, width)
-    work = room_for(pairs, int(rules[0].max()) + 1, width)
+    work = room_for(pairs, rules[0], width)
     wide, _, nearest, _, _, _, listed, apart, bundles, _, _, _ = tile
     last = min(DAYS, -(-days // 4) * 4)
     for low in range(begin, end, TILE):
@@ -68,7 +68,7 @@ def curve_planned_rows(
     pairs = propensity.shape[0]
     days, needy = plan[1].size // pairs, _needy(plan[1], rules[2])
     tile = tile_of_days(pairs, width)
-    work = room_for(pairs, int(rules[0].max()) + 1, width)
+    work = room_for(pairs, rules[0], width)
     wide, _, nearest, closest, _, _, listed, apart, bundles, others, _, _ = tile
     last = min(DAYS, -(-days // 4) * 4)
     found, amount = np.empty(curvature.shape[0], np.int64), np.empty(curvature.shape[0])

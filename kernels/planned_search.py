@@ -31,8 +31,13 @@ SLACK = 2.0**-40  # of the largest surplus: what sums in another order may diffe
 
 
 @njit(cache=True, nogil=True)
-def room_for(pairs: int, offers: int, width: int) -> Any:
+def room_for(pairs: int, offer: Any, width: int) -> Any:
     """Return room for searches, in the order in which the functions here take it.
+
+    Args:
+        pairs: P.
+        offer: [A] int32, offers of the actions.
+        width: Q.
 
     Returns:
         good: [P] int64, candidates.
@@ -51,6 +56,9 @@ def room_for(pairs: int, offers: int, width: int) -> Any:
         taken: [O] bool, offers of the path.
         scratch: [Q + 1] int64.
     """
+    offers = 0
+    for o in offer:  # Numba takes a second to compile the maximum of an array
+        offers = max(offers, int(o) + 1)
     return (
         np.empty(pairs, np.int64), np.empty((pairs + 1, DAYS)), np.empty(pairs, np.int64),
         np.empty(offers, np.int64), np.empty((offers, DAYS)), np.empty((offers, DAYS + 1)),
