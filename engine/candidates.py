@@ -78,10 +78,13 @@ def candidates(job: Job, features: Any, propensity: Any, history: History) -> Ca
     left = policies.left(job, features, history)
     fit = Fit.of(job, features, left.times)
     allowed = fit.pairs(pairs)
-    if policies.may_be_stuck(job):
-        acts = actions_of(job)
-        open_ = fit.actions(acts) & ~held & ~left.blocked(len(acts))
-        policies.forbid_the_stuck(job, left, open_, side)
+    acts = actions_of(job)
+
+    def free(rows: slice) -> Any:
+        """Return [A, n] bool, the actions of n rows that nothing closes by itself."""
+        return fit.take(rows).actions(acts) & ~held[rows] & ~left.blocked(len(acts), rows)
+
+    policies.forbid_the_stuck(job, left, free, side)
     open_ = allowed & ~held & ~left.blocked_pairs(len(pairs))
     days = fit.days(pairs, classes)
     if classes is not None:
@@ -159,6 +162,16 @@ class Fit:
         for column in _asked(catalogue):
             columns[column] = tables.array(features[column].fillna(value=False)).astype(bool)
         return cls(job, times, offers, columns, until)
+
+    def take(self, rows: Any) -> "Fit":
+        """Return that of some rows."""
+        return Fit(
+            self.job,
+            replace(self.times, zone=self.times.zone[rows]),
+            {name: mask[rows] for name, mask in self.offers.items()},
+            {name: mask[rows] for name, mask in self.columns.items()},
+            {name: until[rows] for name, until in self.until.items()},
+        )
 
     def pairs(self, pairs: Sequence[Action]) -> Any:
         """Return [P, S] bool, whether the pair is allowed on some day."""
@@ -243,17 +256,16 @@ def _scope(job: Job, features: Any, side: Any) -> Any:
 def _blockers(job: Job, reason: Any, fit: Fit, left: policies.Left) -> list[str]:
     """Return the policies that forbid an eligible action, for those whom policies leave none."""
     text = ["" for _ in range(len(reason))]
-    rows = library(reason).flatnonzero(reason == 3)
-    if not len(rows):
-        return text
-    allowed = fit.actions(actions_of(job))[:, rows]
-    stuck = to_cpu(rows)
-    for name, closed in left.closed.items():
-        stands = library(reason).zeros(len(rows), bool)
-        for one in closed:
-            stands |= one.rows[rows] & allowed[list(one.actions)].any(axis=0)
-        for row in stuck[to_cpu(stands)]:
-            text[row] += f", {name}" if text[row] else name
+    acts, stuck = actions_of(job), library(reason).flatnonzero(reason == 3)
+    for low in range(0, len(stuck), policies.CHUNK):
+        rows = stuck[low : low + policies.CHUNK]
+        allowed, keys = fit.take(rows).actions(acts), to_cpu(rows)
+        for name, closed in left.closed.items():
+            stands = library(reason).zeros(len(rows), bool)
+            for one in closed:
+                stands |= one.rows[rows] & allowed[list(one.actions)].any(axis=0)
+            for row in keys[to_cpu(stands)]:
+                text[row] += f", {name}" if text[row] else name
     return text
 
 

@@ -179,17 +179,28 @@ def _worthy(  # noqa: PLR0917 (arrays, as kernels take them)
     first[:] = 0  # the best action of each offer
     for i in range(n):
         first[act[i, 3]] = max(first[act[i, 3]], value[i])
-    top[:] = np.sort(first)[::-1]
-    others = np.int64(0)  # the best of so many offers but one
-    for m in range(min(most, len(top)) - 1):
+    count = min(most, len(top))
+    for m in range(count):
+        top[m] = 0
+    for worth in first:  # the best of so many offers, in order
+        m = count - 1
+        if worth > top[m]:
+            while m > 0 and worth > top[m - 1]:
+                top[m] = top[m - 1]
+                m -= 1
+            top[m] = worth
+    others = np.int64(0)  # all of them but one
+    for m in range(count - 1):
         others += top[m]
-    last = top[min(most, len(top)) - 1]
+    last = top[count - 1]
     kept = 0
     for i in range(n):
         own = first[act[i, 3]]
         rest = others - own + last if own > last else others  # without its own offer
         if value[i] + rest > best:
-            act[kept], value[kept] = act[i], value[i]
+            value[kept] = value[i]
+            for k in range(act.shape[1]):  # a row at once takes Numba two seconds to compile
+                act[kept, k] = act[i, k]
             kept += 1
     return kept
 

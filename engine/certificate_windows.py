@@ -104,7 +104,8 @@ def _left(  # noqa: PLR0917 (arrays, as kernels take them)
             if counted[line] and low[z] < time[line] <= high[z]:
                 own[n] = time[line]
                 n += 1
-        out[s] = fresh[z]
+        for r in range(runs):  # a row at once takes Numba two seconds to compile
+            out[s, r] = fresh[z, r]
         for r in range(runs if n else 0):
             if first[z, r] <= last[z, r]:
                 used = _fullest(own, n, width[z, r], first[z, r], last[z, r])

@@ -18,6 +18,8 @@ import numpy as np
 from engine.limits import MOST_AMOUNT
 from engine.problem import Problem
 
+FEWEST_TIED = 2  # days of equal worth, on average
+
 
 def coarser(problem: Problem) -> Iterator[tuple[Problem, Any]]:
     """Yield the problem with limits over ever fewer days, and where its limits have gone.
@@ -29,29 +31,74 @@ def coarser(problem: Problem) -> Iterator[tuple[Problem, Any]]:
     days = 1 + max((row.day for row in problem.rows if row.series is not None), default=0)
     width, before = 1 << (days - 1).bit_length(), 0
     while width > 1:
-        place = _places(problem, width)
+        place = _places(problem, np.arange(days) // width)
         count = len(np.unique(place))
         if before < count < len(place):
             yield _merged(problem, place), place
         width, before = width // 2, count
 
 
-def _places(problem: Problem, width: int) -> Any:
-    """Return [K] int64, the number of the limit that each is part of when so many days are one.
+def tied(problem: Problem) -> tuple[Problem, Any] | None:
+    """Return the problem with limits over all days that tie, as one of :func:`coarser`, or None.
+
+    Its limits may be the same.
+    """
+    number = tied_days(problem)
+    if number is None:
+        return None
+    place = _places(problem, number)
+    return _merged(problem, place), place
+
+
+def tied_days(problem: Problem) -> Any:
+    """Return [N] int, equal for days that tie; None: few do.
+
+    Days tie if every contact is worth and uses as much on each, but for the limits that hold by
+    days: who may have a contact on several of them has no reason to prefer one.
+    """
+    days = problem.rules.days
+    if days == 1:
+        return None
+    kinds = _kinds(problem)
+    by_days = np.array([kind is not None for kind in kinds], bool)[problem.terms]
+    alike = [problem.value_fixed[None], problem.value_accept[None]]
+    alike += [use[~by_days] for use in (problem.use_fixed, problem.use_accept)]
+    table = np.concatenate(alike).reshape(-1, days)
+    number = np.unique(table, axis=1, return_inverse=True)[1].reshape(-1)
+    return number if FEWEST_TIED * len(np.unique(number)) <= days else None
+
+
+def _places(problem: Problem, together: Any) -> Any:
+    """Return [K] int64, the number of the limit that each is part of when some days are one.
+
+    Args:
+        problem: the problem.
+        together: [N] int, equal for days that are one.
+    """
+    found: dict[Any, int] = {}
+    own = zip(_kinds(problem), problem.rows, strict=True)
+    places = [
+        found.setdefault(k if kind is None else (*kind, int(together[row.day])), len(found))
+        for k, (kind, row) in enumerate(own)
+    ]
+    return np.array(places, np.int64)
+
+
+def _kinds(problem: Problem) -> list[tuple[Any, ...] | None]:
+    """Return [K] what limits have in common that may be one over several days; None: it stays.
 
     Limits of several terms, or of another scope or penalty than the first of their series, stay.
     """
     terms = problem.terms.tolist()
-    found: dict[Any, int] = {}
-    places = []
+    kinds: list[tuple[Any, ...] | None] = []
     for k, row in enumerate(problem.rows):
-        kind: Any = k
+        kind: tuple[Any, ...] | None = None
         if row.series is not None and row.quotient is None and terms.count(k) == 1:
             scope = problem.in_scope[terms.index(k)].tobytes()
             penalty = None if problem.penalty is None else float(problem.penalty[k])
-            kind = (row.series, row.is_minimum, row.day // width, scope, penalty)
-        places.append(found.setdefault(kind, len(found)))
-    return np.array(places, np.int64)
+            kind = (row.series, row.is_minimum, scope, penalty)
+        kinds.append(kind)
+    return kinds
 
 
 def _merged(problem: Problem, place: Any) -> Problem:

@@ -19,7 +19,7 @@ import numpy as np
 from kernels.choose import NO_ACTION
 
 MOST_CORE = 12_000  # subscribers of a core
-MOST_BUNDLES = 60_000
+MOST_BUNDLES, MOST_TIED = 60_000, 300_000  # the more where most tie
 FEWEST_BUNDLES = 4  # of a subscriber on average, about: sets the largest regret
 
 
@@ -53,7 +53,7 @@ class Core:
 
 
 def least_regretful(
-    list_them: Callable[..., int], subscribers: int, width: int
+    list_them: Callable[..., int], subscribers: int, width: int, tie: float = 0.0
 ) -> tuple[Any, Any, Any]:
     """Return owner [N], bundle [N, Q] and regret [N] of those of least regret, not too many.
 
@@ -62,6 +62,7 @@ def least_regretful(
             as many as there is space for, and returns how many there are.
         subscribers: whose bundles they are.
         width: Q.
+        tie: money: where most are of less regret than this, these do not count as many.
     """
     enough = min(MOST_BUNDLES, FEWEST_BUNDLES * subscribers + 1_000)
     space, room = MOST_BUNDLES, np.inf
@@ -72,6 +73,9 @@ def least_regretful(
         if count > space:
             space = count
         elif count > enough and room == np.inf:
+            ties = int((regret[:count] < tie).sum()) - subscribers
+            if 2 * ties > enough:
+                enough = min(MOST_TIED, 2 * enough + ties, count - 1)
             room = float(np.partition(regret[:count], enough)[enough])
         else:
             return owner[:count], bundles[:count], regret[:count]

@@ -6,6 +6,7 @@ from fractions import Fraction
 from math import ceil, floor, gcd
 from typing import Any
 
+from engine.actions import actions_of
 from engine.errors import DataError
 from engine.limits import (
     MICRO,
@@ -16,6 +17,7 @@ from engine.limits import (
     Question,
     aim,
     coefficients,
+    limits,
     micro,
 )  # fmt: skip
 from engine.offer_core import tally_of_bundles
@@ -27,6 +29,7 @@ from engine.solve import Allocation
 from kernels.choose import WEIGHT_GRID
 
 OBJECTIVE, THEN = "objective", "objective.then"
+KEPT = "kept:"  # before the name of a stage: the limit that keeps what it reached
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,34 @@ def _stage(goal: Goal) -> Stage:
 
 def _share(setting: Goal | Then) -> Fraction:
     return Fraction(str(setting.within))
+
+
+def last_question(job: Job, scales: Mapping[str, int]) -> Question:
+    """Return what the last stage of a finished job asked, but for the amounts that were reached.
+
+    Args:
+        job: the job.
+        scales: of the limits of its last stage, by name, where they are not 1.
+    """
+    *before, last = stages(job)
+    own = limits(job)
+    if last.name != OBJECTIVE:
+        own = [replace(limit, penalty=None) for limit in own]
+    is_weighted = job.catalogue.weight is not None
+    kept = [
+        _kept(job, stage, 0, scales.get(f"{KEPT}{stage.name}", 1), is_weighted=is_weighted)
+        for stage in before if stage.aim.sign
+    ]  # fmt: skip
+    return Question(last.aim, (*own, *kept))
+
+
+def _kept(job: Job, stage: Stage, amount: int, scale: int, *, is_weighted: bool) -> Limit:
+    """Return the limit that keeps a measure: so many micro-units of ``sign`` times it, or more."""
+    every = tuple(range(len(actions_of(job))))
+    return Limit(
+        f"{KEPT}{stage.name}", stage.aim.measure, stage.aim.sign > 0, amount, every, None,
+        scale=scale, is_weighted=is_weighted and stage.aim.measure == "value",
+    )  # fmt: skip
 
 
 class Levels:
@@ -111,13 +142,9 @@ class Levels:
         given_up = stage.within * abs(Fraction(net, VALUE_UNIT))
         least = gross - given_up  # of sign * measure
         amount = floor(least * MICRO) if stage.aim.sign > 0 else ceil(-least * MICRO)
-        every = tuple(range(len(problem.offer)))
-        is_weighted = stage.aim.measure == "value" and self.stock.groups.weight is not None
-        scale = self._scale() if is_weighted else 1
-        limit = Limit(
-            f"kept:{stage.name}", stage.aim.measure, stage.aim.sign > 0, amount, every, None,
-            scale=scale, is_weighted=is_weighted,
-        )  # fmt: skip
+        has_weights = self.stock.groups.weight is not None
+        scale = self._scale() if has_weights and stage.aim.measure == "value" else 1
+        limit = _kept(self.job, stage, amount, scale, is_weighted=has_weights)
         if abs(amount * scale) > MOST_AMOUNT:
             raise DataError(
                 f"{_setting(stage)}: what it reached, {amount / MICRO:,.10g}, is above "

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from engine.actions import actions_of
+from engine.levels import KEPT
 from engine.limits import FATIGUE, MICRO, MOST_USE, Limit, coefficients, limits, measured, micro
 from engine.plan_rules import capped, capped_together
 from engine.policy_relaxed import relaxed
@@ -77,7 +78,7 @@ def _names(job: Job) -> list[str]:
         f"constraints.{name}: names that begin with kept: are those of levels that goals have "
         "reached; give the constraint another name"
         for name in names
-        if name.startswith("kept:")
+        if name.startswith(KEPT)
     ]
 
 

@@ -165,7 +165,7 @@ def _by_day(constraint: Constraint, days: int) -> Iterator[tuple[str | None, Con
     if not constraint.each_day:
         yield None, constraint
         return
-    for day in constraint.days or range(1, days + 1):
+    for day in constraint.each_of(days):
         own = {"name": f"{constraint.name}:day-{day}", "days": [day], "each_day": False}
         yield constraint.name, constraint.model_copy(update=own)
 

@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 
 from engine.block import MEMBER_BITS, Block, joined, to_host
+from engine.coarse import tied_days
 from engine.core import MOST_CORE, Core, least_regretful
 from engine.household_core import deal
 from engine.parts import Dealt, parts_of
@@ -17,6 +18,8 @@ from kernels.choose import NO_ACTION, PROPENSITY_GRID, WEIGHT_GRID
 
 if TYPE_CHECKING:
     from engine.offer_oracle import OfferOracle
+
+TIE = 1e-3  # typical values: a bundle of less regret ties, where days do
 
 
 @njit(cache=True)
@@ -143,7 +146,8 @@ def core_of(oracle: "OfferOracle", near: list[Near], prices: Any, part: int) -> 
     if problem.rules.households is not None:
         cap = deal(problem, block, surplus, best)
         rules = problem.rules.with_households().arrays(problem.offer)
-    owner, bundles, regret = _listed(rules, (block.most, block.fewest, cap), surplus, best)
+    tie = 0.0 if tied_days(problem) is None else TIE * oracle.typical
+    owner, bundles, regret = _listed(rules, (block.most, block.fewest, cap), surplus, best, tie)
     entries = oracle.entries
     worth, use = np.zeros(len(owner)), np.zeros((len(owner), len(problem.rows)))
     _worth(
@@ -177,13 +181,13 @@ def _whole_until(household: Any, end: int) -> int:
     return end
 
 
-def _listed(rules: Any, sizes: Any, surplus: Any, best: Any) -> tuple[Any, Any, Any]:
+def _listed(rules: Any, sizes: Any, surplus: Any, best: Any, tie: float) -> tuple[Any, Any, Any]:
     """Return owner, bundle and regret of the bundles: those of least regret, not too many."""
 
     def list_them(room: float, *out: Any) -> int:
         return int(_neighbours(surplus, *sizes, rules, best, room, *out))
 
-    return least_regretful(list_them, surplus.shape[1], best.shape[0])
+    return least_regretful(list_them, surplus.shape[1], best.shape[0], tie)
 
 
 def exact_numbers(

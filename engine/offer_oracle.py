@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from engine.block import KEY_RANGE, Block
-from engine.coarse import coarser
+from engine.coarse import coarser, tied
 from engine.core import Core
 from engine.entries import Entries, added, paid
 from engine.household_rules import MOST_MEMBERS
@@ -93,6 +93,11 @@ class OfferOracle(Oracle):
         """As in :meth:`engine.oracle.Oracle.coarser`: days are taken together."""
         for problem, place in coarser(self.problem):
             yield self.under(problem), place
+
+    def tied(self) -> tuple["OfferOracle", Any] | None:
+        """As in :meth:`engine.oracle.Oracle.tied`."""
+        found = tied(self.problem)
+        return None if found is None else (self.under(found[0]), found[1])
 
     def price_tables(self, prices: Any) -> tuple[Any, Any]:
         """Return [G, A] money per contact and per acceptance, summed in constraint order."""

@@ -120,6 +120,13 @@ class Oracle(ABC):
         """
         yield from ()
 
+    def tied(self) -> tuple["Oracle", Any] | None:
+        """Return the oracle under limits over all days that tie, and its limits as ``coarser``.
+
+        None: it makes a difference on which day a contact is.
+        """
+        return None
+
     @abstractmethod
     def sampled(self, share: float) -> "Oracle":
         """Return the oracle of the subscribers whose key is in the lowest share of its range."""
@@ -199,7 +206,16 @@ class Oracle(ABC):
             prices: [K] float64.
             reach: which of them are near then.
         """
-        theirs = inner.survey(prices, reach)
+        return self.filled(survey, inner.survey(prices, reach), reach)
+
+    def filled(self, survey: Survey, theirs: Survey, reach: Any) -> Survey:
+        """Return a survey whose near subscribers have other bundles.
+
+        Args:
+            survey: of all.
+            theirs: of ``narrowed(survey)``.
+            reach: which of them are near there.
+        """
         chosen, margin = _copied(survey.chosen), _copied(survey.margin)
         near, begin = [], 0
         for bundles, distance, rows in zip(chosen, margin, survey.near, strict=True):

@@ -9,7 +9,7 @@ no member gets more than that alone, so it is a cap of each as well, and all tha
 All policies hold, and each is asked by itself, so every one that stands in a pair's way is known.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -33,7 +33,7 @@ from kernels.backend import library
 from kernels.choose import MOST_BUNDLE, MUST
 from kernels.contact_windows import NEVER
 
-CHUNK = 1 << 16  # subscribers for whom bundles are looked for together
+CHUNK = 1 << 16  # subscribers of whom all actions are looked at together
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class Left:
         """Return [A, S] bool, the pairs that a policy forbids by itself."""
         return self._pairs(self.closed[policy], actions)
 
-    def blocked(self, actions: int) -> Any:
-        """Return [A, S] bool, the pairs that any policy forbids."""
-        return self._pairs(chain.from_iterable(self.closed.values()), actions)
+    def blocked(self, actions: int, rows: Any = slice(None)) -> Any:
+        """Return [A, S] bool, the pairs that any policy forbids, of some rows."""
+        return self._pairs(chain.from_iterable(self.closed.values()), actions, rows)
 
     def blocked_pairs(self, pairs: int) -> Any:
         """Return [P, S] bool, the pairs of which a policy forbids every day at once."""
@@ -93,11 +93,12 @@ class Left:
         for one in chain.from_iterable(self.closed.values()):
             yield {a // days for a in one.actions}, {a % days for a in one.actions}, one.rows
 
-    def _pairs(self, closed: Iterable[Closed], actions: int) -> Any:
-        found = library(self.most).zeros((actions, len(self.most)), bool)
+    def _pairs(self, closed: Iterable[Closed], actions: int, rows: Any = slice(None)) -> Any:
+        found = library(self.most).zeros((actions, len(self.most[rows])), bool)
         for one in closed:
+            own = one.rows[rows]
             for a in one.actions:
-                found[a] |= one.rows
+                found[a] |= own
         return found
 
 
@@ -246,24 +247,25 @@ def may_be_stuck(job: Job) -> bool:
     return any(p.at_least or (p.exactly or 0) > 1 or p.requires for p in job.policies)
 
 
-def forbid_the_stuck(job: Job, found: Left, open_: Any, side: Any) -> None:
+def forbid_the_stuck(job: Job, found: Left, open_of: Callable[[slice], Any], side: Any) -> None:
     """Forbid all pairs of those who can have no bundle: a minimum or a requirement fails.
 
     Args:
         job: the job.
         found: what the policies leave; what they forbid is added to.
-        open_: [A, S] bool, pairs that nothing else closes.
+        open_of: [A, n] bool of n rows: the pairs that nothing else closes.
         side: the array library.
     """
     if not may_be_stuck(job):
         return
     acts, names, own_rules = actions_of(job), list(job.catalogue.offers), rules(job)
     offer = np.array([names.index(a.offer) for a in acts], np.int32)
-    stuck = open_.any(axis=0)
+    stuck = side.zeros(len(found.most), bool)
     for low in range(0, len(stuck), CHUNK):
         own = slice(low, low + CHUNK)
+        open_ = open_of(own)
         sizes = found.most[own], found.fewest[own], side.ascontiguousarray(found.cap[:, own])
-        stuck[own] &= ~has_bundle(own_rules, offer, open_[:, own], sizes, side)
+        stuck[own] = open_.any(axis=0) & ~has_bundle(own_rules, offer, open_, sizes, side)
     for policy in job.policies:
         if policy.at_least or (policy.exactly or 0) > 1:
             found.closed[policy.name].append(Closed(tuple(range(len(acts))), stuck))

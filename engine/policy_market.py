@@ -105,5 +105,6 @@ class Partition:
         """Return it with the pairs closed of those who can have no bundle."""
         own = {name: list(closed) for name, closed in self.left.closed.items()}
         left = replace(self.left, closed=own)
-        policies.forbid_the_stuck(self.job, left, self.open_ & (self.forbidding == 0), np)
+        free = self.open_ & (self.forbidding == 0)
+        policies.forbid_the_stuck(self.job, left, lambda rows: free[:, rows], np)
         return replace(self, left=left)

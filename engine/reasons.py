@@ -29,8 +29,8 @@ def closed(job: Job, features: Any, history: History) -> list[list[str]]:
     held = tables.unit_hash(features["subscriber"], job.seed) < job.holdout_share
     allowed = eligible(job, features, acts, side)
     left = policies.left(job, features, history)
-    blocked = left.blocked(len(acts))
-    policies.forbid_the_stuck(job, left, allowed & ~held & ~blocked, side)
+    free = allowed & ~held & ~left.blocked(len(acts))
+    policies.forbid_the_stuck(job, left, lambda rows: free[:, rows], side)
     held, allowed = to_cpu(held), to_cpu(allowed)
     forbids = {name: to_cpu(left.forbids(name, len(acts))) for name in left.closed}
     out = []

@@ -18,7 +18,7 @@ from engine.core import Core
 from engine.offer_blocks import Ways, best_of, curve_of, heaviest, near_cells, near_rows, one_in
 from engine.offer_core import Near, core_of, near_of
 from engine.offer_oracle import OfferOracle
-from engine.oracle import Oracle, Survey
+from engine.oracle import Survey
 from engine.parts import Dealt, Parts
 from engine.prices import Evaluation
 from engine.problem import Problem
@@ -130,9 +130,9 @@ class SpreadOracle(OfferOracle):
         own = inner.survey(survey.evaluation.prices).total
         return inner.over(inner.blocks, survey.total - own)
 
-    def with_near(self, survey: Survey, inner: Oracle, prices: Any, reach: Any) -> Survey:
-        """As in :meth:`engine.oracle.Oracle.with_near`; the new bundles are sent back."""
-        own, theirs = _spread(survey), inner.survey(prices, reach)
+    def filled(self, survey: Survey, theirs: Survey, reach: Any) -> Survey:
+        """As in :meth:`engine.oracle.Oracle.filled`; the new bundles are sent back."""
+        own = _spread(survey)
         ends = np.cumsum(own.sizes).tolist()  # the inner oracle has them in one block
         mine = (theirs.chosen, theirs.margin, theirs.near)
         chosen, margin, near = [to_cpu(x[0]) for x in mine] if ends else [np.empty(0)] * 3

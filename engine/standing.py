@@ -1,5 +1,9 @@
 """Where one subscriber stands with each policy: what counts, what is blocked, and until when.
 
+Of a plan a cap tells its fullest window, that of the first day on which the history uses the most
+of it; where it blocks, until when from that day on. All else is of the first day, but for the
+actions that are blocked: those are of all days.
+
 The answer to "until when" is of this policy alone and of the history as it is. A contact at t
 counts in a sliding window of length D until t + D, so it forbids until then; a calendar cap forbids
 until its period ends, a cool-down until its outcome is D old.
@@ -43,6 +47,7 @@ class Standing:
     contacts: tuple[Contact, ...]  # in its window, oldest first
     used: int | None  # None: it is no cap
     allowed: int | None
+    day: int | None  # of a cap: the day, from 0 on, of the contact that its window is around
     blocked: tuple[int, ...]  # actions
     until: int | None  # s, when it blocks them no longer; None: nothing blocked, or nobody knows
 
@@ -95,8 +100,8 @@ class _Subscriber:
 
     @property
     def at(self) -> int:
-        """Return when the subscriber is contacted."""
-        return int(self.asked.instant(0)[0])
+        """Return when the subscriber is contacted first."""
+        return self.asked.times.instants[self._zone][0]
 
     def of(self, policy: ContactPolicy) -> Iterator[Standing]:
         """Yield where it stands with a policy, group by group."""
@@ -118,34 +123,38 @@ class _Subscriber:
                 latest = int(self.asked.latest[burst_of(policy, group)][0])
                 end = latest + seconds(policy.cool_down or "")
                 blocked = self._blocked(policy, group.actions, is_first=end > self.at)
-                yield Standing(policy.name, policy.kind, group.text, (), None, None, blocked,
+                yield Standing(policy.name, policy.kind, group.text, (), None, None, None, blocked,
                                end if end > self.at else None)  # fmt: skip
         elif policy.kind in {"quiet", "blackout", "suppress", "only_after"}:
             yield self._closed(policy)
 
     def _cap(self, policy: ContactPolicy, group: Group) -> Standing:
         cap = policy.cap or 0
-        every = [c for c in self.contacts if c.kind.is_of(group.per, group.names)]
-        windows = cap_windows(policy, self.asked.times)
-        width, first, last = (0, 0, 0) if windows is None else windows[self._zone]
-        every = [] if windows is None else every
-        own = [c for c in every if first - width < c.time <= last]
+        counted = [c for c in self.contacts if c.kind.is_of(group.per, group.names)]
         once = bool(packages(self.job)) and group.per in BY_CONTACT
 
-        def fullest(begin: int, end: int) -> int:
-            ends = {begin, *(c.time for c in every if begin < c.time <= end)}
-            inside = ([c for c in every if e - width < c.time <= e] for e in ends)
+        def fullest(width: int, begin: int, end: int) -> int:
+            ends = {begin, *(c.time for c in counted if begin < c.time <= end)}
+            inside = ([c for c in counted if e - width < c.time <= e] for e in ends)
             return max(len({c.number for c in some}) if once else len(some) for some in inside)
 
-        used = fullest(first, last)
+        windows = [cap_windows(policy, self.asked.times, d) for d in range(self.job.horizon.days)]
+        used = [0 if own is None else fullest(*own[self._zone]) for own in windows]
+        day = used.index(max(used))
+        most, own = used[day], windows[day]
+        width, first, last = (0, 0, 0) if own is None else own[self._zone]
+        inside = [c for c in counted if own is not None and first - width < c.time <= last]
         until = None
-        if used >= cap > 0 and policy.each is not None:
+        if most >= cap > 0 and policy.each is not None:
             until = last + 1
-        elif used >= cap > 0 and (policy.spacing or policy.within) not in (None, EVER):
-            ends = sorted(c.time + width for c in every if c.time + width > self.at)
-            until = next(u for u in ends if fullest(u, u + width - 1) < cap)
-        blocked = self._blocked(policy, group.actions, is_first=used >= cap)
-        return Standing(policy.name, policy.kind, group.text, tuple(own), used, cap, blocked, until)
+        elif most >= cap > 0 and (policy.spacing or policy.within) not in (None, EVER):
+            at = self.asked.times.instants[self._zone][day]
+            ends = sorted(c.time + width for c in counted if c.time + width > at)
+            until = next(u for u in ends if fullest(width, u, u + width - 1) < cap)
+        blocked = self._blocked(policy, group.actions, is_first=most >= cap)
+        return Standing(
+            policy.name, policy.kind, group.text, tuple(inside), most, cap, day, blocked, until
+        )
 
     @property
     def _zone(self) -> int:
@@ -165,7 +174,9 @@ class _Subscriber:
         if inside and policy.within != EVER:
             until = inside[-1].time + seconds(policy.within or "")
         blocked = self._blocked(policy, own, is_first=bool(inside))
-        return Standing(policy.name, policy.kind, name, tuple(inside), None, None, blocked, until)
+        return Standing(
+            policy.name, policy.kind, name, tuple(inside), None, None, None, blocked, until
+        )
 
     def _ordered(
         self, policy: ContactPolicy, by_offer: dict[str, tuple[int, ...]]
@@ -177,7 +188,7 @@ class _Subscriber:
         own = tuple(a for name in policy.not_after for a in by_offer[name])
         name = " or ".join(policy.not_after)
         blocked = self._blocked(policy, own, is_first=bool(later))
-        yield Standing(policy.name, policy.kind, name, tuple(later), None, None, blocked,
+        yield Standing(policy.name, policy.kind, name, tuple(later), None, None, None, blocked,
                        later[-1].time if later else None)  # fmt: skip
 
     def _blocked(
@@ -212,4 +223,4 @@ class _Subscriber:
             while day in policy.blackout:
                 day += zones.ONE_DAY
             until = zones.day_start(zone, day)
-        return Standing(policy.name, policy.kind, "all", (), None, None, blocked, until)
+        return Standing(policy.name, policy.kind, "all", (), None, None, None, blocked, until)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.deal import solve_tied, tied_prices
 from engine.errors import ConfigError
 from engine.newton import Descent, descend
 from engine.oracle import Oracle
@@ -100,6 +101,11 @@ def zoom_from(
     """
     began, (enough, tolerance) = perf_counter(), tolerances
     told: dict[str, Any] = {"sample": sample, "tolerance": tolerance, "deadline": deadline}
+    together = full.tied()
+    if together is not None:
+        answer = solve_tied(full, together, tolerance=enough, tell=tell, deadline=deadline)
+        if answer is not None and (answer[1].is_feasible or deadline.is_over()):
+            return answer
     if start is None:
         return zoom(full, tell=tell, **told), None
     if start.sample is None or not start.sample.subscribers:
@@ -139,6 +145,9 @@ def prices_from(full: Oracle, start: Start, *, deadline: Deadline) -> Any:
         start: as in ``zoom_from``.
         deadline: as in ``zoom_from``.
     """
+    together = full.tied()
+    if together is not None:
+        return tied_prices(full, together, deadline=deadline)
     if start.sample is None or not start.sample.subscribers:
         return zoom(
             full, sample=full.subscribers, tolerance=FINE, tell=lambda step: None,

@@ -23,6 +23,7 @@ from engine.errors import ConfigError, DataError
 from engine.explain import Explanation, explained
 from engine.history import History
 from engine.households import mates
+from engine.levels import last_question
 from engine.levels import stages as stages_of
 from engine.reasons import beside, closed
 from engine.settings import Job
@@ -62,7 +63,8 @@ def explain(run: Run, subscriber: str) -> dict[str, Any]:
     at, zone = instant_of(job, one.features)
     names = labels(job)
     got, *others = _chosen(run.folder, one)
-    told = _explained(run, one, [got, *others])
+    certificate = json.loads((run.folder / "certificate.json").read_text(encoding="utf-8"))
+    told = _explained(run.folder, certificate, one, [got, *others])
     bundle = told.best if told else got
     shut = closed(job, one.features, one.history)[0]
     apart = beside(job, (one.features, one.history), bundle, others)
@@ -81,6 +83,7 @@ def explain(run: Run, subscriber: str) -> dict[str, Any]:
         "best_surplus": told.best_surplus if told else None,
         "best": [names[a] for a in told.best] if told else None,
         "currency": job.catalogue.currency,
+        "pursued": _pursued(job, certificate) if told else None,
         "policies": [
             _standing(s, zone, names, keys) for s in standings(job, one.features, one.history)
         ],
@@ -88,6 +91,16 @@ def explain(run: Run, subscriber: str) -> dict[str, Any]:
             _action(a, name, told, is_chosen=a in got, why=shut[a] or apart[a])
             for a, name in enumerate(names)
         ],
+    }
+
+
+def _pursued(job: Job, certificate: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stage whose values, prices and surpluses are told, the last, and its aim."""
+    *before, last = stages_of(job)
+    return {
+        "stage": last.name,
+        "after": [stage.name for stage in before],
+        **certificate["objective"],
     }
 
 
@@ -155,23 +168,26 @@ def _chosen(folder: Path, one: _One) -> list[tuple[int, ...]]:
     return [tuple(sorted(bundle)) for bundle in found.values()]
 
 
-def _explained(run: Run, one: _One, got: Sequence[tuple[int, ...]]) -> Explanation | None:
-    """Return values and prices paid; None: there are no prices, or they are of several stages.
+def _explained(
+    folder: Path, certificate: Mapping[str, Any], one: _One, got: Sequence[tuple[int, ...]]
+) -> Explanation | None:
+    """Return values and prices paid in what was pursued last; None: there are no prices.
 
     Args:
-        run: the run.
+        folder: of the run.
+        certificate: of the run.
         one: the subscriber.
         got: what it gets, then the others of its household.
     """
-    certificate = json.loads((run.folder / "certificate.json").read_text(encoding="utf-8"))
     prices = [row["price"] for row in certificate["constraints"]]
-    if len(stages_of(one.job)) > 1 or None in prices or certificate["status"] == "INFEASIBLE":
+    if None in prices or certificate["status"] == "INFEASIBLE":
         return None
     part = candidates(one.job, one.features, one.propensity, one.history)
     placed = assemble(one.job, [part], is_whole=False)
-    problem = placed.problem
+    scales = {row["name"]: row["scale"] for row in certificate["constraints"] if "scale" in row}
+    problem = placed.stock.pose(last_question(one.job, scales))
     if [row["name"] for row in certificate["constraints"]] != [row.name for row in problem.rows]:
-        raise DataError(f"{run.folder}: its certificate has other limits than its job")
+        raise DataError(f"{folder}: its certificate has other limits than its job")
     names = labels(one.job)
     (block,), (order,) = problem.blocks, placed.order
     block = block.take(np.flatnonzero(order == 0))
@@ -188,6 +204,7 @@ def _standing(
         "group": one.group,
         "used": one.used,
         "allowed": one.allowed,
+        "day": None if one.day is None else one.day + 1,
         "contacts": [
             {
                 "time": _local(c.time, zone),
@@ -241,17 +258,29 @@ def shown(told: Mapping[str, Any]) -> Iterator[Any]:
         best = " and ".join(told["best"]) or "nothing"
         yield Text(f"best at the prices is {best}; a limit is kept or filled by giving it up")
     title = "Policies with contacts in their window, and those that block"
+    title += "; of each cap the day with the fullest window" if told["days"] > 1 else ""
     head = ("policy", "of", "used", "contacts in its window", "blocks", "until")
     policies = _table(title, *head)
     for row in told["policies"]:
         if not (row["contacts"] or row["blocks"]):
             continue
         used = "" if row["used"] is None else f"{row['used']} of {row['allowed']}"
+        used += f", day {row['day']}" if used and told["days"] > 1 else ""
         contacts = "\n".join(_contact(c, told["subscriber"]) for c in row["contacts"])
         cells = row["policy"], row["group"], used, contacts, "\n".join(_by_pair(row["blocks"]))
         policies.add_row(*map(Text, (*cells, row["until"] or ("not known" if cells[4] else ""))))
     yield policies
-    unit = told["currency"]
+    unit, pursued = told["currency"], told["pursued"]
+    if pursued:
+        unit = pursued["unit"]
+    if pursued and pursued["after"]:
+        aim = " ".join(
+            f"{way} {pursued[way]}" for way in ("maximise", "minimise") if way in pursued
+        )
+        yield Text(
+            f"values, prices and surplus are of {pursued['stage']}, {aim}; it keeps what "
+            f"{', '.join(pursued['after'])} reached"
+        )
     best = ", each on its best day" if told["days"] > 1 else ""
     offers = _table(
         f"Offers{best}", "action", f"value, {unit}", "prices paid", f"surplus, {unit}", "why"

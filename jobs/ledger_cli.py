@@ -46,6 +46,10 @@ def commit(
         bool,
         typer.Option("--resolve", help="Run the job again where its contacts are refused."),
     ] = False,
+    rebook: Annotated[
+        bool,
+        typer.Option("--rebook", help="Book those again that were cancelled since."),
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -61,9 +65,11 @@ def commit(
                 f"--resolve: {run} was not planned on {folder}; set inputs.ledger of its job"
             )
         if resolve:
-            found, done = book.book_again(found, folder, lambda job: _run(job, manner))
+            found, done = book.book_again(
+                found, folder, lambda job: _run(job, manner), rebook=rebook
+            )
         else:
-            done = book.book(found, folder)
+            done = book.book(found, folder, rebook=rebook)
         what = "already booked" if done.already else "booked"
         told = {"run": str(found.folder), "contacts": done.rows, "already_done": done.already}
         text = f"{what}: {done.rows:,} contacts of {found.folder}"

@@ -121,7 +121,8 @@ def _most_in_window(
                     )  # fmt: skip
                     tile[c, t] = min(most, MOST_COUNTED)
         for c in range(u(counters)):
-            used[c, block : block + size] = tile[c, :size]
+            for t in range(u(size)):  # a slice at once takes Numba two seconds to compile
+                used[c, u(block) + t] = tile[c, t]
 
 
 def most_in_window_cpu(
@@ -229,7 +230,8 @@ def _latest_burst(
                         tile[c, t] = time[u(newer[c])]
                         missing -= 1
         for c in range(u(counters)):
-            latest[c, block : block + size] = tile[c, :size]
+            for t in range(u(size)):  # as above
+                latest[c, u(block) + t] = tile[c, t]
 
 
 def latest_burst_cpu(

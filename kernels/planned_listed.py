@@ -6,14 +6,13 @@ import numpy as np
 from numba import njit
 
 from kernels.bundle_listed import LOWEST_BIT, PLACES
-from kernels.bundle_rows import NO_ACTION, REST, best_single
-from kernels.planned_ranked import all_ranked, search_ranked
+from kernels.bundle_rows import MUST, NO_ACTION, REST, best_single
 from kernels.planned_search import (
     DAYS,
     groups_of,
     may_join,
     prepared,
-    search_good,
+    search_days,
     shared_spans,
 )
 
@@ -67,6 +66,22 @@ def _good_pairs(
 
 
 @njit(cache=True, nogil=True)
+def _open_pairs(
+    s: int, w: float, g: int, days: int, propensity: Any, open_days: Any, day_class: Any,
+    fixed: Any, accept: Any, all_paid: Any, due: Any, good: Any, value: Any,
+) -> int:  # fmt: skip
+    """List all pairs that are open on some day, and return how many."""
+    count, full = 0, (1 << days) - 1
+    for a in range(propensity.shape[0]):
+        p, mask = np.float64(propensity[a, s]), np.int64(open_days[day_class[a], s])
+        if p >= 0.0 and mask != 0:
+            _on_days(w, g, a, p, mask, fixed, accept, all_paid, due, full, value, count)
+            good[count] = a
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
 def _surpluses(
     s: int, w: float, g: int, days: int, propensity: Any, open_days: Any, day_class: Any,
     fixed: Any, accept: Any, all_paid: Any, due: Any, value: Any, surplus: Any,
@@ -117,47 +132,49 @@ def search_listed_days(
     wide, _, nearest, closest, pays, bare, listed, apart, bundles, others, _, _ = tile
     offer, conflicts, requires = rules
     day_class, pair_of, day_of, indptr, groups, within = plan
-    (order, ranked, good, value, own, place, top, peak, shared, at, follow, turn, bundle,
-     total, rest, taken, scratch) = work  # fmt: skip
+    (good, value, own, place, top, peak, shared, at, follow, turn, bundle, total, rest, taken,
+     scratch) = work  # fmt: skip
     groups_of_pair = groups_of(within)
     days, width = pair_of.size // propensity.shape[0], bundles.shape[1]
     surplus = np.empty(pair_of.size)
     best, other = np.empty(width, np.int64), np.empty(width, np.int64)
-    reach = spans.shape[0] // max(1, within.shape[0])
+    reach, no_needs = spans.shape[0] // max(1, within.shape[0]), requires[:0]
     for t in listed[:count]:
         s, w, g, size = low + t, wide[t], group[low + t], np.int64(most[low + t])
         for d in range(width):
             best[d] = other[d] = NO_ACTION
-        best_total, second, found, offers, near, close = -np.inf, -np.inf, 0, 1, -np.inf, NO_ACTION
+        best_total, second, found, near, close = -np.inf, -np.inf, 0, -np.inf, NO_ACTION
+        lowest, least, needs = 0.0, np.int64(0), no_needs
         is_possible = size > 0 and fewest[s] & REST <= size
         if bare[t]:
             found, near, close = _good_pairs(
                 s, t, w, g, days, pays, propensity, open_days, day_class, fixed, accept, all_paid,
                 due, nearest[t], closest[t], good, value,
             )  # fmt: skip
-            offers = prepared(found, days, good, value, offer, own, place, top, peak)
-        elif is_possible:
+        elif is_possible and size > 1:
+            found = _open_pairs(
+                s, w, g, days, propensity, open_days, day_class, fixed, accept, all_paid, due, good,
+                value,
+            )  # fmt: skip
+            lowest, least, needs = -np.inf, np.int64(fewest[s]), requires
+        offers = prepared(found, days, lowest, good, value, offer, own, place, top, peak)
+        if bare[t] and (size == 1 or offers <= 1):
+            best_total, second = _two_best(found, days, good, value, best, other)
+        elif is_possible and size == 1:
             _surpluses(
                 s, w, g, days, propensity, open_days, day_class, fixed, accept, all_paid, due,
                 value, surplus,
             )  # fmt: skip
-        if bare[t] and (size == 1 or offers <= 1):
-            best_total, second = _two_best(found, days, good, value, best, other)
-        elif bare[t]:
-            bits = shared_spans(found, days, good, groups_of_pair, spans, s, reach, shared)
-            best_total, second = search_good(
-                found, days, size, offers, good, value, own, top, peak, bits, spans, s, shared, at,
-                follow, turn, bundle, total, rest, taken, scratch, pair_of, day_of, conflicts,
-                indptr, groups, within, reach, best, other,
-            )  # fmt: skip
-        elif is_possible and size == 1:
             best_total, second = best_single(surplus, fewest[s], requires, best, other)
-        elif is_possible:
-            found = all_ranked(surplus, order, ranked)
-            best_total, second = search_ranked(
-                found, size, fewest[s], order, ranked, follow, bundle, total, pair_of, day_of,
-                conflicts, indptr, groups, within, spans, s, reach, scratch, requires, best, other,
+        elif found:
+            bits = shared_spans(found, days, good, groups_of_pair, spans, s, reach, shared)
+            best_total, second = search_days(
+                found, days, size, least, lowest, offers, good, value, own, top, peak, bits, spans,
+                s, shared, at, follow, turn, bundle, total, rest, taken, scratch, pair_of, day_of,
+                conflicts, indptr, groups, within, reach, needs, best, other,
             )  # fmt: skip
+        elif is_possible and fewest[s] < MUST:
+            best_total = 0.0
         if bare[t] and near > -np.inf and best_total + near > second and best[size - 1] < 0:
             if close < 0:
                 close = first_day(

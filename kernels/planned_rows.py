@@ -5,11 +5,20 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from kernels.bundle_rows import NO_ACTION
+from kernels.bundle_rows import NO_ACTION, is_free
 from kernels.choose_rows import TILE, add_square, count_contact, difference
 from kernels.planned_listed import first_day, search_listed_days
 from kernels.planned_search import DAYS, room_for
 from kernels.planned_tiles import look_through_days, tile_of_days
+
+
+@njit(cache=True, nogil=True)
+def _needy(pair_of: Any, requires: Any) -> Any:
+    """Return the pairs of which an action requires others, int64."""
+    found = np.zeros(pair_of.max() + 1, np.bool_)
+    for a in range(pair_of.size):
+        found[pair_of[a]] |= not is_free(a, requires)
+    return np.flatnonzero(found)
 
 
 @njit(cache=True, nogil=True)
@@ -18,16 +27,16 @@ def choose_planned_rows(
     rules: Any, plan: Any, tables: Any, begin: int, end: int, chosen: Any, margin: Any, tally: Any,
 ) -> None:  # fmt: skip
     fixed, accept, all_paid, due = tables
-    pairs, width, has_needs = propensity.shape[0], chosen.shape[0], rules[2].shape[0] > 0
-    days = plan[1].size // pairs
+    pairs, width = propensity.shape[0], chosen.shape[0]
+    days, needy = plan[1].size // pairs, _needy(plan[1], rules[2])
     tile = tile_of_days(pairs, width)
-    work = room_for(plan[1].size, pairs, int(rules[0].max()) + 1, width)
+    work = room_for(pairs, rules[0], width)
     wide, _, nearest, _, _, _, listed, apart, bundles, _, _, _ = tile
     last = min(DAYS, -(-days // 4) * 4)
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
         count = look_through_days(
-            propensity, weight, group, most, fewest, open_days, plan[0], has_needs, fixed, accept,
+            propensity, weight, group, most, fewest, open_days, plan[0], needy, fixed, accept,
             all_paid, due, last, low, high, tile,
         )  # fmt: skip
         for t in range(high - low):
@@ -56,10 +65,10 @@ def curve_planned_rows(
     end: int, width: int, tally: Any, curvature: Any, near: Any,
 ) -> None:  # fmt: skip
     fixed, accept, all_paid, due = tables
-    pairs, has_needs = propensity.shape[0], rules[2].shape[0] > 0
-    days = plan[1].size // pairs
+    pairs = propensity.shape[0]
+    days, needy = plan[1].size // pairs, _needy(plan[1], rules[2])
     tile = tile_of_days(pairs, width)
-    work = room_for(plan[1].size, pairs, int(rules[0].max()) + 1, width)
+    work = room_for(pairs, rules[0], width)
     wide, _, nearest, closest, _, _, listed, apart, bundles, others, _, _ = tile
     last = min(DAYS, -(-days // 4) * 4)
     found, amount = np.empty(curvature.shape[0], np.int64), np.empty(curvature.shape[0])
@@ -67,7 +76,7 @@ def curve_planned_rows(
     for low in range(begin, end, TILE):
         high = min(low + TILE, end)
         count = look_through_days(
-            propensity, weight, group, most, fewest, open_days, plan[0], has_needs, fixed, accept,
+            propensity, weight, group, most, fewest, open_days, plan[0], needy, fixed, accept,
             all_paid, due, last, low, high, tile,
         )  # fmt: skip
         search_listed_days(
@@ -93,7 +102,7 @@ def curve_planned_rows(
             s, g = low + t, group[low + t]
             other[0] = first_day(
                 s, wide[t], g, closest[t], days, propensity, open_days, plan[0], fixed, accept,
-                all_paid, due, work[3],
+                all_paid, due, work[1],
             )  # fmt: skip
             moved = difference(s, g, propensity, days, none, other, entries, found, amount)
             add_square(found, amount, moved, unit, curvature)

@@ -92,18 +92,20 @@ DEVICE void keep(const int* bundle, int size, int width, int* out) {
 
 // What a search holds of one subscriber.
 struct Room {
-    double value[MOST_ACTIONS];  // [good pairs, N] surpluses, or [candidates] best first
+    double value[MOST_ACTIONS];  // [candidates, N] surpluses
     double peak[MOST_ACTIONS];   // [offers, N] the most surplus of an offer on that day or later
-    short item[MOST_ACTIONS];    // good pairs, with a surplus on some day, or the candidates
-    short own[MOST_ACTIONS];     // of each good pair its offer, by number among theirs
+    short item[MOST_ACTIONS];    // candidates: pairs with a surplus on some day, or all open ones
+    short own[MOST_ACTIONS];     // of each candidate its offer, by number among theirs
 };
 
-// The search of good pairs, in the order of their days.
+// The search of candidates, in the order of their days.
 struct Search {
     const Row& row;
     Room& room;
-    int count, offers;               // good pairs and their offers
-    long long known;                 // bits of the groups that count all good pairs
+    double lowest;                   // only actions worth more are tried: 0, or -infinite for all
+    int least;                       // actions at least, if any
+    int count, offers;               // candidates and their offers
+    long long known;                 // bits of the groups that count all candidates
     long long shared[MOST_BUNDLE];   // spans of these groups, the longest
     int at[MOST_BUNDLE + 1];         // ascending days
     int picked[MOST_BUNDLE], picks;  // offers of the path
@@ -115,7 +117,7 @@ struct Search {
             bool is_good = false;
             for (int d = 0; d < rules.days; ++d) {
                 const double value = row(pair * rules.days + d);
-                is_good |= value > 0.0;
+                is_good |= value > lowest;
                 room.value[count * rules.days + d] = value;
             }
             if (!is_good) continue;
@@ -132,7 +134,7 @@ struct Search {
         if (value > peak) peak = value;
     }
 
-    // Number the offer of the last good pair.
+    // Number the offer of the last candidate.
     DEVICE void list_offer() {
         const int days = row.rules.days, *offer = row.rules.offer;
         int own = offers;
@@ -140,7 +142,7 @@ struct Search {
             if (offer[room.item[j] * days] == offer[room.item[count] * days]) own = room.own[j];
         room.own[count] = (short)own;
         for (int d = 0; d < days; ++d) {
-            if (own == offers) room.peak[own * days + d] = 0.0;
+            if (own == offers) room.peak[own * days + d] = lowest;
             raise(own, d, room.value[count * days + d]);
         }
         offers += own == offers;
@@ -188,13 +190,14 @@ struct Search {
         return false;
     }
 
-    // What `more` actions can add, the first of them on day at[size] or later; see the twin.
-    DEVICE double most_of(int size, int more) {
+    // What `need` to `more` actions can add, the first of them on day at[size] or later; see the
+    // twin.
+    DEVICE double most_of(int size, int more, int need) {
         const int days = row.rules.days;
-        double total = 0.0, before = -1.0, its_second = 0.0;
+        double total = 0.0, before = -1.0, its_second = 0.0, found = need <= 0 ? 0.0 : -INFINITE;
         int last = -1;
         for (int step = 0; step < more && at[size + step] < days; ++step) {
-            double best = 0.0, second = 0.0;
+            double best = step >= need ? 0.0 : -INFINITE, second = best;
             int which = -1;
             for (int o = 0; o < offers; ++o) {
                 const double peak = room.peak[o * days + at[size + step]];
@@ -218,9 +221,15 @@ struct Search {
                 its_second = second;
                 last = which;
             }
+            if (step + 1 >= need && total > found) found = total;
             if (step + 1 < more) at[size + step + 1] = earliest(size + step + 1);
         }
-        return total;
+        return found;
+    }
+
+    // Of good pairs no action requires others.
+    DEVICE bool has_all(const int* bundle, int size) const {
+        return lowest == 0.0 || is_complete(row.rules, bundle, size);
     }
 
     // Write the two best bundles and their surpluses. A branch ends when the rest can add no more
@@ -228,19 +237,20 @@ struct Search {
     DEVICE void run(int width, int* best, int* other, double& best_total, double& second) {
         const int days = row.rules.days, most = row.most < offers ? row.most : offers;
         int follow[MOST_BUNDLE], turn[MOST_BUNDLE], bundle[MOST_BUNDLE], depth = 0;
-        double total[MOST_BUNDLE], rest[MOST_BUNDLE], least = 0.0;
+        double total[MOST_BUNDLE], rest[MOST_BUNDLE], bar = lowest;
         bool is_new = true;
-        best_total = 0.0;
+        best_total = row.must ? -INFINITE : 0.0;
         second = -INFINITE;
+        if (most < least) return;
         picks = follow[0] = turn[0] = 0;
         total[0] = 0.0;
         while (depth >= 0) {
-            const int d = follow[depth], more = most - depth;
+            const int d = follow[depth], more = most - depth, need = least - depth;
             if (is_new) {
                 bool is_open = d < days;
                 if (is_open) {
                     at[depth] = d;
-                    is_open = total[depth] + most_of(depth, more) > least;
+                    is_open = total[depth] + most_of(depth, more, need) > bar;
                 }
                 if (!is_open) {
                     picks = --depth;
@@ -251,7 +261,7 @@ struct Search {
                 if (more > 1) {
                     at[depth] = d;
                     at[depth + 1] = earliest(depth + 1);
-                    rest[depth] = most_of(depth + 1, more - 1);
+                    rest[depth] = most_of(depth + 1, more - 1, need - 1);
                 }
             }
             is_new = true;
@@ -259,11 +269,11 @@ struct Search {
             for (int i = turn[depth]; i < count && !is_deeper; ++i) {
                 const double value = room.value[i * days + d], reached = total[depth] + value;
                 const int a = room.item[i] * days + d;
-                if (!(value > 0.0) || !(reached + rest[depth] > least) || is_taken(room.own[i]) ||
+                if (!(value > lowest) || !(reached + rest[depth] > bar) || is_taken(room.own[i]) ||
                     !may_join(row, bundle, depth, a, known))
                     continue;
                 bundle[depth] = a;
-                if (reached > second) {
+                if (reached > second && need <= 1 && has_all(bundle, depth + 1)) {
                     if (reached > best_total) {
                         second = best_total;
                         best_total = reached;
@@ -273,9 +283,9 @@ struct Search {
                         second = reached;
                         keep(bundle, depth + 1, width, other);
                     }
-                    if (second > least) least = second;
+                    if (second > bar) bar = second;
                 }
-                if (more == 1 || !(reached + rest[depth] > least)) continue;
+                if (more == 1 || !(reached + rest[depth] > bar)) continue;
                 at[depth] = d;
                 const int after = earliest(depth + 1);
                 if (after >= days) continue;
@@ -338,7 +348,7 @@ DEVICE double best_paying(const Row& row, Room& room, int width, int* best, int*
     }
     if (row.most > 1 && !is_single) {
         best[0] = other[0] = -1;
-        Search search = {row, room, 0, 0, 0, {}, {}, {}, 0};
+        Search search = {row, room, 0.0, 0, 0, 0, 0, {}, {}, {}, 0};
         search.list_pairs();
         search.share_spans();
         search.run(width, best, other, best_total, second);
@@ -348,65 +358,31 @@ DEVICE double best_paying(const Row& row, Room& room, int width, int* best, int*
     return best_total - second;
 }
 
-// Rank all open actions, best first (ties: lowest action); return how many.
-DEVICE int ranked(const Row& row, Room& room) {
-    int count = 0;
-    for (int a = 0; a < row.rules.actions; ++a) {
-        const double value = row(a);
-        if (!(value > 0.0) && !(value <= 0.0)) continue;  // NaN: not open
-        int place = count++;
-        for (; place > 0 && room.value[place - 1] < value; --place) {
-            room.value[place] = room.value[place - 1];
-            room.item[place] = room.item[place - 1];
-        }
-        room.value[place] = value;
-        room.item[place] = (short)a;
-    }
-    return count;
-}
-
-// The margin, and the two best bundles, where a minimum is asked or actions require others.
-DEVICE double best_ranked(const Row& row, Room& room, int width, int* best, int* other) {
-    const int count = ranked(row, room);
+// The margin, and the two best bundles, where a minimum is asked or an action requires others.
+DEVICE double best_needed(const Row& row, Room& room, int width, int* best, int* other) {
     double best_total = row.must ? -INFINITE : 0.0, second = -INFINITE;
-    int follow[MOST_BUNDLE], bundle[MOST_BUNDLE], depth = 0;
-    double total[MOST_BUNDLE];
-    follow[0] = 0;
-    total[0] = 0.0;
-    while (depth >= 0) {
-        const int i = follow[depth];
-        double reached = total[depth];
-        for (int j = i; j < count && j < i + row.most - depth; ++j) {
-            if (j > i && depth + j - i >= row.least && !(room.value[j] > 0.0)) break;
-            reached += room.value[j];
-        }
-        if (i >= count || !(reached > second)) {
-            --depth;
-            continue;
-        }
-        follow[depth] = i + 1;
-        if (!may_join(row, bundle, depth, room.item[i], 0)) continue;
-        bundle[depth] = room.item[i];
-        reached = total[depth] + room.value[i];
-        if (reached > second && depth + 1 >= row.least &&
-            is_complete(row.rules, bundle, depth + 1)) {
-            if (reached > best_total) {
-                second = best_total;
-                best_total = reached;
-                keep(best, width, width, other);
-                keep(bundle, depth + 1, width, best);
-            } else {
-                second = reached;
-                keep(bundle, depth + 1, width, other);
-            }
-        }
-        if (depth + 1 < row.most) {
-            ++depth;
-            follow[depth] = i + 1;
-            total[depth] = reached;
-        }
+    Search search = {row, room, -INFINITE, row.least, 0, 0, 0, {}, {}, {}, 0};
+    search.list_pairs();
+    if (search.count > 0) {
+        search.share_spans();
+        search.run(width, best, other, best_total, second);
     }
     return best_total > -INFINITE ? best_total - second : INFINITE;
+}
+
+// Does an action of a pair that is open on some day require others?
+DEVICE bool has_needs(const Row& row) {
+    const Rules& rules = row.rules;
+    for (int pair = 0; rules.requirements > 0 && pair < rules.pairs; ++pair) {
+        bool is_needy = false, is_open = false;
+        for (int a = pair * rules.days; a < (pair + 1) * rules.days; ++a) {
+            const double value = row(a);
+            is_open |= value == value;  // NaN: not open
+            for (int r = 0; r < rules.requirements; ++r) is_needy |= needs(rules, r, a);
+        }
+        if (is_needy && is_open) return true;
+    }
+    return false;
 }
 
 // The two best bundles, then -1, and the margin between them.
@@ -415,8 +391,8 @@ DEVICE double best_of(const Row& row, int width, int* best, int* other) {
     keep(other, 0, width, other);
     if (row.most == 0 || row.least > row.most) return INFINITE;
     Room room;
-    if (!row.must && row.least <= 1 && row.rules.requirements == 0)
+    if (!row.must && row.least <= 1 && !has_needs(row))
         return best_paying(row, room, width, best, other);
-    return row.most > 1 ? best_ranked(row, room, width, best, other)
+    return row.most > 1 ? best_needed(row, room, width, best, other)
                         : best_single(row, row, best, other);
 }

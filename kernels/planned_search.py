@@ -7,9 +7,13 @@ So r + 1 actions of the group are too many if the last is on a day before the fi
 digit.
 
 Bundles are tried in the order of their days, depth first. With the days chosen so far, the caps of
-the groups that count all pairs with a surplus say on which day the next action may be at the
-earliest, and so the ones after it. A branch ends when the rest can add no more than other offers'
-highest surpluses from those days on.
+the groups that count all candidates say on which day the next action may be at the earliest, and so
+the ones after it. A branch ends when the rest can add no more than other offers' highest surpluses
+from those days on.
+
+Where any part of an allowed bundle is allowed too, the candidates are the *good* pairs, those with
+a surplus on some day, and only actions with a surplus are tried. Where a minimum is asked or an
+action requires others, they are all open pairs: a worthless action may be needed.
 
 Arrays are arguments one by one, as in :mod:`kernels.bundle_search`.
 """
@@ -19,40 +23,45 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from kernels.bundle_rows import NO_ACTION
+from kernels.bundle_rows import MUST, NO_ACTION, REST, is_complete
 
 DAYS = 16  # tables have room for so many days of a pair
 DIGIT, LARGEST_DIGIT = 4, 15
-SLACK = 1.0 - 2.0**-40  # what sums in another order may differ by
+SLACK = 2.0**-40  # of the largest surplus: what sums in another order may differ by
 
 
 @njit(cache=True, nogil=True)
-def room_for(actions: int, pairs: int, offers: int, width: int) -> Any:
+def room_for(pairs: int, offer: Any, width: int) -> Any:
     """Return room for searches, in the order in which the functions here take it.
 
+    Args:
+        pairs: P.
+        offer: [A] int32, offers of the actions.
+        width: Q.
+
     Returns:
-        order: [A] int64, candidates.
-        ranked: [A] float64, their surpluses.
-        good: [P] int64, pairs with a surplus on some day.
-        value: [P + 1, DAYS] float64, their surpluses, negative where there is none.
-        own: [P] int64, which of the offers with a surplus each pair is of.
+        good: [P] int64, candidates.
+        value: [P + 1, DAYS] float64, their surpluses, -inf on days on which they are not open.
+        own: [P] int64, which of the candidates' offers each is of.
         place: [O] int64, what own says of each offer.
-        top: [O, DAYS] float64, the most surplus of an offer on a day, at least 0.
+        top: [O, DAYS] float64, the most surplus of an offer on a day; of good pairs at least 0.
         peak: [O, DAYS + 1] float64, the same on that day or later.
-        shared: [R] int64, the spans of the groups that count all good pairs, as one.
+        shared: [R] int64, the spans of the groups that count all candidates, as one.
         at: [Q + 1] int64, days.
-        follow: [Q + 1] int64, the candidate to try next, or its day.
-        turn: [Q + 1] int64, the good pair to try next on that day.
+        follow: [Q + 1] int64, the day to try next.
+        turn: [Q + 1] int64, the candidate to try next on that day.
         bundle: [Q + 1] int64, the path so far.
         total: [Q + 1] float64, its surplus.
         rest: [Q + 1] float64, what can follow the next action.
         taken: [O] bool, offers of the path.
         scratch: [Q + 1] int64.
     """
+    offers = 0
+    for o in offer:  # Numba takes a second to compile the maximum of an array
+        offers = max(offers, int(o) + 1)
     return (
-        np.empty(actions, np.int64), np.empty(actions), np.empty(pairs, np.int64),
-        np.empty((pairs + 1, DAYS)), np.empty(pairs, np.int64), np.empty(offers, np.int64),
-        np.empty((offers, DAYS)), np.empty((offers, DAYS + 1)),
+        np.empty(pairs, np.int64), np.empty((pairs + 1, DAYS)), np.empty(pairs, np.int64),
+        np.empty(offers, np.int64), np.empty((offers, DAYS)), np.empty((offers, DAYS + 1)),
         np.empty(width + 1, np.int64), np.empty(width + 1, np.int64),
         np.empty(width + 1, np.int64), np.empty(width + 1, np.int64),
         np.empty(width + 1, np.int64), np.empty(width + 1), np.empty(width + 1),
@@ -113,10 +122,13 @@ def may_join(
 
 @njit(cache=True, nogil=True)
 def prepared(
-    count: int, days: int, good: Any, value: Any, offer: Any, own: Any, place: Any, top: Any,
-    peak: Any,
+    count: int, days: int, lowest: float, good: Any, value: Any, offer: Any, own: Any, place: Any,
+    top: Any, peak: Any,
 ) -> int:  # fmt: skip
-    """Number the offers of the good pairs and note their peaks; return how many there are."""
+    """Number the offers of the candidates and note their peaks; return how many there are.
+
+    ``lowest`` is what an action must be worth more than: 0 or -inf.
+    """
     offers = 0
     for i in range(count):
         place[offer[good[i] * days]] = -1
@@ -125,14 +137,14 @@ def prepared(
         if place[o] < 0:
             place[o] = offers
             for d in range(DAYS):
-                top[offers, d] = 0.0
+                top[offers, d] = lowest
             offers += 1
         mine = place[o]
         own[i] = mine
         for d in range(DAYS):
             top[mine, d] = max(top[mine, d], value[i, d])
     for o in range(offers):
-        peak[o, days] = 0.0
+        peak[o, days] = lowest
         for d in range(days - 1, -1, -1):
             peak[o, d] = max(top[o, d], peak[o, d + 1])
     return offers
@@ -149,7 +161,7 @@ def shared_spans(
     reach: int,
     shared: Any,
 ) -> Any:
-    """Write the spans of the groups that count all good pairs, the longest; return their bits."""
+    """Write the spans of the groups that count all candidates, the longest; return their bits."""
     bits = groups_of_pair[good[0]]
     for i in range(1, count):
         bits &= groups_of_pair[good[i]]
@@ -199,19 +211,22 @@ def _leaves_room(at: Any, size: int, day: int, shared: Any, reach: int, scratch:
 
 @njit(cache=True, nogil=True)
 def _most_of(
-    at: Any, size: int, more: int, days: int, offers: int, taken: Any, peak: Any, shared: Any,
-    reach: int,
+    at: Any, size: int, more: int, need: int, days: int, offers: int, taken: Any, peak: Any,
+    shared: Any, reach: int,
 ) -> float:  # fmt: skip
-    """Return what ``more`` actions can add, the first of them on day ``at[size]`` or later.
+    """Return what ``need`` to ``more`` actions can add, the first on day ``at[size]`` or later.
 
-    Of two in turn one offer counts once; of more, each counts by itself.
+    Of two in turn one offer counts once; of more, each counts by itself. -inf: there are not so
+    many.
     """
     total, before, its_second, last = 0.0, -1.0, 0.0, -1
+    found = 0.0 if need <= 0 else -np.inf
     for step in range(more):
         day = at[size + step]
         if day >= days:
             break
-        best, second, which = 0.0, 0.0, -1
+        floor = 0.0 if step >= need else -np.inf
+        best, second, which = floor, floor, -1
         for o in range(offers):
             if not taken[o] and peak[o, day] > second:
                 if peak[o, day] > best:
@@ -226,29 +241,40 @@ def _most_of(
         else:
             total += best
             before, its_second, last = best, second, which
+        if step + 1 >= need:
+            found = max(found, total)
         if step + 1 < more:
             at[size + step + 1] = _earliest(at, size + step + 1, shared, reach)
-    return total
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _is_met(bundle: Any, count: int, a: int, requires: Any) -> bool:
+    """Do the first ``count`` actions of a bundle, which have what they require, with ``a``?"""
+    bundle[count] = a
+    return bool(is_complete(bundle, count + 1, requires))
 
 
 @njit(cache=True, nogil=True)
 def _known(
-    count: int, days: int, most: int, offers: int, good: Any, value: Any, own: Any, top: Any,
-    bits: int, shared: Any, at: Any, bundle: Any, taken: Any, pair_of: Any, day_of: Any,
+    count: int, days: int, most: int, least: int, offers: int, good: Any, value: Any, own: Any,
+    top: Any, bits: int, shared: Any, at: Any, bundle: Any, taken: Any, pair_of: Any, day_of: Any,
     conflicts: Any, indptr: Any, groups: Any, within: Any, spans: Any, s: int, reach: int,
-    scratch: Any,
+    scratch: Any, requires: Any, may_be_empty: Any,
 ) -> float:  # fmt: skip
-    """Return what two bundles reach, without the best of all being known.
+    """Return what two bundles reach, without the best of all being known; -inf: it is not known.
 
     One grows by the action of the most surplus on a day on which there is room, if it may join;
-    the other is all but the last of it, or has another offer in its place.
+    the other is all but the last of it, or has another offer in its place. An action that requires
+    others joins only after them.
     """
-    total, before, size = 0.0, 0.0, 0
+    total, before, size = 0.0, -np.inf, 0
     is_open: Any = np.int64(-1)
     for o in range(offers):
         taken[o] = False
     for _ in range(2 * most):
-        which, day, highest, next_which, next_day, second = -1, -1, 0.0, -1, -1, 0.0
+        floor = 0.0 if size >= least else -np.inf
+        which, day, highest, next_which, next_day, second = -1, -1, floor, -1, -1, floor
         chosen, is_found = NO_ACTION, False
         for o in range(offers):
             for d in range(days):
@@ -272,12 +298,20 @@ def _known(
                 bundle, size, a, bits, pair_of, day_of, conflicts, indptr, groups, within, spans, s,
                 reach, scratch,
             )  # fmt: skip
+            if fits and requires.shape[0] > 0 and not _is_met(bundle, size, a, requires):
+                fits = False
+                if turn == 0:
+                    taken[o] = True
             if turn == 0:
                 chosen, is_found = a, fits
             elif is_found:
-                before = max(before, total + v if fits else total)
+                if size >= least and (size > 0 or may_be_empty):
+                    before = max(before, total)
+                if fits and size + 1 >= least:
+                    before = max(before, total + v)
         if not is_found:
-            is_open &= ~(np.int64(1) << day)
+            if not taken[which]:
+                is_open &= ~(np.int64(1) << day)
             continue
         bundle[size] = chosen
         total += highest
@@ -293,38 +327,48 @@ def _known(
 
 
 @njit(cache=True, nogil=True)
-def search_good(
-    count: int, days: int, most: int, offers: int, good: Any, value: Any, own: Any, top: Any,
-    peak: Any, bits: int, spans: Any, s: int, shared: Any, at: Any, follow: Any, turn: Any,
-    bundle: Any, total: Any, rest: Any, taken: Any, scratch: Any, pair_of: Any, day_of: Any,
-    conflicts: Any, indptr: Any, groups: Any, within: Any, reach: int, best: Any, other: Any,
+def search_days(
+    count: int, days: int, most: int, fewest: int, lowest: float, offers: int, good: Any,
+    value: Any, own: Any, top: Any, peak: Any, bits: int, spans: Any, s: int, shared: Any, at: Any,
+    follow: Any, turn: Any, bundle: Any, total: Any, rest: Any, taken: Any, scratch: Any,
+    pair_of: Any, day_of: Any, conflicts: Any, indptr: Any, groups: Any, within: Any, reach: int,
+    requires: Any, best: Any, other: Any,
 ) -> tuple[float, float]:  # fmt: skip
-    """Write the best and the second best bundle of good pairs; return their surpluses.
+    """Write the best and the second best bundle of the candidates; return their surpluses.
 
-    The empty bundle is one of them, and any part of an allowed bundle is allowed. Of equal bundles
-    the first wins: by the first day, then the first pair.
+    The empty bundle is one of them, unless ``fewest`` says that it is not. Of equal bundles the
+    first wins: by the first day, then the first pair. Only actions worth more than ``lowest`` are
+    tried: 0 where any part of an allowed bundle is allowed, where ``fewest`` and ``requires`` must
+    say nothing; else -inf.
 
-    There are ``count`` good pairs, at least 1; all else is of :func:`room_for`, filled by
+    There are ``count`` candidates, at least 1; all else is of :func:`room_for`, filled by
     :func:`prepared` and :func:`shared_spans`, or of :func:`kernels.planned.choose_planned_cpu`.
     """
-    most = min(most, offers)
-    least = SLACK * _known(
-        count, days, most, offers, good, value, own, top, bits, shared, at, bundle, taken, pair_of,
-        day_of, conflicts, indptr, groups, within, spans, s, reach, scratch,
+    most, least, no_needs = min(most, offers), fewest & REST, requires.shape[0] == 0
+    best_total, second = -np.inf if fewest >= MUST else 0.0, -np.inf
+    if most < least:
+        return best_total, second
+    bar = _known(
+        count, days, most, least, offers, good, value, own, top, bits, shared, at, bundle, taken,
+        pair_of, day_of, conflicts, indptr, groups, within, spans, s, reach, scratch, requires,
+        fewest < MUST,
     )  # fmt: skip
-    best_total, second = 0.0, -np.inf
+    largest = 0.0
     for o in range(offers):
         taken[o] = False
+        for d in range(days):
+            largest = max(largest, abs(top[o, d]) if top[o, d] > -np.inf else 0.0)
+    bar = max(bar - SLACK * largest, lowest)
     depth, is_new = 0, True
     follow[0], turn[0], total[0] = 0, 0, 0.0
     while depth >= 0:
-        d, i, more = follow[depth], turn[depth], most - depth
+        d, i, more, need = follow[depth], turn[depth], most - depth, least - depth
         if is_new:
             is_open = d < days
             if is_open:
                 at[depth] = d
-                more_of = _most_of(at, depth, more, days, offers, taken, peak, shared, reach)
-                is_open = total[depth] + more_of > least
+                more_of = _most_of(at, depth, more, need, days, offers, taken, peak, shared, reach)
+                is_open = total[depth] + more_of > bar
             if not is_open:
                 depth -= 1
                 is_new = False
@@ -336,14 +380,14 @@ def search_good(
                 at[depth] = d
                 at[depth + 1] = _earliest(at, depth + 1, shared, reach)
                 rest[depth] = _most_of(
-                    at, depth + 1, more - 1, days, offers, taken, peak, shared, reach
+                    at, depth + 1, more - 1, need - 1, days, offers, taken, peak, shared, reach
                 )
         is_new = True
         while i < count:
             v = value[i, d]
             reached = total[depth] + v
             i += 1
-            if not v > 0.0 or not reached + rest[depth] > least or taken[own[i - 1]]:
+            if not v > lowest or not reached + rest[depth] > bar or taken[own[i - 1]]:
                 continue
             a = good[i - 1] * days + d
             if depth > 0 and not may_join(
@@ -352,7 +396,11 @@ def search_good(
             ):  # fmt: skip
                 continue
             bundle[depth] = a
-            if reached > second:
+            if (
+                reached > second
+                and need <= 1
+                and (no_needs or is_complete(bundle, depth + 1, requires))
+            ):
                 if reached > best_total:
                     second, best_total = best_total, reached
                     for k in range(best.size):
@@ -362,8 +410,8 @@ def search_good(
                     second = reached
                     for k in range(best.size):
                         other[k] = bundle[k] if k <= depth else NO_ACTION
-                least = max(least, second)
-            if more > 1 and reached + rest[depth] > least:
+                bar = max(bar, second)
+            if more > 1 and reached + rest[depth] > bar:
                 at[depth] = d
                 after = _earliest(at, depth + 1, shared, reach)
                 if after < days:

@@ -95,7 +95,7 @@ def _paid_in(run: int, g: int, open_days: Any, day_class: Any, all_paid: Any, pa
 @njit(cache=True, nogil=True)
 def look_through_days(
     propensity: Any, weight: Any, group: Any, most: Any, fewest: Any, open_days: Any,
-    day_class: Any, has_needs: Any, fixed: Any, accept: Any, all_paid: Any, due: Any, last: int,
+    day_class: Any, needy: Any, fixed: Any, accept: Any, all_paid: Any, due: Any, last: int,
     low: int, end: int, tile: Any,
 ) -> int:  # fmt: skip
     """Fill a tile and list those for whom the empty bundle is not known to be the best.
@@ -108,7 +108,7 @@ def look_through_days(
         fewest: [S] uint8.
         open_days: [M, S] uint16.
         day_class: [P] int32.
-        has_needs: whether any action requires another.
+        needy: pairs of which an action requires others.
         fixed: [P, DAYS] float64, money per contact.
         accept: [P, DAYS] float64, money per acceptance.
         all_paid: [G, P, DAYS] float64, money to pay per contact.
@@ -125,7 +125,11 @@ def look_through_days(
     size = end - low
     for t in range(size):
         wide[t], nearest[t], closest[t] = weight[low + t], -np.inf, NO_ACTION
-        bare[t] = (fewest[low + t] <= 1) & (most[low + t] >= 1) & (not has_needs)
+        bare[t] = (fewest[low + t] <= 1) & (most[low + t] >= 1)
+    for a in needy:
+        for t in range(size):
+            is_open = (propensity[a, low + t] >= 0.0) & (open_days[day_class[a], low + t] != 0)
+            bare[t] &= not is_open
     for k in range(pays.shape[0]):
         for t in range(size):
             pays[k, t] = 0

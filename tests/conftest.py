@@ -1,15 +1,17 @@
 """Every kernel test runs on every backend that this machine has."""
 
 import ctypes
+import gc
 import itertools
 import os
 import platform
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from hashlib import sha256
+from multiprocessing import forkserver
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,6 +62,12 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
     that not both at once compile all that a job needs.
     """
     items.sort(key=lambda item: not uses_jobs(item.module))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what all tests share out of the collections of garbage to come."""
+    gc.collect()
+    gc.freeze()
 
 
 @cache
@@ -167,6 +175,27 @@ def run_on(
         fetched = map(backend.to_cpu, result)
         return type(result)(*fetched) if hasattr(result, "_fields") else tuple(fetched)
     return backend.to_cpu(result)
+
+
+@pytest.fixture
+def forked_workers() -> Iterator[None]:
+    """Fork worker processes off one that has loaded all, for tests of what becomes of them.
+
+    A process that starts by itself, as they do elsewhere, takes two seconds to load its modules.
+    """
+    import dask  # some tests need neither it nor jobs, and run where they are not installed
+    from distributed.utils import get_mp_context
+
+    from jobs.cluster import POOLS
+
+    loaded = ("cluster", "ingest", "profile", "score", "allocate")
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        get_mp_context().set_forkserver_preload(["distributed", *(f"jobs.{m}" for m in loaded)])
+        with pytest.MonkeyPatch.context() as patch:
+            for name in POOLS:
+                patch.setenv(name, "1")  # libraries read it when they are loaded
+            forkserver.ensure_running()
+        yield
 
 
 @pytest.fixture(params=BACKENDS)

@@ -95,8 +95,10 @@ def arguments(case, width):
     )  # fmt: skip
 
 
-def fit_together(choice, rules, offer, room):
-    """Say whether members' bundles keep the caps and exclusions of their household."""
+def fit_together(choice, case, rows):
+    """Say whether the bundles of a household's members keep its caps and exclusions."""
+    _, _, rooms, rules = case
+    room = rooms[:, rows[0]]
     for e, members in enumerate(rules.households.members):
         used = 0
         for bundle in choice:
@@ -104,7 +106,13 @@ def fit_together(choice, rules, offer, room):
             used += len(set(counted) if rules.households.per_contact[e] else counted)
         if used > room[e]:
             return False
-    offers = {int(offer[a]) for bundle in choice for a in bundle}
+    return keeps_exclusions(choice, case)
+
+
+def keeps_exclusions(choice, case):
+    """Say whether bundles have no two offers that exclude one another in a household."""
+    problem, _, _, rules = case
+    offers = {int(problem[OFFER][a]) for bundle in choice for a in bundle}
     return not any(len(offers & set(others)) > 1 for others in rules.households.exclusive)
 
 
@@ -115,15 +123,17 @@ def households_of(household):
 
 def choices_of(case, rows):
     """Return all joint choices of a household, and each member's bundles, with their surpluses."""
-    problem, _, room, rules = case
+    problem, _, _, rules = case
     own = []
     for s in rows:
         surplus = surpluses(problem, s)
         listed = bundles(problem, s, rules, surplus)
-        own.append({frozenset(b): total_of(b, surplus) for b in listed})
+        own.append({
+            frozenset(b): total_of(b, surplus) for b in listed if keeps_exclusions([b], case)
+        })  # fmt: skip
     joint = {}
     for choice in product(*own):
-        if fit_together(choice, rules, problem[OFFER], room[:, rows[0]]):
+        if fit_together(choice, case, rows):
             joint[choice] = sum(mine[b] for mine, b in zip(own, choice, strict=True))
     return joint, own
 

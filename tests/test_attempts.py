@@ -73,6 +73,7 @@ def test_what_no_further_run_would_change_ends_the_map_at_once(tmp_path, error):
     assert len(list(tmp_path.glob("2-*"))) == 1
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_task_that_kills_its_worker_is_survived_or_named(tmp_path):
     few, many = tmp_path / "few", tmp_path / "many"
     few.mkdir()
@@ -112,6 +113,7 @@ def content(folder):
     }
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_stages_whose_workers_are_killed_write_the_same_bytes(tmp_path):
     job = load(HERE / "job.yaml", [f"inputs.folder={HERE / 'inputs'}", "inputs.partitions=3"])
     names = ("ingest", "profile", "score")

@@ -14,7 +14,7 @@ from engine import tables
 from engine.actions import actions
 from engine.assemble import assemble
 from engine.block import KEY_RANGE
-from engine.candidates import REASONS, candidates, scopes
+from engine.candidates import REASONS, Fit, candidates, scopes
 from engine.errors import ConfigError, DataError
 from engine.history import History
 from engine.settings import parse
@@ -241,6 +241,31 @@ def test_everybody_may_get_what_the_rules_say(frames, policies, holdout, with_hi
         assert REASONS[part.reason[i]] == reason
         # The policies in the order of the job, whichever stand in the way of an eligible action.
         assert part.blocked_by[i] == (", ".join(forbids) if reason == "policy" else "")
+
+
+@settings(max_examples=25)
+@given(people(), st.lists(st.sampled_from(POLICIES), unique_by=lambda p: p["name"]),
+       st.integers(1, 3))  # fmt: skip
+def test_all_actions_are_looked_at_of_few_subscribers_together(frames, own, chunk):
+    features, scored, history = frames
+    job, widths, whole = job_of(own, 0.2), [], Fit.actions
+
+    def actions_of_some(self, acts):
+        found = whole(self, acts)
+        widths.append(found.shape[1])
+        return found
+
+    found = []
+    for size in (chunk, 1 << 16):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Fit, "actions", actions_of_some)
+            patch.setattr("engine.policies.CHUNK", size)
+            found.append(candidates(job, features, scored, History(history)))
+        assert max(widths, default=0) <= size
+    one, other = found
+    assert one.blocked_by == other.blocked_by
+    for name in ("reason", "propensity", "most", "fewest", "cap", "days", "scope", "key", "room"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
 SCOPED = [

@@ -11,6 +11,7 @@ from jobs import explain
 from jobs.cli import app
 from jobs.run_folder import opened
 from tests.golden import __main__ as golden
+from tests.test_what_if_goals import FAR, GOALS
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,32 @@ def test_every_subscriber_is_explained_by_the_figures_of_its_run(folder):
             times = [contact["time"] for contact in policy["contacts"]]
             assert times == sorted(times) and len(times) >= policy["used"]
     assert policies == {"sms_weekly"}
+
+
+ASKED = {
+    "goals": ([f"goals={json.dumps(GOALS)}", *FAR], "objective, maximise value; it keeps what "
+              "volume, reach reached"),
+    "then": (["objective={maximise: value, then: {minimise: contacts, within: 0.1}}"],
+             "objective.then, minimise contacts; it keeps what objective reached"),
+    "value before": (["goals=[{name: worth, maximise: value, within: 0.2}]",
+                      "objective={maximise: acceptances}", "fatigue=[]",
+                      "catalogue.weight='LEAST(3, 0.5 + arpu / 40)'"],
+                     "objective, maximise acceptances; it keeps what worth reached"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ASKED)
+def test_of_several_stages_the_surplus_is_that_of_the_last(case, tmp_path):
+    changes, said = ASKED[case]
+    run = opened(golden.run(tmp_path, *changes))
+    got, left = (pd.read_parquet(run.folder / name) for name in ("allocations", "decisions"))
+    for key in [*got["subscriber"].drop_duplicates()[:8], *left["subscriber"][:3]]:
+        own = got[got["subscriber"] == key]
+        told = explain.explain(run, str(key))
+        assert told["surplus"] == pytest.approx(own["surplus"].sum(), abs=1e-9)
+        assert told["best_surplus"] >= told["surplus"] - 1e-9
+        (line,) = [str(x) for x in explain.shown(told) if str(x).startswith("values, prices")]
+        assert line == f"values, prices and surplus are of {said}"
 
 
 def test_the_command_shows_a_table_or_one_json_object(folder):

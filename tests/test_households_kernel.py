@@ -12,7 +12,6 @@ from kernels.choose import NO_ACTION, choose
 from kernels.households import choose_households, curve_households
 from tests import device_stand_in
 from tests.household_problems import (
-    OFFER,
     arguments,
     choices_of,
     fit_together,
@@ -154,15 +153,15 @@ def test_larger_households_have_the_two_best_choices(on_each_backend, heads, sha
             case, width, lambda *values: on_each_backend("choose_households", *values)
         )
         same_bits((chosen, margin, tally), chosen_by(case, width))
-        problem, household, room, rules = case
+        problem, household, _, _ = case
         own = choose(*problem, width)[0]
         for rows in households_of(household):
             best, _ = solved(case, rows)
             taken = {(m, a) for m, b in enumerate(bundle_sets(chosen, rows)) for a in b}
-            assert fit_together(bundle_sets(chosen, rows), rules, problem[OFFER], room[:, rows[0]])
+            assert fit_together(bundle_sets(chosen, rows), case, rows)
             assert sum(worth_of(problem, rows, taken)) == best
             alone = bundle_sets(own, rows)
-            if not fit_together(alone, rules, problem[OFFER], room[:, rows[0]]):
+            if not fit_together(alone, case, rows):
                 assert margin[rows].tolist() == [best - solved(case, rows, taken)[0]] * heads
 
 

@@ -36,23 +36,12 @@ def _room(size):
 
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90", "sm_100"])
 @pytest.mark.parametrize("source", SOURCES)
-def test_kernel_compiles(source, arch):
+def test_a_kernel_compiles_and_rounds_every_operation_by_itself(source, arch):
     nvrtc = pytest.importorskip("cuda.bindings.nvrtc")
-    assert nvrtc.nvrtcGetCUBINSize(compiled(nvrtc, source, arch))[1] > 0
-
-
-@pytest.mark.parametrize("name", sorted(backend.TWINS))
-def test_twins_have_one_signature(name):
-    cpu, gpu = backend.TWINS[name]
-    assert inspect.signature(cpu) == inspect.signature(gpu)
-    assert cpu.__doc__ and "Args:" in cpu.__doc__ and "Returns:" in cpu.__doc__
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_kernels_round_every_operation_by_itself(source):
-    nvrtc = pytest.importorskip("cuda.bindings.nvrtc")
-    program = compiled(nvrtc, source, "compute_80")
+    program = compiled(nvrtc, source, arch)
+    assert nvrtc.nvrtcGetCUBINSize(program)[1] > 0
     _, size = nvrtc.nvrtcGetPTXSize(program)
+    assert size > 1
     text = _room(size)
     nvrtc.nvrtcGetPTX(program, text)
     found = set(re.findall(r"\b(?:fma|mad)\.[\w.]*f(?:32|64)|[\w.]+\.ftz\.[\w.]+", text.decode()))
@@ -64,6 +53,13 @@ def test_kernels_round_every_operation_by_itself(source):
     }
     allowed = {"cvt.ftz.f64.f32", "cvt.rn.ftz.f32.f64"} | (screen if source == "single" else set())
     assert found <= allowed
+
+
+@pytest.mark.parametrize("name", sorted(backend.TWINS))
+def test_twins_have_one_signature(name):
+    cpu, gpu = backend.TWINS[name]
+    assert inspect.signature(cpu) == inspect.signature(gpu)
+    assert cpu.__doc__ and "Args:" in cpu.__doc__ and "Returns:" in cpu.__doc__
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 7), (5, 1), (3, 4), (65_535, 256)], ids=str)

@@ -150,7 +150,31 @@ def test_the_contacts_of_a_run_are_released_until_they_are_sent(tmp_path, run, l
     assert told("cancel", run, "--as-of", "2026-09-30")["contacts"] == 0
     assert effective(ledger) == [(2, "data", "email")]
     assert told("ledger", "verify", ledger)["rows"] == 8
-    assert told("commit", run)["already_done"]
+    (problem,) = told("commit", run, code=2)["problems"]
+    assert "and 3 of its contacts were cancelled since; give --rebook" in problem
+
+
+def test_what_was_cancelled_can_be_booked_again(tmp_path, run, ledger):
+    told("commit", run)
+    sent = outcomes_file(tmp_path / "sent.csv", [(2, "2026-10-01", "data", "email", "sent")])
+    told("outcomes", sent, "--ledger", ledger)
+    assert told("commit", run, "--rebook")["already_done"]  # nothing was cancelled
+    for _ in range(2):
+        assert told("cancel", run, "--as-of", "2026-09-30")["contacts"] == 3
+        again = told("commit", run, "--rebook")
+        assert (again["contacts"], again["already_done"]) == (3, False)
+        assert (
+            told("commit", run)["already_done"] and told("commit", run, "--rebook")["already_done"]
+        )
+        assert effective(ledger) == sorted(ROWS)
+        told("ledger", "verify", ledger)
+    told("cancel", run, "--as-of", "2026-09-30")
+    other = run_folder(tmp_path / "other", ledger, [(1, "data", "email")])
+    told("commit", other)
+    assert (
+        "subscriber 1: policy two_a_week" in told("commit", run, "--rebook", code=5)["problems"][0]
+    )
+    assert effective(ledger) == [(1, "data", "email"), (2, "data", "email")]
 
 
 def test_a_cancelled_contact_makes_room(tmp_path, run, ledger):

@@ -30,6 +30,7 @@ HISTORY = (
 
 def job_in(home, history, **changes):
     text = JOB.format(ledger=home / "ledger", as_of=AS_OF.isoformat(), policies="")
+    text = text.replace(", household: home", "")
     text = text.replace(f"ledger: {home / 'ledger'}", history).replace(
         "folder: in", f"folder: {home}"
     )
@@ -140,6 +141,57 @@ def test_days_that_have_not_changed_are_not_read_again(home):
     again = files()
     assert again["files"] == {"new": 1, "reused": 6}
     assert again["tables"]["contacts"]["kept"] == 4 and len(list(store.glob("ledger-*"))) == 2
+
+
+def test_days_that_have_not_changed_are_the_same_files_and_all_are_right(home):
+    """A contact that is freed by an outcome of another day changes its own day."""
+    job = job_in(home, f"ledger: {home / 'ledger'}")
+
+    def files(folder):
+        return {path.relative_to(folder).as_posix(): path for path in folder.glob("*/*.parquet")}
+
+    def pinned(own=job):
+        folder = snapshot.pinned(own).inputs.snapshot()
+        alone = own.model_copy(update={"output": home / f"alone-{folder.name}"})
+        whole = files(snapshot.pinned(alone).inputs.snapshot())  # nothing to link to
+        found = files(folder)
+        assert {n: p.read_bytes() for n, p in found.items()} == {
+            n: p.read_bytes() for n, p in whole.items()
+        }
+        return {name: path.stat().st_ino for name, path in found.items()}
+
+    def changed(before, after):
+        return {
+            name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
+        }
+
+    start, run = pinned(), planned(home / "new", home / "ledger", [(1, "data", "sms")],
+                                   as_of=AS_OF, policies="")  # fmt: skip
+    assert len(start) == 4
+    book.book(run, home / "ledger")
+    booked = pinned()
+    assert changed(start, booked) == {"contacts/2026-10-04.parquet"}
+    failed = outcomes_file(home / "f.csv", [(3, "2026-10-07", "data", "email", "failed")])
+    events.add_outcomes(failed, home / "ledger")
+    answered = pinned()
+    assert changed(booked, answered) == {
+        "contacts/2026-10-06.parquet", "outcomes/2026-10-07.parquet"
+    }  # fmt: skip
+    book.cancel(run, home / "ledger", DAY)
+    assert changed(answered, pinned()) == {"contacts/2026-10-04.parquet"}
+    care.compact(home / "ledger")
+    care.purge(home / "ledger", (DAY + timedelta(days=1)).date())
+    pinned()
+
+
+def test_a_damaged_version_gives_no_file_to_later_ones(home):
+    job = job_in(home, f"ledger: {home / 'ledger'}")
+    folder = snapshot.pinned(job).inputs.snapshot()
+    (folder / "contacts/2026-10-01.parquet").write_bytes(b"cut")
+    run = planned(home / "new", home / "ledger", [(1, "data", "sms")], as_of=AS_OF, policies="")
+    book.book(run, home / "ledger")
+    later = snapshot.pinned(job).inputs.snapshot()
+    assert later != folder and len(pd.read_parquet(later / "contacts/2026-10-01.parquet")) == 3
 
 
 def test_check_finds_keys_of_another_kind_and_damage(home):

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from engine.errors import RefusedError
+from engine.errors import ConfigError, RefusedError
 from jobs.ledger import audit, book, care, events, state, table
 from tests.ledgers import DAY, outcomes_file, planned
 
@@ -33,10 +33,15 @@ class Model(RuleBasedStateMachine):
         self.home = Path(mkdtemp())
         self.ledger = self.home / "ledger"
         self.runs, self.live, self.summed, self.answers = [], {}, [], Counter()
-        self.sent, self.folders = set(), 0
+        self.sent, self.released, self.folders = set(), {}, 0
 
     def counted(self):
-        return [*self.live.values(), *self.summed]
+        """Return all contacts; those summed up are told a second apart."""
+        apart = [
+            (who, at - timedelta(seconds=n), *what)
+            for who, at, *what, count in self.summed for n in range(count)
+        ]  # fmt: skip
+        return [*self.live.values(), *apart]
 
     def over(self, plan):
         """Return whether a window with a planned contact has more than the cap."""
@@ -93,11 +98,24 @@ class Model(RuleBasedStateMachine):
         finally:
             book.refuse = check
 
-    @rule(data=st.data())
-    def commit_again(self, data):
-        if self.runs:
-            run, _ = data.draw(st.sampled_from(self.runs))
-            assert book.book(run, self.ledger).already
+    @rule(data=st.data(), rebook=st.booleans())
+    def commit_again(self, data, rebook):
+        if not self.runs:
+            return
+        number = data.draw(st.sampled_from(range(len(self.runs))))
+        run, _ = self.runs[number]
+        own = {key: one for key, one in self.released.items() if key[0] == number}
+        try:
+            booked = book.book(run, self.ledger, rebook=rebook)
+        except ConfigError:
+            assert own and not rebook
+        except RefusedError:
+            assert self.over(own.values())
+        else:
+            assert booked.already == (not own)
+            assert not own or (booked.rows == len(own) and not self.over(own.values()))
+            self.live |= own
+            self.released = {k: one for k, one in self.released.items() if k not in own}
 
     @rule(data=st.data(), as_of=days)
     def cancel(self, data, as_of):
@@ -108,7 +126,7 @@ class Model(RuleBasedStateMachine):
                if key[0] == number and one[1] > as_of and key not in self.sent]  # fmt: skip
         assert book.cancel(self.runs[number][0], self.ledger, as_of).rows == len(own)
         for key in own:
-            del self.live[key]
+            self.released[key] = self.live.pop(key)
 
     @rule(data=st.data(), outcome=st.sampled_from(["sent", "failed", "accepted"]))
     def answer(self, data, outcome):
@@ -132,15 +150,16 @@ class Model(RuleBasedStateMachine):
         if table.opened(self.ledger) is None:
             return
         care.purge(self.ledger, day.date())
+        self.released = {k: one for k, one in self.released.items() if one[1] >= day}
         old = [key for key, one in self.live.items() if one[1] < day]
         for key in old:
-            self.summed.append(self.live.pop(key))
-        latest: dict = {}
-        for who, at, *what in [one for one in self.summed if one[1] < day]:
+            self.summed.append((*self.live.pop(key), 1))
+        before, self.summed = self.summed, [one for one in self.summed if one[1] >= day]
+        latest, counts = {}, Counter()
+        for who, at, *what, count in (one for one in before if one[1] < day):
             latest[who, *what] = max(at, latest.get((who, *what), at))
-        self.summed = [
-            (who, latest[who, *what] if at < day else at, *what) for who, at, *what in self.summed
-        ]
+            counts[who, *what] += count
+        self.summed += [(who, latest[who, *w], *w, counts[who, *w]) for who, *w in counts]
 
     @rule(who=st.sampled_from([1, 2, 3]))
     def erase(self, who):
@@ -148,6 +167,7 @@ class Model(RuleBasedStateMachine):
             return
         care.erase(self.ledger, [str(who)])
         self.live = {key: one for key, one in self.live.items() if one[0] != who}
+        self.released = {key: one for key, one in self.released.items() if one[0] != who}
         self.summed = [one for one in self.summed if one[0] != who]
         self.answers = Counter({k: n for k, n in self.answers.items() if k[0] != who})
 

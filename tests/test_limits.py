@@ -94,6 +94,19 @@ def test_a_capacity_holds_each_day_and_a_constraint_of_each_day_is_one_for_each(
     assert found[-1].to.actions == (0, 1, 3, 4, 6, 7)
 
 
+@pytest.mark.parametrize(("of", "to", "own", "expected"), [
+    ([2, 3], [], [], [2, 3]), ([], [1], [], [1]), ([1, 2], [3, 2], [], [2]),
+    ([3, 2], [], [2, 1], [2]), ([], [], [3, 1], [3, 1]), ([], [], [], [1, 2, 3]),
+])  # fmt: skip
+def test_a_ratio_of_each_day_is_one_of_the_days_that_both_sums_have(of, to, own, expected):
+    """A day without ``to`` would allow no ``of`` at all, and one without ``of`` any ``to``."""
+    ratio = {"of": {"measure": "cost", "days": of}, "to": {"measure": "contacts", "days": to}}
+    share = {"name": "share", "at_most": 0.5, "each_day": True, "days": own, "ratio": ratio}
+    found = [limit for limit in limits(planned(constraints=[share])) if limit.series == "share"]
+    assert [limit.name for limit in found] == [f"share:day-{day}" for day in expected]
+    assert all(limit.actions and limit.actions == limit.to.actions for limit in found)
+
+
 def test_goals_meet_the_limit_of_a_day_and_a_measured_one_has_days():
     own = planned(
         constraints=[{"name": "all", "measure": "contacts", "each_day": True, "enforce": False}],

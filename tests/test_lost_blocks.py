@@ -87,6 +87,7 @@ def content(folder):
     }
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize(("solver", "when"), [("prices", "active"), ("goals", "status")])
 def test_blocks_of_a_killed_worker_are_read_again_to_the_same_bytes(
     stages, tmp_path, monkeypatch, solver, when

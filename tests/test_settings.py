@@ -394,6 +394,15 @@ PLANNED = [
      "days: [2]}, to: contacts}}]",
      "constraints.0.ratio.of: constraint r has no action in scope: none of its offers and "
      "categories goes by its channels on its days"),
+    ("horizon.days=3", "constraints=[{name: r, at_most: 1, each_day: true, ratio: {of: {measure: "
+     "cost, days: [2, 3]}, to: {measure: contacts, days: [1]}}}]",
+     "constraints.0.each_day: constraint r has no day that both its sums count, got days 2, 3 of "
+     "ratio.of and 1 of ratio.to; give both a day in common, or leave each_day out"),
+    ("horizon.days=3", "constraints.0.days=[3, 1, 2, 1, 3]",
+     "constraints.0.days: should have each day once, got [3, 1, 2, 1, 3]"),
+    ("horizon.days=3", "constraints=[{name: r, at_most: 1, each_day: true, ratio: {of: {measure: "
+     "cost, days: [2, 2]}, to: contacts}}]",
+     "constraints.0.ratio.of.days: should have each day once, got [2, 2]"),
     ("horizon.days=2", "policies=[{name: p, package: [data, data2]}]",
      "policies.0.package: does not go with horizon.days above 1, got 2; plan one day, or leave the "
      "package out"),

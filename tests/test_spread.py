@@ -123,6 +123,7 @@ def test_workers_of_this_process_leave_results_here():
     assert isinstance(kept, Here) and kept.items == [2, 3]
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_lost_worker_is_survived_with_the_same_bits():
     problem = in_parts(problems.realistic(1_500, seed=5, width=2), 5, 1)
     first = answer(problem, SETTLING)

@@ -8,6 +8,7 @@ import pytest
 
 from engine import policies
 from engine.history import History
+from engine.send_times import send_times
 from engine.standing import instant_of, standings
 from tests.certified import job_of
 
@@ -176,6 +177,34 @@ def test_of_a_plan_the_days_are_told_that_a_policy_blocks(setting, seed):
     assert {a for one in told for a in one.blocked} == {
         a for one in closed if one.rows[0] for a in one.actions
     }
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("setting", [*ALL[:5], {"at_most": 2}, {"at_most": 1, "within": "ever"}],
+                         ids=str)  # fmt: skip
+def test_of_a_plan_a_cap_tells_the_day_with_the_fullest_window(setting, seed):
+    """Each day is told as one on which contacts go out by themselves."""
+    rng = np.random.default_rng([seed, 6])
+    one = job({"name": "p", **setting}, zone="Europe/Berlin", as_of="2026-10-22T08:00:00")
+    start = int(one.as_of.timestamp())
+
+    def on(days, instant):
+        horizon = one.horizon.model_copy(
+            update={"days": days, "start": datetime.fromtimestamp(instant, UTC)}
+        )
+        return one.model_copy(update={"horizon": horizon})
+
+    plan = on(5, start)
+    hours = rng.integers(-4 * 24, 8 * 24, 5) * 3_600 + start
+    texts = [datetime.fromtimestamp(t, UTC).replace(tzinfo=None).isoformat() for t in hours]
+    history = past(*[(t, rng.choice(["a", "b"]), rng.choice(["sms", "app"])) for t in texts])
+    (instants,) = send_times(plan, ME).instants
+    alone = [standings(on(1, instant), ME, history) for instant in instants]
+    for g, told in enumerate(standings(plan, ME, history)):
+        own = [found[g] for found in alone]
+        day = max(range(5), key=lambda d: (own[d].used, -d))
+        expected = (own[day].used, own[day].contacts, own[day].until, day)
+        assert (told.used, told.contacts, told.until, told.day) == expected
 
 
 def test_of_a_plan_a_later_holiday_has_no_until_of_the_first_day():

@@ -19,7 +19,18 @@ Penalty = Annotated[
 ]
 Weight = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False), AfterValidator(representable)]
 LimitName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_:@.-]{0,126}$")]
-Days = list[Annotated[int, Field(ge=1, json_schema_extra={"unit": "d"})]]
+
+
+def _once(days: list[int]) -> list[int]:
+    """Refuse a day that stands twice in a list."""
+    if len(set(days)) < len(days):
+        raise ValueError("should have each day once")
+    return days
+
+
+Days = Annotated[
+    list[Annotated[int, Field(ge=1, json_schema_extra={"unit": "d"})]], AfterValidator(_once)
+]
 
 
 class Sum(Settings):
@@ -90,7 +101,7 @@ class Constraint(Settings):
     where: Sql | None = None
     """Subscribers in scope: a SQL condition; null: all."""
     each_day: bool = False
-    """Whether it is a limit of each day in scope by itself: ``name:day-1`` and so on."""
+    """Whether each day in scope, of a ratio in both sums', is a limit: ``name:day-1`` and so on."""
 
     @property
     def upper(self) -> float | None:
@@ -101,6 +112,17 @@ class Constraint(Settings):
     def lower(self) -> float | None:
         """Return the lower limit, of ``at_least`` or ``equals``."""
         return self.at_least if self.equals is None else self.equals
+
+    def each_of(self, days: int) -> list[int]:
+        """Return the days of a plan that each have a limit of their own, with ``each_day``.
+
+        A day that only one of a ratio's sums has is none of them: there is nothing to compare.
+        """
+        scopes: list[Constraint | Sum] = [self]
+        if self.ratio is not None:
+            scopes += [self.ratio.of, self.ratio.to]
+        own = self.days or range(1, days + 1)
+        return [day for day in own if all(not s.days or day in s.days for s in scopes)]
 
     @model_validator(mode="after")
     def _limits(self) -> Self:

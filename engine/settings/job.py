@@ -100,7 +100,7 @@ class Job(Settings):
     catalogue: Catalogue
     """Offers and channels."""
     policies: list[ContactPolicy] = []
-    """What subscribers and households may receive: all of them hold, in whatever order they stand."""
+    """What subscribers and households may receive: all of them hold, whatever their order."""
     constraints: list[Constraint] = []
     """Limits over all subscribers, beside the catalogue's capacities, quotas and minimums."""
     fatigue: list[Fatigue] = []
@@ -190,6 +190,14 @@ def _disagreements(job: Job) -> list[str]:
                     f"{place}: constraint {constraint.name} has no action in scope: none of "
                     "its offers and categories goes by its channels on its days"
                 )
+        ratio, is_told = constraint.ratio, any(text.startswith(f"{where}.") for text in problems)
+        if ratio and constraint.each_day and not (is_told or constraint.each_of(job.horizon.days)):
+            of, to = (", ".join(map(str, s.days or constraint.days)) for s in (ratio.of, ratio.to))
+            problems.append(
+                f"{where}.each_day: constraint {constraint.name} has no day that both its sums "
+                f"count, got days {of} of ratio.of and {to} of ratio.to; give both a day in "
+                "common, or leave each_day out"
+            )
     for i, fatigue in enumerate(job.fatigue):
         known(f"fatigue.{i}.channels", list(fatigue.channels), "channel", channels)
         if fatigue.estimate is not None and job.scores.kind != "model":

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -162,11 +162,16 @@ def new_ids(ledger: Ledger, rows: int) -> Any:
     return (ledger.version + 1) * ID_STEP + np.arange(rows, dtype=np.int64)
 
 
-def book(run: Planned, folder: Path) -> Booked:
+def book(run: Planned, folder: Path, *, rebook: bool = False) -> Booked:
     """Book the contacts of a run, once, if they keep its policies on the ledger as it is.
 
+    Args:
+        run: the run.
+        folder: the ledger.
+        rebook: whether those are booked again that were cancelled since.
+
     Raises:
-        ConfigError: the folder holds something else.
+        ConfigError: the folder holds something else, or contacts were cancelled since.
         DataError: the ledger is damaged, or its keys are of another type.
         RefusedError: the contacts would break a policy.
     """
@@ -175,18 +180,43 @@ def book(run: Planned, folder: Path) -> Booked:
     def work() -> Booked:
         found = None if len(run.rows) else opened(folder)  # rows that are not there have no key
         ledger = opened_or_made(folder, key) if found is None else found
-        before = ledger.rows_of(run.entry)
+        own, entry, before = run, run.entry, ledger.rows_of(run.entry)
         if before is not None:
-            return Booked(ledger.version, before, already=True)
-        refuse(run, ledger)
+            own, entry = replace(run, rows=_released(run, ledger)), f"{entry}:{ledger.version + 1}"
+            if not len(own.rows):
+                return Booked(ledger.version, before, already=True)
+            if not rebook:
+                raise ConfigError(
+                    f"{run.folder}: was booked in {folder}, and {len(own.rows):,} of its contacts "
+                    "were cancelled since; give --rebook to book these again"
+                )
+        refuse(own, ledger)
         rows = filled(
-            ledger, run.rows, kind=CONTACT, run=run.fingerprint, entry=run.entry,
-            contact=new_ids(ledger, len(run.rows)),
+            ledger, own.rows, kind=CONTACT, run=run.fingerprint, entry=entry,
+            contact=new_ids(ledger, len(own.rows)),
         )  # fmt: skip
-        commit(ledger, written(ledger, rows), {run.entry: len(rows)})
+        commit(ledger, written(ledger, rows), {entry: len(rows)})
         return Booked(ledger.version + 1, len(rows))
 
     return insisted(work)
+
+
+def _released(run: Planned, ledger: Ledger) -> pa.Table:
+    """Return the contacts of a booked run that were cancelled and not booked again."""
+    if not len(run.rows):
+        return run.rows
+    times = pc.min_max(run.rows["time"])
+    days = (times[name].as_py().date() for name in ("min", "max"))
+    known = ["subscriber", "time", "offer", "channel"]
+    of_run = pc.field("run") == run.fingerprint
+    rows = read(ledger, ["kind", "contact", *known], of_run, files=state.within(ledger, *days))
+    kind, contact = (rows[name].to_numpy() for name in ("kind", "contact"))
+    gone = np.sort(contact[kind == CANCELLED])
+    is_live = (kind == CONTACT) & ~state.among(rows["contact"], gone).to_numpy(zero_copy_only=False)
+    planned = run.rows.select(known)
+    own, booked = state.codes(planned, rows.select(known).cast(planned.schema), known)
+    is_released = np.isin(own, booked[kind == CANCELLED]) & ~np.isin(own, booked[is_live])
+    return run.rows.filter(pa.array(is_released))
 
 
 def refuse(run: Planned, ledger: Ledger) -> None:
@@ -232,20 +262,23 @@ def _day(time: datetime, shift: timedelta) -> date:
         return date.min if shift < timedelta() else date.max
 
 
-def book_again(run: Planned, folder: Path, again: Callable[[Job], Path]) -> tuple[Planned, Booked]:
+def book_again(
+    run: Planned, folder: Path, again: Callable[[Job], Path], *, rebook: bool = False
+) -> tuple[Planned, Booked]:
     """Book a run; while it is refused, run its job again on the ledger as it is, and book that.
 
     Args:
         run: the run.
         folder: the ledger.
         again: runs a job and returns the run folder.
+        rebook: as of :func:`book`.
 
     Raises:
         RefusedError: a run that was planned on the latest version is refused.
     """
     while True:
         try:
-            return run, book(run, folder)
+            return run, book(run, folder, rebook=rebook)
         except RefusedError:
             if run.version == existing(folder).version:
                 raise
