@@ -46,9 +46,10 @@ def household_switches(size, width):
 
 
 def _free(case):
-    """Return the case without caps and exclusions of households."""
+    """Return the case without caps over households; what they exclude, a member has not either."""
     problem, household, room, rules = case
-    none = HouseholdRules(rules.households.members[:0], rules.households.per_contact[:0])
+    joint = rules.households
+    none = HouseholdRules(joint.members[:0], joint.per_contact[:0], joint.exclusive)
     return problem, household, room[:0], replace(rules, households=none)
 
 
@@ -57,12 +58,11 @@ def _choosers(case):
 
     A choice is a set of members, by place, and actions.
     """
-    problem, household, room, rules = case
     free = _free(case)
-    for rows in households_of(household):
+    for rows in households_of(case[1]):
         own = [solved(free, [s]) for s in rows]
         choice = [{a for _, a in taken} for _, taken in own]
-        if fit_together(choice, rules, problem[household_problems.OFFER], room[:, rows[0]]):
+        if fit_together(choice, case, rows):
             for s, best in zip(rows, own, strict=True):
                 yield [s], best, solved(free, [s], best[1])
         else:
