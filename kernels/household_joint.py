@@ -3,6 +3,10 @@
 Surpluses are rounded to whole multiples of a power of 2, 2**-54 of a number above the largest, and
 added exactly: no sum depends on its order. Actions that pay are searched; one that does not pay
 only lowers the surplus, and then it matters for the second best joint choice alone.
+
+Of offers that exclude one another over the household no bound knows anything. So the search goes
+without them first. Where a choice that it finds has two such offers, it is done again twice: for
+all members without the one, and without the other. Whatever is allowed is found in one of the two.
 """
 
 import math
@@ -61,6 +65,8 @@ def joint_work(actions: int, width: int, caps: int, household_caps: int) -> Any:
         barred: [L, W] int64, bits of the actions that do not fit beside it.
         found: [2, 8, Q] int64, the two best joint choices, by place in the household.
         left: [E] int64, what bundles leave of the household's caps; -1 between uses.
+        dropped: [3, A] int64, of each branch: the one offer, the other, and which is left out now.
+        kept: [2, 8, Q] int64, the two best joint choices that are allowed.
     """
     n, words, levels = MOST_MEMBERS, -(-actions // 64), MOST_MEMBERS * (width + 1) + 1
     every, integer = n * caps + household_caps, np.int64
@@ -76,7 +82,8 @@ def joint_work(actions: int, width: int, caps: int, household_caps: int) -> Any:
         np.empty(n, integer), np.empty((n, width), integer), np.empty(n, integer),
         np.empty(n, integer), np.empty(n, integer), np.empty((3, levels), integer),
         np.empty((levels, words), integer), np.empty((2, n, width), integer),
-        np.full(household_caps, np.int64(-1)),
+        np.full(household_caps, np.int64(-1)), np.empty((3, actions), integer),
+        np.empty((2, n, width), integer),
     )  # fmt: skip
 
 
@@ -144,18 +151,20 @@ def go_together(
 def _gather(
     s: int, t: int, heads: int, propensity: Any, group: Any, most: Any, cap: Any, room: Any,
     sharing: Any, rules: Any, household: Any, tables: Any, tile: Any, ranked: Any, listed: Any,
-    work: Any,
+    branches: int, exponent: int, work: Any,
 ) -> Any:  # fmt: skip
     """List the candidates of a household; return members with any, and the power of 2 of a unit.
 
-    An action with a household cap without room is none.
+    An action with a household cap without room is none, nor is one of an offer that the branches
+    leave out. The unit is that of the first call, without branches.
     """
     value_fixed, value_accept, price_fixed, price_accept = tables
     wide, _, _, paying = tile[:4]
-    _, _, _, cap_indptr, cap_group, _, _, _ = rules
+    offer, _, _, cap_indptr, cap_group, _, _, _ = rules
     indptr, caps, _, _, _ = household
     who, size, count, order, value, gain, less, share = work[:8]
     own_room, own_price, _, left, price = work[10:15]
+    dropped = work[29]
     n, largest = 0, 0.0
     for m in range(heads):
         found = ranked_paying(
@@ -165,6 +174,10 @@ def _gather(
         kept = 0
         for i in range(found if most[s + m] > 0 else 0):
             a, is_open = listed[i], True
+            for b in range(branches):
+                is_open &= offer[a] != dropped[dropped[2, b], b]
+            if not is_open:
+                continue
             for c in range(indptr[a], indptr[a + 1]):
                 left[caps[c]], price[caps[c]] = room[caps[c], s], 0
                 is_open &= left[caps[c]] > 0
@@ -179,7 +192,8 @@ def _gather(
             who[n], size[n], count[n] = m, most[s + m], kept
             largest = max(largest, value[n, 0])
             n += 1
-    exponent = max(math.frexp(largest)[1], LOWEST_EXPONENT) - GRID_BITS
+    if branches == 0:
+        exponent = max(math.frexp(largest)[1], LOWEST_EXPONENT) - GRID_BITS
     unit = math.ldexp(1.0, -exponent)
     for k in range(n):
         for i in range(count[k]):
@@ -226,8 +240,10 @@ def _tight(n: int, rules: Any, household: Any, work: Any) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _search(n: int, members: Any, rules: Any, household: Any, work: Any) -> Any:
-    """Write the two best joint choices of the candidates and return their gains; -1: none.
+def _search(n: int, floor: Any, members: Any, rules: Any, household: Any, work: Any) -> Any:
+    """Write the two best joint choices of more than ``floor``; return their gains; -1: none.
+
+    Exclusions over the household are left aside.
 
     The first search has few steps. Later ones have prices, which are improved between them, and
     look only for joint choices of more than a threshold a little below the bound. If one ends
@@ -236,17 +252,17 @@ def _search(n: int, members: Any, rules: Any, household: Any, work: Any) -> Any:
     choices above it, they are the two best.
     """
     offer, _, contact, cap_indptr, cap_group, per_contact, conflicts, _ = rules
-    indptr, caps, of_contacts, excluded, counts = household
+    indptr, caps, of_contacts, _, counts = household
     (
         who, size, count, order, value, gain, less, share, rank, top, own_room, own_price,
         own_used, room, price, used, _, tight, over, picked, reach, path, taken, entry, later,
-        stack, barred, found, _,
+        stack, barred, found, _, _, _,
     ) = work  # fmt: skip
     item, own, worth = picked[0], picked[1], picked[2]
     constant, bound, ahead = np.int64(0), np.int64(0), np.inf
-    limit, lower = np.int64(-1), np.int64(0)
+    limit, lower = floor, max(floor, np.int64(0))
     margin: Any = np.int64(1)
-    checked, threshold = np.int64(0), np.int64(-1)
+    checked, threshold = np.int64(0), floor
     best_total, second, tights, steps = np.int64(-1), np.int64(-1), 0, FIRST_STEPS
     if n == 0:
         found[:] = NO_ACTION
@@ -271,7 +287,7 @@ def _search(n: int, members: Any, rules: Any, household: Any, work: Any) -> Any:
             n, constant, threshold, steps, who, size, count, order, gain, less, rank, top, own_room,
             room, own, path, taken, entry, later, stack[0], stack[1], stack[2], barred, members,
             offer, contact, cap_indptr, cap_group, per_contact, conflicts, counts, indptr, caps,
-            of_contacts, excluded, found[0], found[1],
+            of_contacts, found[0], found[1],
         )  # fmt: skip
         if left > 0 and (second >= 0 or threshold == limit):
             break
@@ -289,6 +305,88 @@ def _search(n: int, members: Any, rules: Any, household: Any, work: Any) -> Any:
             ahead, checked, steps = bound / 4.0, bound, NEXT_STEPS
             margin = max(bound >> NARROW, 1)
     return best_total, second
+
+
+@njit(cache=True, nogil=True)
+def _clash(heads: int, choice: Any, excluded: Any) -> Any:
+    """Return the first two actions of two members that exclude one another; -1: there are none."""
+    for m in range(heads):
+        for a in choice[m]:
+            for o in range(m + 1 if a >= 0 else heads, heads):
+                for b in choice[o]:
+                    if b >= 0 and excluded[a, b >> 6] >> (b & 63) & 1:
+                        return a, b
+    return NO_ACTION, NO_ACTION
+
+
+@njit(cache=True, nogil=True)
+def _same(one: Any, other: Any, heads: int) -> bool:
+    """Say whether two joint choices are one."""
+    found = True
+    for m in range(heads):
+        for i in range(one.shape[1]):
+            found &= one[m, i] == other[m, i]
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _copy(source: Any, target: Any) -> None:
+    for m in range(source.shape[0]):
+        for i in range(source.shape[1]):
+            target[m, i] = source[m, i]
+
+
+@njit(cache=True, nogil=True)
+def _branch(
+    s: int, t: int, heads: int, propensity: Any, group: Any, most: Any, cap: Any, room: Any,
+    sharing: Any, members: Any, rules: Any, household: Any, tables: Any, tile: Any, ranked: Any,
+    listed: Any, work: Any,
+) -> Any:  # fmt: skip
+    """Write the two best joint choices that are allowed; return their gains and the unit's power.
+
+    Depth first, without the first offer first. A choice that two branches find counts once.
+    """
+    offer, found, dropped, kept = rules[0], work[27], work[29], work[30]
+    depth, exponent = 0, 0
+    best_total, second = np.int64(-1), np.int64(-1)
+    for m in range(MOST_MEMBERS):
+        for i in range(kept.shape[2]):
+            kept[0, m, i] = kept[1, m, i] = NO_ACTION
+    while True:
+        n, exponent = _gather(
+            s, t, heads, propensity, group, most, cap, room, sharing, rules, household, tables,
+            tile, ranked, listed, depth, exponent, work,
+        )  # fmt: skip
+        gains = _search(n, second, members, rules, household, work)
+        is_open = False
+        for r in range(2):
+            if gains[r] <= second:
+                break
+            a, b = _clash(heads, found[r], household[3])
+            if a >= 0:
+                dropped[0, depth], dropped[1, depth], dropped[2, depth] = offer[a], offer[b], 0
+                is_open = True
+                break
+            if best_total >= 0 and _same(found[r], kept[0], heads):
+                continue
+            if gains[r] > best_total:
+                _copy(kept[0], kept[1])
+                _copy(found[r], kept[0])
+                second, best_total = best_total, gains[r]
+            else:
+                _copy(found[r], kept[1])
+                second = gains[r]
+        if is_open:
+            depth += 1
+            continue
+        while depth > 0 and dropped[2, depth - 1] == 1:
+            depth -= 1
+        if depth == 0:
+            break
+        dropped[2, depth - 1] = 1
+    _copy(kept[0], found[0])
+    _copy(kept[1], found[1])
+    return best_total, second, exponent
 
 
 @njit(cache=True, nogil=True)
@@ -376,11 +474,10 @@ def search_jointly(
         listed: [A] int64.
         work: from :func:`joint_work`.
     """
-    n, exponent = _gather(
-        s, t, heads, propensity, group, most, cap, room, sharing, rules, household, tables, tile,
-        ranked, listed, work,
+    best_total, second, exponent = _branch(
+        s, t, heads, propensity, group, most, cap, room, sharing, members, rules, household,
+        tables, tile, ranked, listed, work,
     )  # fmt: skip
-    best_total, second = _search(n, members, rules, household, work)
     gap = math.ldexp(np.float64(best_total - second), exponent) if second >= 0 else np.inf
     gap = _one_more(
         s, t, heads, gap, propensity, group, most, cap, room, members, rules, household, tables,

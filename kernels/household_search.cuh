@@ -52,6 +52,7 @@ struct Joint {
     long long* counted;               // [D + E]
     long long *tight_member, *tight_cap, *best_price;  // [8 D + E]
     double* over;                                      // [8 D + E]
+    long long *dropped, *instead, *turn;  // [A] of each branch: the offers, and which is left out
 
     DEVICE void lay_out(long long* memory) {
         const long long lists = MOST_MEMBERS * (long long)rules.actions;
@@ -75,6 +76,15 @@ struct Joint {
         tight_cap = tight_member + every;
         best_price = tight_cap + every;
         over = (double*)(best_price + every);
+        dropped = best_price + 2 * every;
+        instead = dropped + rules.actions;
+        turn = instead + rules.actions;
+    }
+
+    DEVICE bool is_dropped(int a, int branches) const {
+        for (int b = 0; b < branches; ++b)
+            if (rules.offer[a] == (turn[b] ? instead : dropped)[b]) return true;
+        return false;
     }
 
     DEVICE long long at(int k, int i) const { return (long long)k * rules.actions + i; }
@@ -275,15 +285,11 @@ struct Joint {
         }
     }
 
-    // May action `a` join the first `depth` actions of member k, and those of the ones before?
+    // May action `a` join the first `depth` actions of member k beside the members before?
     CALLED bool may_join(int k, int depth, int a) const {
         const int* mine = path + k * MOST_BUNDLE;
         for (int i = 0; i < depth; ++i)
             if (has_bit(rules.conflicts + (long long)a * rules.words, mine[i])) return false;
-        for (int j = 0; j <= k; ++j)
-            for (int i = 0; i < (j < k ? taken[j] : depth); ++i)
-                if (has_bit(ties.conflicts + (long long)a * rules.words, path[j * MOST_BUNDLE + i]))
-                    return false;
         const bool joined = joins(rules, mine, depth, a);
         for (int c = rules.cap_indptr[a]; c < rules.cap_indptr[a + 1]; ++c) {
             const int d = rules.cap_group[c];
@@ -311,8 +317,8 @@ struct Joint {
         }
     }
 
-    // What member j, later than k, can add.
-    CALLED long long rest(int k, int j) {
+    // What a later member j can add.
+    CALLED long long rest(int j) {
         long long sum = 0;
         int picks = 0;
         for (int place = 0; place < count[j]; ++place) {
@@ -321,19 +327,15 @@ struct Joint {
             const int a = (int)order[at(j, i)];
             bool is_new = true;
             for (int p = 0; p < picks; ++p) is_new &= own[p] != rules.offer[a];
-            if (!is_new || !may_follow(k, j, a)) continue;
+            if (!is_new || !may_follow(a)) continue;
             own[picks++] = rules.offer[a];
             sum += less[at(j, i)];
         }
         return sum;
     }
 
-    // May action `a` be the first of member j, beside those of the members up to k?
-    DEVICE bool may_follow(int k, int j, int a) const {
-        for (int m = 0; m <= k; ++m)
-            for (int i = 0; i < taken[m]; ++i)
-                if (has_bit(ties.conflicts + (long long)a * rules.words, path[m * MOST_BUNDLE + i]))
-                    return false;
+    // May action `a` be the first of a later member?
+    DEVICE bool may_follow(int a) const {
         for (int c = ties.indptr[a]; c < ties.indptr[a + 1]; ++c)
             if (room[ties.group[c]] <= 0) return false;
         return true;
@@ -400,8 +402,8 @@ struct Joint {
                     }
                 } else if (reached[level] + later[k] > limit) {
                     long long after = 0;
-                    for (int j = k + 2; j < n; ++j) after += rest(k, j);
-                    if (reached[level] + rest(k, k + 1) + after > limit) {
+                    for (int j = k + 2; j < n; ++j) after += rest(j);
+                    if (reached[level] + rest(k + 1) + after > limit) {
                         ++level;
                         ++k;
                         follow[level] = taken[k] = 0;
@@ -465,9 +467,10 @@ struct Joint {
         times = 0;
     }
 
-    // Write the two best joint choices of the candidates and their gains; -1: none.
-    DEVICE void search(long long& best_total, long long& second) {
-        long long constant = 0, bound = 0, limit = -1, lower = 0, margin = 1, threshold = -1;
+    // Write the two best joint choices of more than `floor`, and their gains; -1: none.
+    CALLED void search(long long floor, long long& best_total, long long& second) {
+        long long constant = 0, bound = 0, limit = floor, margin = 1, threshold = floor;
+        long long lower = floor > 0 ? floor : 0;
         long long checked = 0;
         long long steps = FIRST_STEPS;
         double ahead = INFINITE;
@@ -506,4 +509,29 @@ struct Joint {
             }
         }
     }
+
+    // The first two actions of two members that exclude one another.
+    CALLED bool clash(int heads, const int* choice, int& a, int& b) const {
+        for (int m = 0; m < heads; ++m)
+            for (int i = 0; i < width; ++i) {
+                a = choice[m * MOST_BUNDLE + i];
+                for (int o = m + 1; a >= 0 && o < heads; ++o)
+                    for (int j = 0; j < width; ++j) {
+                        b = choice[o * MOST_BUNDLE + j];
+                        if (b >= 0 && has_bit(ties.conflicts + (long long)a * rules.words, b))
+                            return true;
+                    }
+            }
+        return false;
+    }
 };
+
+DEVICE bool same(const int* one, const int* other) {
+    bool found = true;
+    for (int i = 0; i < MOST_MEMBERS * MOST_BUNDLE; ++i) found &= one[i] == other[i];
+    return found;
+}
+
+DEVICE void copy(const int* source, int* target) {
+    for (int i = 0; i < MOST_MEMBERS * MOST_BUNDLE; ++i) target[i] = source[i];
+}

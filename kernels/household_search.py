@@ -3,7 +3,8 @@
 Depth first, member by member in the order of rows: a member's candidates best first (ties by lowest
 index), each with all that may follow it, and last of all no further one. Of equal joint choices the
 first in this order wins. A branch ends when its bound does not beat the second best; as bounds only
-leave out what cannot be among the two best, they never change the answer.
+leave out what cannot be among the two best, they never change the answer. What members of a
+household exclude is none of its business, see :mod:`kernels.household_joint`.
 
 Arrays are arguments one by one, as in :mod:`kernels.bundle_search`.
 """
@@ -31,15 +32,13 @@ def _take(
     k: int, depth: int, level: int, count: Any, order: Any, path: Any, barred: Any, own_room: Any,
     room: Any, members: Any, contact: Any, cap_indptr: Any, cap_group: Any, per_contact: Any,
     conflicts: Any, household_members: Any, household_indptr: Any, household_group: Any,
-    household_per_contact: Any, household_conflicts: Any,
+    household_per_contact: Any,
 ) -> None:  # fmt: skip
     """Take the room of member k's last action, and bar the candidates that no longer fit."""
     a = path[k, depth]
     words = household_members.shape[1]
     for word in range(words):
-        barred[level + 1, word] = (
-            barred[level, word] | conflicts[a, word] | household_conflicts[a, word]
-        )
+        barred[level + 1, word] = barred[level, word] | conflicts[a, word]
     for c in range(cap_indptr[a], cap_indptr[a + 1]):
         d = cap_group[c]
         if per_contact[d] and joins_path(k, depth, a, path, contact):
@@ -99,7 +98,7 @@ def _give_back(
 @njit(cache=True, nogil=True)
 def _bar_for_next(
     k: int, from_level: int, level: int, path: Any, taken: Any, barred: Any, room: Any,
-    household_members: Any, household_indptr: Any, household_group: Any, household_conflicts: Any,
+    household_members: Any, household_indptr: Any, household_group: Any,
 ) -> None:  # fmt: skip
     """Bar on ``level`` what does not fit beside member k's actions for those after it."""
     words = household_members.shape[1]
@@ -107,8 +106,6 @@ def _bar_for_next(
         barred[level, word] = barred[from_level, word]
     for j in range(taken[k]):
         a = path[k, j]
-        for word in range(words):
-            barred[level, word] |= household_conflicts[a, word]
         for c in range(household_indptr[a], household_indptr[a + 1]):
             e = household_group[c]
             if room[e] <= 0:
@@ -123,7 +120,7 @@ def explore(
     taken: Any, entry: Any, later: Any, follow: Any, reached: Any, total: Any, barred: Any,
     members: Any, offer: Any, contact: Any, cap_indptr: Any, cap_group: Any, per_contact: Any,
     conflicts: Any, household_members: Any, household_indptr: Any, household_group: Any,
-    household_per_contact: Any, household_conflicts: Any, best: Any, other: Any,
+    household_per_contact: Any, best: Any, other: Any,
 ) -> Any:  # fmt: skip
     """Write the two best joint choices of more than ``limit``, by member; return their gains.
 
@@ -159,7 +156,7 @@ def explore(
             _take(
                 k, depth, level, count, order, path, barred, own_room, room, members, contact,
                 cap_indptr, cap_group, per_contact, conflicts, household_members, household_indptr,
-                household_group, household_per_contact, household_conflicts,
+                household_group, household_per_contact,
             )  # fmt: skip
             follow[level] = i + 1
             level += 1
@@ -189,7 +186,7 @@ def explore(
             elif reached[level] + later[k] > limit:
                 _bar_for_next(
                     k, entry[k], level + 1, path, taken, barred, room, household_members,
-                    household_indptr, household_group, household_conflicts,
+                    household_indptr, household_group,
                 )  # fmt: skip
                 after = np.int64(0)
                 for j in range(k + 2, n):

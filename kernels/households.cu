@@ -77,8 +77,9 @@ DEVICE bool go_together(const Rules& rules, const Ties& ties, const Members& all
     return true;
 }
 
-// List the candidates: actions that pay and that no household cap without room counts.
-DEVICE void gather(Joint& joint, const Members& all, long long s, int heads) {
+// List the candidates: actions that pay, of no offer that the branches leave out, and that no
+// household cap without room counts. The unit is that of the first call, without branches.
+CALLED void gather(Joint& joint, const Members& all, long long s, int heads, int branches) {
     const Rules& rules = joint.rules;
     const Ties& ties = joint.ties;
     double largest = 0.0;
@@ -90,7 +91,7 @@ DEVICE void gather(Joint& joint, const Members& all, long long s, int heads) {
         int count = 0;
         for (int a = 0; a < rules.actions && most > 0; ++a) {
             const double value = surplus(a);
-            bool is_open = value > 0.0;
+            bool is_open = value > 0.0 && !joint.is_dropped(a, branches);
             for (int c = ties.indptr[a]; is_open && c < ties.indptr[a + 1]; ++c) {
                 const int e = ties.group[c];
                 joint.room[e] = ties.room[e * all.subscribers + s];
@@ -118,9 +119,11 @@ DEVICE void gather(Joint& joint, const Members& all, long long s, int heads) {
         if (joint.value[joint.at(n, 0)] > largest) largest = joint.value[joint.at(n, 0)];
         ++joint.n;
     }
-    frexp(largest, &joint.exponent);
-    if (joint.exponent < LOWEST_EXPONENT) joint.exponent = LOWEST_EXPONENT;
-    joint.exponent -= GRID_BITS;
+    if (branches == 0) {
+        frexp(largest, &joint.exponent);
+        if (joint.exponent < LOWEST_EXPONENT) joint.exponent = LOWEST_EXPONENT;
+        joint.exponent -= GRID_BITS;
+    }
     const double unit = ldexp(1.0, -joint.exponent);
     for (int k = 0; k < joint.n; ++k)
         for (int i = 0; i < joint.count[k]; ++i) {
@@ -131,6 +134,44 @@ DEVICE void gather(Joint& joint, const Members& all, long long s, int heads) {
             joint.gain[joint.at(k, i)] = joint.less[joint.at(k, i)] =
                 (long long)rint(joint.value[joint.at(k, i)] * unit);
         }
+}
+
+// Write the two best joint choices that are allowed, and their gains.
+DEVICE void branch(Joint& joint, const Members& all, long long s, int heads, int* best, int* other,
+                   long long& best_total, long long& second) {
+    int depth = 0;
+    best_total = second = -1;
+    for (int i = 0; i < MOST_MEMBERS * MOST_BUNDLE; ++i) best[i] = other[i] = -1;
+    while (true) {
+        long long gains[2];
+        gather(joint, all, s, heads, depth);
+        joint.search(second, gains[0], gains[1]);
+        bool is_open = false;
+        for (int r = 0; r < 2 && gains[r] > second; ++r) {
+            const int* found = r == 0 ? joint.best : joint.other;
+            int a, b;
+            if (joint.clash(heads, found, a, b)) {
+                joint.dropped[depth] = joint.rules.offer[a];
+                joint.instead[depth] = joint.rules.offer[b];
+                joint.turn[depth] = 0;
+                is_open = true;
+                break;
+            }
+            if (best_total >= 0 && same(found, best)) continue;
+            const bool is_best = gains[r] > best_total;
+            if (is_best) copy(best, other);
+            copy(found, is_best ? best : other);
+            second = is_best ? best_total : gains[r];
+            if (is_best) best_total = gains[r];
+        }
+        if (is_open) {
+            ++depth;
+            continue;
+        }
+        while (depth > 0 && joint.turn[depth - 1] == 1) --depth;
+        if (depth == 0) return;
+        joint.turn[depth - 1] = 1;
+    }
 }
 
 // The margin where the best choice and one action that does not pay may be the second best.
@@ -197,15 +238,10 @@ CALLED bool answer_of(const Rules& rules, const Ties& ties, const Members& all, 
     if (!answer.is_joint) return true;
     Joint joint = {rules, ties, width};
     joint.lay_out(memory);
-    gather(joint, all, s, answer.heads);
     long long best_total, second;
-    joint.search(best_total, second);
+    branch(joint, all, s, answer.heads, answer.best, answer.other, best_total, second);
     double gap = second >= 0 ? ldexp((double)(best_total - second), joint.exponent) : INFINITE;
-    gap = one_more(rules, ties, all, s, answer.heads, gap, joint.best, joint.other);
-    for (int i = 0; i < MOST_MEMBERS * MOST_BUNDLE; ++i) {
-        answer.best[i] = joint.best[i];
-        answer.other[i] = joint.other[i];
-    }
+    gap = one_more(rules, ties, all, s, answer.heads, gap, answer.best, answer.other);
     for (int m = 0; m < answer.heads; ++m) answer.margin[m] = gap;
     return true;
 }

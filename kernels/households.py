@@ -136,7 +136,7 @@ def _sizes(inputs: Any, width: int) -> tuple[Any, Any]:
     """Return S, A, D, E, W and Q as CUDA takes them, and how many threads, with what memory."""
     propensity, cap, room, conflicts = (inputs[i] for i in (0, 4, 6, 13))
     (actions, subscribers), caps, ties = propensity.shape, len(cap), len(room)
-    each = 48 * actions + 8 * (actions + 1) * (width + 1) + 57 * caps + 8 * ties  # as in lay_out
+    each = 51 * actions + 8 * (actions + 1) * (width + 1) + 57 * caps + 8 * ties  # as in lay_out
     rows = min(subscribers, max(backend.THREADS, MEMORY // each))
     threads = min(-(-rows // backend.THREADS), backend.MOST_BLOCKS) * backend.THREADS
     sizes = (

@@ -45,8 +45,9 @@ def household_problem(seed, sizes, shape, *, width, related=True, money=MONEY):
     )
     own, own_whole = _caps(rng, by_channel, offer, contact, related)
     ties, whole = _caps(rng, by_channel + by_offer, offer, contact, related)
-    pair = tuple(rng.choice(offers, 2, replace=False).tolist()) if offers > 1 else ()
-    households = HouseholdRules(ties, whole, [pair] if pair and related else [])
+    sets = [rng.permutation(offers)[: rng.integers(2, 4)].tolist() for _ in range(rng.integers(3))]
+    exclusive = [tuple(own) for own in sets if len(own) > 1 and related]
+    households = HouseholdRules(ties, whole, exclusive)
     one = tuple(rng.choice(offers, 2, replace=False).tolist()) if offers > 1 else ()
     rules = Rules(
         own, own_whole, contact, (one,) if one and related and rng.random() < 0.5 else (),
