@@ -101,7 +101,8 @@ class Problem:
             raise DataError.of(found)
         object.__setattr__(self, "checked", Checked.of(self))
         actions = len(self.offer)
-        if self.width > 1 and actions > MOST_ACTIONS:
+        is_searched = self.width > 1 or self.rules.households is not None
+        if is_searched and actions > MOST_ACTIONS:
             raise DataError(f"catalogue: {actions} actions; bundles allow at most {MOST_ACTIONS}")
         if actions > MOST_CODES:
             raise DataError(f"catalogue: {actions} actions; at most {MOST_CODES} are allowed")

@@ -1,7 +1,7 @@
 """Prices of the caps of one household, which bound what its members can reach, compiled by Numba.
 
 With a price for each cap, no joint choice reaches more than the prices of all room and, member by
-member, the best actions of distinct offers at their gains less the prices of the caps that count
+member, the best actions of distinct classes at their gains less the prices of the caps that count
 them (weak duality). All numbers are whole, so bounds are exact and ties end a branch.
 
 Lists of :mod:`kernels.household_search`: member k has ``count[k]`` candidates, best first, and
@@ -45,7 +45,7 @@ def charge(
 def _insert(
     i: int, o: int, value: int, picks: int, most: int, item: Any, own: Any, worth: Any
 ) -> int:
-    """Put a candidate among the best of distinct offers, best first; return how many there are."""
+    """Put a candidate among the best of distinct classes, best first; return how many there are."""
     for j in range(picks):
         if own[j] == o:
             if worth[j] >= value:
@@ -69,14 +69,14 @@ def _insert(
 
 @njit(cache=True, nogil=True)
 def _picked(
-    k: int, most: int, count: Any, order: Any, less: Any, offer: Any, item: Any, own: Any,
+    k: int, most: int, count: Any, order: Any, less: Any, classes: Any, item: Any, own: Any,
     worth: Any,
 ) -> int:  # fmt: skip
-    """Pick the best candidates of distinct offers, of those worth more than nothing."""
+    """Pick the best candidates of distinct classes, of those worth more than nothing."""
     picks = 0
     for i in range(count[k]):
         if less[k, i] > 0 and (picks < most or less[k, i] > worth[picks - 1]):
-            picks = _insert(i, offer[order[k, i]], less[k, i], picks, most, item, own, worth)
+            picks = _insert(i, classes[order[k, i]], less[k, i], picks, most, item, own, worth)
     return picks
 
 
@@ -84,7 +84,7 @@ def _picked(
 def improve(
     n: int, rounds: int, lower: int, ahead: float, tight: int, tight_member: Any, tight_cap: Any,
     size: Any, count: Any, order: Any, gain: Any, less: Any, share: Any, own_room: Any, room: Any,
-    own_price: Any, price: Any, best_price: Any, over: Any, own_used: Any, used: Any, offer: Any,
+    own_price: Any, price: Any, best_price: Any, over: Any, own_used: Any, used: Any, classes: Any,
     cap_indptr: Any, cap_group: Any, per_contact: Any, household_indptr: Any,
     household_group: Any, household_per_contact: Any, item: Any, own: Any, worth: Any,
 ) -> Any:  # fmt: skip
@@ -125,7 +125,7 @@ def improve(
             cost += np.float64(part)
         bound = constant
         for k in range(n):
-            picks = _picked(k, size[k], count, order, less, offer, item, own, worth)
+            picks = _picked(k, size[k], count, order, less, classes, item, own, worth)
             for j in range(picks):
                 bound += worth[j]
                 a, portion = order[k, item[j]], 1.0 / share[k, item[j]]
@@ -195,23 +195,23 @@ def improve(
 @njit(cache=True, nogil=True)
 def thin_out(
     n: int, limit: int, constant: int, size: Any, count: Any, order: Any, gain: Any, less: Any,
-    share: Any, offer: Any, reach: Any, item: Any, own: Any, worth: Any,
+    share: Any, classes: Any, reach: Any, item: Any, own: Any, worth: Any,
 ) -> None:  # fmt: skip
     """Drop the candidates that are in no joint choice of more than ``limit``."""
     bound = constant
     for k in range(n):
-        picks = _picked(k, size[k], count, order, less, offer, item, own, worth)
+        picks = _picked(k, size[k], count, order, less, classes, item, own, worth)
         reach[k] = 0
         for j in range(picks):
             reach[k] += worth[j]
         bound += reach[k]
     for k in range(n):
-        picks = _picked(k, size[k], count, order, less, offer, item, own, worth)
+        picks = _picked(k, size[k], count, order, less, classes, item, own, worth)
         kept = 0
         for i in range(count[k]):
             gives_way = worth[picks - 1] if picks == size[k] else 0
             for j in range(picks):
-                if own[j] == offer[order[k, i]]:
+                if own[j] == classes[order[k, i]]:
                     gives_way = worth[j]
             if bound - gives_way + less[k, i] > limit:
                 order[k, kept], gain[k, kept] = order[k, i], gain[k, i]
@@ -222,12 +222,12 @@ def thin_out(
 
 @njit(cache=True, nogil=True)
 def sum_up(
-    n: int, size: Any, count: Any, order: Any, less: Any, rank: Any, top: Any, offer: Any,
+    n: int, size: Any, count: Any, order: Any, less: Any, rank: Any, top: Any, classes: Any,
     item: Any, own: Any, worth: Any,
 ) -> None:  # fmt: skip
     """Write what the best few of the candidates from each on are worth, and their order by worth.
 
-    ``top[k, i, q]`` is of at most q actions of distinct offers among the candidates from i on.
+    ``top[k, i, q]`` is of at most q actions of distinct classes among the candidates from i on.
     """
     for k in range(n):
         picks = 0
@@ -235,7 +235,8 @@ def sum_up(
             top[k, count[k], q] = 0
         for i in range(count[k] - 1, -1, -1):
             if less[k, i] > 0:
-                picks = _insert(i, offer[order[k, i]], less[k, i], picks, size[k], item, own, worth)
+                own_class = classes[order[k, i]]
+                picks = _insert(i, own_class, less[k, i], picks, size[k], item, own, worth)
             top[k, i, 0] = 0
             for q in range(size[k]):
                 top[k, i, q + 1] = top[k, i, q] + (worth[q] if q < picks else 0)
@@ -250,7 +251,7 @@ def sum_up(
 @njit(cache=True, nogil=True)
 def rest(
     k: int, level: int, size: Any, count: Any, order: Any, less: Any, rank: Any, barred: Any,
-    offer: Any, own: Any,
+    classes: Any, own: Any,
 ) -> Any:  # fmt: skip
     """Return what a member can add with candidates that are not barred."""
     total, picks = np.int64(0), 0
@@ -263,9 +264,9 @@ def rest(
             continue
         is_new = True
         for p in range(picks):
-            is_new &= own[p] != offer[a]
+            is_new &= own[p] != classes[a]
         if is_new:
-            own[picks] = offer[a]
+            own[picks] = classes[a]
             picks += 1
             total += less[k, i]
     return total

@@ -4,7 +4,8 @@ Surpluses are rounded to whole multiples of a power of 2, 2**-54 of a number abo
 added exactly: no sum depends on its order. Actions that pay are searched; one that does not pay
 only lowers the surplus, and then it matters for the second best joint choice alone.
 
-Of offers that exclude one another over the household no bound knows anything. So the search goes
+Bounds know that a member has one action at most of those that all exclude one another
+(:func:`classes_of`), but nothing of what two members exclude. So the search goes
 without them first. Where a choice that it finds has two such offers, it is done again twice: for
 all members without the one, and without the other. Whatever is allowed is found in one of the two.
 """
@@ -103,6 +104,30 @@ def actions_sharing(contact: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
+def classes_of(conflicts: Any) -> Any:
+    """Return [A] int32, the class of each action; all of one class exclude one another.
+
+    An action joins the first class that it can.
+
+    Args:
+        conflicts: [A, W] int64, bit b % 64 of word b // 64: a subscriber has not both a and b.
+    """
+    actions, many = conflicts.shape[0], 0
+    found = np.empty(actions, np.int32)
+    for a in range(actions):
+        for c in range(many + 1):
+            fit = True
+            for b in range(a):
+                if found[b] == c and not conflicts[a, b >> 6] >> (b & 63) & 1:
+                    fit = False
+            if fit:
+                found[a] = c
+                many = max(many, c + 1)
+                break
+    return found
+
+
+@njit(cache=True, nogil=True)
 def go_together(
     s: int, t: int, heads: int, bundles: Any, room: Any, contact: Any, household: Any, left: Any
 ) -> bool:
@@ -118,7 +143,7 @@ def go_together(
         household: as :func:`kernels.households.choose_households_cpu` has it, and bits.
         left: [E] int64, -1; it is again afterwards.
     """
-    indptr, group, per_contact, conflicts, _ = household
+    indptr, group, per_contact, conflicts, _, _ = household
     fit = True
     for m in range(t, t + heads):
         for i in range(bundles.shape[1]):
@@ -161,7 +186,7 @@ def _gather(
     value_fixed, value_accept, price_fixed, price_accept = tables
     wide, _, _, paying = tile[:4]
     offer, _, _, cap_indptr, cap_group, _, _, _ = rules
-    indptr, caps, _, _, _ = household
+    indptr, caps, _, _, _, _ = household
     who, size, count, order, value, gain, less, share = work[:8]
     own_room, own_price, _, left, price = work[10:15]
     dropped = work[29]
@@ -205,7 +230,7 @@ def _gather(
 def _tight(n: int, rules: Any, household: Any, work: Any) -> int:
     """List the caps that may bind, members' own first; return how many."""
     _, _, _, cap_indptr, cap_group, _, _, _ = rules
-    indptr, caps, _, _, _ = household
+    indptr, caps, _, _, _, _ = household
     _, size, count, order = work[:4]
     own_room, room, counted, tight = work[10], work[13], work[16], work[17]
     found, together = 0, 0
@@ -251,8 +276,8 @@ def _search(n: int, floor: Any, members: Any, rules: Any, household: Any, work: 
     is shorter and the search longer. No threshold changes the answer: when a search ends with two
     choices above it, they are the two best.
     """
-    offer, _, contact, cap_indptr, cap_group, per_contact, conflicts, _ = rules
-    indptr, caps, of_contacts, _, counts = household
+    _, _, contact, cap_indptr, cap_group, per_contact, conflicts, _ = rules
+    indptr, caps, of_contacts, _, classes, counts = household
     (
         who, size, count, order, value, gain, less, share, rank, top, own_room, own_price,
         own_used, room, price, used, _, tight, over, picked, reach, path, taken, entry, later,
@@ -271,22 +296,22 @@ def _search(n: int, floor: Any, members: Any, rules: Any, household: Any, work: 
         if np.inf > ahead > bound * CLOSE:
             constant, bound, ahead = improve(
                 n, ROUNDS, lower, ahead, tights, tight[0], tight[1], size, count, order, gain, less,
-                share, own_room, room, own_price, price, tight[2], over, own_used, used, offer,
+                share, own_room, room, own_price, price, tight[2], over, own_used, used, classes,
                 cap_indptr, cap_group, per_contact, indptr, caps, of_contacts, item, own, worth,
             )  # fmt: skip
         if ahead < np.inf:
             thin_out(
-                n, limit, constant, size, count, order, gain, less, share, offer, reach, item, own,
-                worth,
+                n, limit, constant, size, count, order, gain, less, share, classes, reach, item,
+                own, worth,
             )  # fmt: skip
             checked = min(checked, bound)
             threshold = max(limit, checked - margin)
-        sum_up(n, size, count, order, less, rank, top, offer, item, own, worth)
+        sum_up(n, size, count, order, less, rank, top, classes, item, own, worth)
         found[:] = NO_ACTION
         left, best_total, second = explore(
             n, constant, threshold, steps, who, size, count, order, gain, less, rank, top, own_room,
             room, own, path, taken, entry, later, stack[0], stack[1], stack[2], barred, members,
-            offer, contact, cap_indptr, cap_group, per_contact, conflicts, counts, indptr, caps,
+            classes, contact, cap_indptr, cap_group, per_contact, conflicts, counts, indptr, caps,
             of_contacts, found[0], found[1],
         )  # fmt: skip
         if left > 0 and (second >= 0 or threshold == limit):
@@ -398,7 +423,7 @@ def _one_more(
     value_fixed, value_accept, price_fixed, price_accept = tables
     wide, nearest = tile[:2]
     _, _, contact, cap_indptr, cap_group, per_contact, conflicts, _ = rules
-    indptr, caps, of_contacts, excluded, _ = household
+    indptr, caps, of_contacts, excluded, _, _ = household
     best, other, left = work[27][0], work[27][1], work[28]
     width, who, action = best.shape[1], NO_ACTION, NO_ACTION
     for e in range(left.size):

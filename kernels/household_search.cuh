@@ -23,6 +23,7 @@ struct Ties {
     const unsigned char* per_contact;  // [E]
     const long long* conflicts;        // [A, W]
     const unsigned char* room;         // [E, S]
+    const int* classes;                // [A] all of one class exclude one another
     int caps;                          // E
 };
 
@@ -144,7 +145,7 @@ struct Joint {
         for (int i = 0; i < count[k]; ++i) {
             const long long amount = less[at(k, i)];
             if (amount > 0 && (picks < size[k] || amount > worth[picks - 1]))
-                picks = insert(i, rules.offer[order[at(k, i)]], amount, picks, size[k]);
+                picks = insert(i, ties.classes[order[at(k, i)]], amount, picks, size[k]);
         }
         return picks;
     }
@@ -251,7 +252,7 @@ struct Joint {
             for (int i = 0; i < count[k]; ++i) {
                 long long gives_way = picks == size[k] ? worth[picks - 1] : 0;
                 for (int j = 0; j < picks; ++j)
-                    if (own[j] == rules.offer[order[at(k, i)]]) gives_way = worth[j];
+                    if (own[j] == ties.classes[order[at(k, i)]]) gives_way = worth[j];
                 if (bound - gives_way + less[at(k, i)] <= limit) continue;
                 order[at(k, kept)] = order[at(k, i)];
                 gain[at(k, kept)] = gain[at(k, i)];
@@ -270,7 +271,7 @@ struct Joint {
             for (int i = count[k] - 1; i >= 0; --i) {
                 const long long amount = less[at(k, i)];
                 if (amount > 0)
-                    picks = insert(i, rules.offer[order[at(k, i)]], amount, picks, size[k]);
+                    picks = insert(i, ties.classes[order[at(k, i)]], amount, picks, size[k]);
                 top_at(k, i, 0) = 0;
                 for (int q = 0; q < size[k]; ++q)
                     top_at(k, i, q + 1) = top_at(k, i, q) + (q < picks ? worth[q] : 0);
@@ -326,9 +327,9 @@ struct Joint {
             if (picks == size[j] || less[at(j, i)] <= 0) break;
             const int a = (int)order[at(j, i)];
             bool is_new = true;
-            for (int p = 0; p < picks; ++p) is_new &= own[p] != rules.offer[a];
+            for (int p = 0; p < picks; ++p) is_new &= own[p] != ties.classes[a];
             if (!is_new || !may_follow(a)) continue;
-            own[picks++] = rules.offer[a];
+            own[picks++] = ties.classes[a];
             sum += less[at(j, i)];
         }
         return sum;

@@ -118,7 +118,7 @@ def explore(
     n: int, constant: int, limit: Any, steps: int, who: Any, size: Any, count: Any, order: Any,
     gain: Any, less: Any, rank: Any, top: Any, own_room: Any, room: Any, own: Any, path: Any,
     taken: Any, entry: Any, later: Any, follow: Any, reached: Any, total: Any, barred: Any,
-    members: Any, offer: Any, contact: Any, cap_indptr: Any, cap_group: Any, per_contact: Any,
+    members: Any, classes: Any, contact: Any, cap_indptr: Any, cap_group: Any, per_contact: Any,
     conflicts: Any, household_members: Any, household_indptr: Any, household_group: Any,
     household_per_contact: Any, best: Any, other: Any,
 ) -> Any:  # fmt: skip
@@ -191,10 +191,10 @@ def explore(
                 after = np.int64(0)
                 for j in range(k + 2, n):
                     after += rest(
-                        j, level + 1, size, count, order, less, rank, barred, offer, own
+                        j, level + 1, size, count, order, less, rank, barred, classes, own
                     )  # fmt: skip
                 here = rest(
-                    k + 1, level + 1, size, count, order, less, rank, barred, offer, own
+                    k + 1, level + 1, size, count, order, less, rank, barred, classes, own
                 )  # fmt: skip
                 if reached[level] + here + after > limit:
                     level += 1

@@ -269,6 +269,7 @@ extern "C" __global__ void choose_households(
     const double* value_accept,                  // [A] money per acceptance
     const double* price_fixed,                   // [G, A] money per contact, at the prices
     const double* price_accept,                  // [G, A] money per acceptance, at the prices
+    const int* classes,                          // [A] as in Ties
     long long subscribers,                       // S
     int actions,                                 // A
     int caps,                                    // D
@@ -284,7 +285,7 @@ extern "C" __global__ void choose_households(
     const Rules rules = {offer, kind, contact, cap_indptr, cap_group, per_contact, conflicts,
                          nullptr, actions, caps, words, 0};
     const Ties ties = {household_indptr, household_group, household_per_contact,
-                       household_conflicts, room, household_caps};
+                       household_conflicts, room, classes, household_caps};
     const Members all = {propensity, weight, group, most, cap, household, value_fixed, value_accept,
                          price_fixed, price_accept, subscribers};
     memory += each * (blockIdx.x * (long long)blockDim.x + threadIdx.x);
@@ -333,6 +334,7 @@ extern "C" __global__ void curve_households(
     const double* use_accept,                    // [N]
     double bandwidth,                            // money
     double unit,                                 // squares in whole numbers of 1 / unit
+    const int* classes,                          // [A] as in Ties
     long long subscribers,                       // S
     int actions,                                 // A
     int caps,                                    // D
@@ -349,7 +351,7 @@ extern "C" __global__ void curve_households(
     const Rules rules = {offer, kind, contact, cap_indptr, cap_group, per_contact, conflicts,
                          nullptr, actions, caps, words, 0};
     const Ties ties = {household_indptr, household_group, household_per_contact,
-                       household_conflicts, room, household_caps};
+                       household_conflicts, room, classes, household_caps};
     const Members all = {propensity, weight, group, most, cap, household, value_fixed, value_accept,
                          price_fixed, price_accept, subscribers};
     memory += each * (blockIdx.x * (long long)blockDim.x + threadIdx.x);

@@ -20,6 +20,7 @@ import numpy as np
 
 from kernels import backend
 from kernels.household_joint import MOST_MEMBERS as MOST_MEMBERS
+from kernels.household_joint import classes_of
 from kernels.household_rows import choose_household_rows, curve_household_rows
 from kernels.threads import added_chunks, chunk_of
 
@@ -108,7 +109,7 @@ def _sides(rows: Any, rules: Any, ties: Any, tables: Any) -> tuple[Any, ...]:
     return (
         (propensity, weight, group, most, fewest, cap, household, room),
         (*backend.read_only(*rules), requires),
-        backend.read_only(*ties), backend.read_only(*tables),
+        backend.read_only(*ties, classes_of(conflicts)), backend.read_only(*tables),
     )  # fmt: skip
 
 
@@ -133,13 +134,14 @@ def choose_households_gpu(
 
 
 def _sizes(inputs: Any, width: int) -> tuple[Any, Any]:
-    """Return S, A, D, E, W and Q as CUDA takes them, and how many threads, with what memory."""
+    """Return classes and S, A, D, E, W and Q as CUDA takes them, and threads and their memory."""
     propensity, cap, room, conflicts = (inputs[i] for i in (0, 4, 6, 13))
     (actions, subscribers), caps, ties = propensity.shape, len(cap), len(room)
     each = 51 * actions + 8 * (actions + 1) * (width + 1) + 57 * caps + 8 * ties  # as in lay_out
     rows = min(subscribers, max(backend.THREADS, MEMORY // each))
     threads = min(-(-rows // backend.THREADS), backend.MOST_BLOCKS) * backend.THREADS
     sizes = (
+        backend.to_gpu(classes_of(backend.to_cpu(conflicts))),
         np.int64(subscribers), np.int32(actions), np.int32(caps), np.int32(ties),
         np.int32(conflicts.shape[1]), np.int32(width),
     )  # fmt: skip
