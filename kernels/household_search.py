@@ -77,14 +77,17 @@ def _bar(
 
 
 @njit(cache=True, nogil=True)
-def _give_back(
-    k: int, depth: int, path: Any, own_room: Any, room: Any, contact: Any, cap_indptr: Any,
-    cap_group: Any, per_contact: Any, household_indptr: Any, household_group: Any,
+def _leave(
+    level: int, k: int, entry: Any, taken: Any, path: Any, own_room: Any, room: Any, contact: Any,
+    cap_indptr: Any, cap_group: Any, per_contact: Any, household_indptr: Any, household_group: Any,
     household_per_contact: Any,
-) -> None:  # fmt: skip
-    """Give back the room of member k's last action."""
-    a = path[k, depth]
-    joined = joins_path(k, depth, a, path, contact)
+) -> Any:  # fmt: skip
+    """Leave a level of the path, the room of its action given back; return level and member."""
+    if level == entry[k]:
+        return level - 1, k - 1
+    taken[k] -= 1
+    a = path[k, taken[k]]
+    joined = joins_path(k, taken[k], a, path, contact)
     for c in range(cap_indptr[a], cap_indptr[a + 1]):
         d = cap_group[c]
         if not (per_contact[d] and joined):
@@ -93,6 +96,7 @@ def _give_back(
         e = household_group[c]
         if not (household_per_contact[e] and joined):
             room[e] += 1
+    return level - 1, k
 
 
 @njit(cache=True, nogil=True)
@@ -204,23 +208,13 @@ def explore(
                     continue
         if level == 0:
             break
-        if level == entry[k]:
-            k -= 1
-        else:
-            taken[k] -= 1
-            _give_back(
-                k, taken[k], path, own_room, room, contact, cap_indptr, cap_group, per_contact,
-                household_indptr, household_group, household_per_contact,
-            )  # fmt: skip
-        level -= 1
+        level, k = _leave(
+            level, k, entry, taken, path, own_room, room, contact, cap_indptr, cap_group,
+            per_contact, household_indptr, household_group, household_per_contact,
+        )  # fmt: skip
     while level > 0:  # out of steps: all room is given back
-        if level == entry[k]:
-            k -= 1
-        else:
-            taken[k] -= 1
-            _give_back(
-                k, taken[k], path, own_room, room, contact, cap_indptr, cap_group, per_contact,
-                household_indptr, household_group, household_per_contact,
-            )  # fmt: skip
-        level -= 1
+        level, k = _leave(
+            level, k, entry, taken, path, own_room, room, contact, cap_indptr, cap_group,
+            per_contact, household_indptr, household_group, household_per_contact,
+        )  # fmt: skip
     return steps, best_total, second
