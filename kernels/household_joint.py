@@ -113,17 +113,18 @@ def classes_of(conflicts: Any) -> Any:
         conflicts: [A, W] int64, bit b % 64 of word b // 64: a subscriber has not both a and b.
     """
     actions, many = conflicts.shape[0], 0
-    found = np.empty(actions, np.int32)
+    found, fits = np.empty(actions, np.int32), np.empty(actions + 1, np.bool_)
     for a in range(actions):
         for c in range(many + 1):
-            fit = True
-            for b in range(a):
-                if found[b] == c and not conflicts[a, b >> 6] >> (b & 63) & 1:
-                    fit = False
-            if fit:
-                found[a] = c
-                many = max(many, c + 1)
-                break
+            fits[c] = True
+        for b in range(a):
+            if not conflicts[a, b >> 6] >> (b & 63) & 1:
+                fits[found[b]] = False
+        c = 0
+        while not fits[c]:
+            c += 1
+        found[a] = c
+        many = max(many, c + 1)
     return found
 
 
