@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine import policies
+from engine.household_rules import HouseholdRules
 from engine.households import Households
 from engine.plan_rules import rules
 from engine.policies import Left
@@ -117,7 +118,7 @@ class Relaxing:
         found = (newly & good).any(axis=0) | (left.fewest != base.fewest)
         everything = np.ones(len(self.offer), bool)
         sizes = [(everything, base.most, left.most)]
-        old, new = _rooms(self.rules, base), _rooms(new_rules, left)
+        old, new = _rooms(self.rules, base.cap), _rooms(new_rules, left.cap)
         none = np.full(len(base.most), MOST_BUNDLE, np.uint8)
         sizes += [(counted, room, new.get(key, (counted, none))[1])
                   for key, (counted, room) in old.items()]  # fmt: skip
@@ -134,7 +135,8 @@ class Relaxing:
             found |= self._offers(good, np.isin(self.offer, met)) >= min(2, len(met))
         if policy.is_joint and met:
             found |= self._home.total(self._offers(good, np.isin(self.offer, met))) > 1
-        rooms, more = _joint_rooms(self.rules, base), _joint_rooms(new_rules, left)
+        rooms = _rooms(self.rules.households, base.room)
+        more = _rooms(new_rules.households, left.room)
         for key, (counted, room) in rooms.items():
             is_more = more[key][1] > room if key in more else np.ones(len(room), bool)
             found |= is_more & (self._home.total(self._offers(good, counted)) > room)
@@ -190,16 +192,17 @@ def _has_size(policy: ContactPolicy) -> bool:
     return policy.cap is not None or policy.kind in {"exactly", "at_least", "exclusive"}
 
 
-def _rooms(own: Rules, left: Left) -> dict[tuple[bytes, bool], tuple[Any, Any]]:
-    """Return the caps by what they count: the actions, [A] bool, and the room, [S]."""
-    keys = zip((row.tobytes() for row in own.members), own.per_contact.tolist(), strict=True)
-    return dict(zip(keys, zip(own.members, left.cap, strict=True), strict=True))
+def _rooms(
+    relations: Rules | HouseholdRules | None, room: Any
+) -> dict[tuple[bytes, bool], tuple[Any, Any]]:
+    """Return caps by what they count: the actions, [A] bool, and the room, [S].
 
-
-def _joint_rooms(own: Rules, left: Left) -> dict[tuple[bytes, bool], tuple[Any, Any]]:
-    """Return the caps over households likewise, and the room of each household, [S]."""
-    joint = own.households
-    if joint is None:
+    Args:
+        relations: with the caps, of subscribers or over households; None: there are none.
+        room: [D or E, S] uint8, what they leave.
+    """
+    if relations is None:
         return {}
-    keys = zip((row.tobytes() for row in joint.members), joint.per_contact.tolist(), strict=True)
-    return dict(zip(keys, zip(joint.members, left.room, strict=True), strict=True))
+    members, per_contact = relations.members, relations.per_contact.tolist()
+    keys = zip((row.tobytes() for row in members), per_contact, strict=True)
+    return dict(zip(keys, zip(members, room, strict=True), strict=True))
