@@ -10,13 +10,13 @@ from kernels.bundle_rows import NO_ACTION
 from kernels.bundle_search import members_of, work_for
 from kernels.bundle_tiles import look_through, tile_of
 from kernels.choose_rows import TILE, add_square, add_use, count_contact, difference
-from kernels.household_joint import (
+from kernels.household_candidates import (
     MOST_MEMBERS,
     actions_sharing,
     go_together,
     joint_work,
-    search_jointly,
 )
+from kernels.household_joint import search_jointly
 
 REST_OF_JOINT = -1
 

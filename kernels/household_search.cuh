@@ -1,6 +1,6 @@
 // The joint best bundles of one household whose members' own best do not go together.
-// Twins: household_bound.py, household_search.py and household_joint.py, with the same names, which
-// say how it works. Needs bundle_search.cuh.
+// Twins: household_bound.py, household_candidates.py, household_search.py and household_joint.py,
+// with the same names, which say how it works. Needs bundle_search.cuh.
 
 #define MOST_MEMBERS 8         // of a household
 #define GRID_BITS 54           // of the largest surplus, at most

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from kernels import backend
-from kernels.household_joint import MOST_MEMBERS as MOST_MEMBERS
-from kernels.household_joint import classes_of
+from kernels.household_candidates import MOST_MEMBERS as MOST_MEMBERS
+from kernels.household_candidates import classes_of
 from kernels.household_rows import choose_household_rows, curve_household_rows
 from kernels.threads import added_chunks, chunk_of
 
